@@ -1,0 +1,165 @@
+"""What the values of fields are checked for when an instance has been built."""
+
+import warnings
+from types import BuiltinFunctionType, FunctionType, MethodType, NoneType
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+import numpy as np
+from tree_surgery import path_str
+
+from ._irregular import BY_VALUE
+from ._method import BoundMethod
+
+# Types whose values need no look. Module classes and the types of arrays join as they are met.
+_PLAIN_DYNAMIC: set[type] = {
+    bool, int, float, complex, str, bytes, NoneType, np.ndarray, np.dtype, BoundMethod
+}  # fmt: skip
+_PLAIN_STATIC: frozenset[type] = frozenset(
+    {bool, int, float, complex, str, bytes, NoneType, type, FunctionType, BuiltinFunctionType}
+)
+
+
+def is_module(value: object) -> bool:
+    """Whether `value` is an instance of a `Module` class."""
+    return hasattr(type(value), "__open_abstract__")
+
+
+def is_plain_dynamic(value: Any) -> bool:
+    """Whether the type of `value` alone says that `check_dynamic` would find nothing."""
+    return type(value) in _PLAIN_DYNAMIC
+
+
+def is_plain_static(value: Any) -> bool:
+    """Whether the types of `value`, or of its elements, say that `check_static` finds nothing."""
+    if type(value) is tuple:
+        return all(type(element) in _PLAIN_STATIC for element in value)
+    return type(value) in _PLAIN_STATIC
+
+
+_HIDDEN = """
+Possibly assigning a JAX-transformed callable as an attribute on {owner}: the field `{name}`. This \
+will not have any of its parameters updated: the function hides the parameters of `{hidden}` from \
+the tree, so they count as constants, not as leaves.
+
+Store the module itself, and transform it where it is called:
+```python
+class MyModule(Module):
+    linear: Linear
+
+    def __call__(self, x):
+        return jax.vmap(self.linear)(x)
+```
+or use a transformation whose result is a PyTree, such as `filter_vmap` or `filter_jit`."""
+
+
+def _hidden_module(value: Any) -> Any:
+    """The module that a transformed function wraps, out of sight of JAX; else `None`."""
+    seen = 0
+    while callable(value) and not isinstance(value, type):
+        if isinstance(value, (BoundMethod, MethodType)):
+            value = value.__self__
+        if is_module(value):
+            return value if seen > 0 else None
+        value = getattr(value, "__wrapped__", None)
+        seen += 1
+        if seen > 100:  # A function that wraps itself.
+            return None
+    return None
+
+
+def check_dynamic(owner: type, name: str, value: Any) -> None:
+    """Warns if `value` holds a transformed function that hides the parameters of a module."""
+    if isinstance(value, (list, tuple)):
+        for element in value:  # pyright: ignore[reportUnknownVariableType] (any element)
+            if type(element) not in _PLAIN_DYNAMIC:  # pyright: ignore[reportUnknownArgumentType]
+                check_dynamic(owner, name, element)
+    elif isinstance(value, dict):
+        check_dynamic(owner, name, tuple(value.values()))  # pyright: ignore[reportUnknownArgumentType]
+    elif is_module(value) or isinstance(value, (jax.Array, np.generic)):
+        _PLAIN_DYNAMIC.add(type(value))
+    elif callable(value):
+        hidden = _hidden_module(value)
+        if hidden is not None:
+            qualified = f"{owner.__module__}.{owner.__qualname__}"
+            hidden_name = type(hidden).__qualname__
+            message = _HIDDEN.format(owner=qualified, name=name, hidden=hidden_name)
+            warnings.warn(message, stacklevel=5)
+
+
+def dotted(cls: type, path: tuple[Any, ...]) -> str:
+    """A key path below an instance of `cls`, as a user would write it: `Linear.weight[0]`."""
+    text = path_str(path)
+    return cls.__qualname__ + (text if text.startswith("[") else f".{text}")
+
+
+def check_static(owner: type, name: str, value: Any, values: dict[str, Any]) -> None:
+    """Refuses JAX arrays in a static field; warns of NumPy arrays, and has them compared by value.
+
+    **Raises:** `TypeError` naming the path of the array.
+    """
+    for path, leaf in jtu.tree_leaves_with_path(value):
+        if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
+            continue
+        where = dotted(owner, (jtu.GetAttrKey(name), *path))
+        what = f"{leaf.dtype}{list(leaf.shape)}"
+        if isinstance(leaf, jax.Array):
+            raise TypeError(
+                f"A JAX array is being set as static! `{where}` is a {what}, in a field with "
+                f"`static=True`. Static values are part of the tree's structure and are compared "
+                f"and hashed; arrays have to be leaves. Drop `static=True`; to keep the array "
+                f"fixed in training, use `jax.lax.stop_gradient` or partition it out."
+            )
+        warnings.warn(
+            f"A NumPy array is being set as static! `{where}` is a {what}. It is compared by value "
+            f"at each call of a jitted function and compiled in as a constant. Use Python numbers "
+            f"or tuples (`.item()`, `.tolist()`), or drop `static=True`.",
+            stacklevel=5,
+        )
+        if isinstance(leaf, np.ndarray):
+            values[BY_VALUE] = True
+
+
+_METHOD_CYCLE = """\
+Cannot assign methods in __init__. `{owner}.{name}` was given a method bound to the very instance \
+under construction, as in
+```python
+class MyModule(Module):
+    foo: Callable
+
+    def __init__(self):
+        self.foo = self.bar
+
+    def bar(self):
+        ...
+```
+A bound method holds its instance, so `self.foo` would lead back to `self`: a cycle, and no tree. \
+Define a method `foo` that calls `self.bar`, or store the plain function `type(self).bar`."""
+
+_CYCLE = """\
+`{owner}.{name}` holds the very instance under construction: a cycle, and no tree. A module cannot \
+contain itself; pass what is needed of it as an argument instead."""
+
+
+def refuse_cycle(owner: type, name: str, through_method: bool) -> None:
+    """Raises the `ValueError` of an instance whose field `name` leads back to it."""
+    message = _METHOD_CYCLE if through_method else _CYCLE
+    raise ValueError(message.format(owner=owner.__qualname__, name=name))
+
+
+def find_cycle(owner: type, module: Any, values: dict[str, Any]) -> None:
+    """Raises if a field among `values` leads back to `module`."""
+    through_method = False
+
+    def is_cycle(node: Any) -> bool:
+        nonlocal through_method
+        if type(node) is BoundMethod and node.__self__ is module:
+            through_method = True
+            return True
+        return node is module
+
+    for name, value in values.items():
+        for leaf in jtu.tree_leaves(value, is_leaf=is_cycle):
+            if leaf is module or (type(leaf) is BoundMethod and leaf.__self__ is module):
+                refuse_cycle(owner, name, through_method)

@@ -1,0 +1,136 @@
+"""The flatten and unflatten functions of a `Module` class, written for that class alone.
+
+JAX keeps the three functions with which a class is registered for good, so they must exist when
+the class is created. Most classes are never flattened before they are subclassed or dropped, and
+cloudpickle creates a class first and fills it later. So the functions start as stubs which, when
+first called, generate the code for the class as it then is and take it over (`__code__`).
+
+An instance is flattened on the quick path if it holds exactly its fields. All else (a field not
+set yet, the names that `module_update_wrapper` adds, arrays in static fields) takes the way
+through `_irregular`.
+"""
+
+import dataclasses
+import linecache
+from types import CodeType, FunctionType
+from typing import Any
+
+import jax.tree_util as jtu
+
+from ._irregular import Irregular, flatten_irregular, unflatten_irregular
+
+_STUBS = """\
+def flatten(module):
+    generate(cls, namespace)
+    return flatten(module)
+
+def flatten_with_keys(module):
+    generate(cls, namespace)
+    return flatten_with_keys(module)
+
+def unflatten(aux, children):
+    generate(cls, namespace)
+    return unflatten(aux, children)
+"""
+
+_FLATTEN = """\
+def {name}(module):
+    values = module.__dict__
+    if len(values) == {size}:
+        try:
+            return {children}, {aux}
+        except KeyError:
+            pass
+    {irregular}
+"""
+
+_UNFLATTEN = """\
+def unflatten(aux, children):
+    if aux.__class__ is Irregular:
+        return unflatten_irregular(cls, aux, children)
+    module = new(cls)
+    values = module.__dict__
+    {assign}
+    return module
+"""
+
+
+def _codes(source: str, filename: str) -> dict[str, CodeType]:
+    code = compile(source, filename, "exec")
+    return {const.co_name: const for const in code.co_consts if isinstance(const, CodeType)}
+
+
+_STUB_CODES = _codes(_STUBS, "<pytree_module stub>")
+
+
+def field_names(cls: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the dynamic fields and of the static fields, each in order of definition."""
+    dynamic: list[str] = []
+    static: list[str] = []
+    for field in dataclasses.fields(cls):
+        (static if field.metadata.get("static", False) else dynamic).append(field.name)
+    return tuple(dynamic), tuple(static)
+
+
+def _tuple(items: list[str]) -> str:
+    return "(" + "".join(f"{item}, " for item in items).rstrip(" ") + ")"
+
+
+def _source(cls: type) -> str:
+    dynamic, static = field_names(cls)
+    child = [f"values[{name!r}]" for name in dynamic]
+    keyed = [f"(key_{i}, {value})" for i, value in enumerate(child)]
+    aux = [f"values[{name!r}]" for name in static]
+    assign = [
+        f"{_tuple(left)} = {right}"
+        for left, right in ((child, "children"), (aux, "aux"))
+        if len(left) > 0
+    ]
+    shared = {"size": len(dynamic) + len(static), "aux": _tuple(aux)}
+    return "\n".join(
+        (
+            _FLATTEN.format(
+                name="flatten",
+                children=_tuple(child),
+                irregular="return flatten_irregular(module)",
+                **shared,
+            ),
+            _FLATTEN.format(
+                name="flatten_with_keys",
+                children=_tuple(keyed),
+                irregular="return flatten_irregular(module, with_keys=True)",
+                **shared,
+            ),
+            _UNFLATTEN.format(assign="\n    ".join(assign) or "pass"),
+        )
+    )
+
+
+def generate(cls: type, namespace: dict[str, Any]) -> None:
+    """Replaces the stubs of `cls` in `namespace` by code for the fields that `cls` has now."""
+    source = _source(cls)
+    filename = f"<pytree_module {cls.__module__}.{cls.__qualname__}>"
+    # Lets a debugger and a traceback show the generated lines.
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    for i, name in enumerate(field_names(cls)[0]):
+        namespace[f"key_{i}"] = jtu.GetAttrKey(name)
+    for name, code in _codes(source, filename).items():
+        namespace[name].__code__ = code
+
+
+def register(cls: type) -> None:
+    """Registers `cls` with JAX as a PyTree node with key paths."""
+    namespace: dict[str, Any] = {
+        "cls": cls,
+        "new": object.__new__,
+        "generate": generate,
+        "Irregular": Irregular,
+        "flatten_irregular": flatten_irregular,
+        "unflatten_irregular": unflatten_irregular,
+    }
+    namespace["namespace"] = namespace
+    for name, code in _STUB_CODES.items():
+        namespace[name] = FunctionType(code, namespace, name)
+    jtu.register_pytree_with_keys(
+        cls, namespace["flatten_with_keys"], namespace["unflatten"], namespace["flatten"]
+    )

@@ -1,0 +1,123 @@
+"""How an instance of a `Module` comes to be, once `__init__` has run.
+
+The order is fixed, for generated and own `__init__` alike:
+
+1. `__init__` (and `__post_init__` of a generated one) sets the fields;
+2. fields that it left unset take their default; one without a default is an error;
+3. each converter runs once;
+4. the values are checked: no cycle, no array in a static field, no hidden parameters;
+5. the instance is frozen;
+6. every `__check_init__` of the MRO runs, that of the class itself first.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ._checks import check_dynamic, check_static, find_cycle, is_plain_dynamic, is_plain_static
+from ._codegen import field_names
+
+UNDER_CONSTRUCTION = "<under construction>"
+"""While this stands in `__dict__`, with the names of the fields, they may be assigned."""
+
+
+class ClassInfo:
+    """What construction needs to know of one class, found once, at the first instance."""
+
+    __slots__ = (
+        "check_inits",
+        "converters",
+        "dynamic",
+        "names",
+        "open_abstract",
+        "owner",
+        "plain_new",
+        "static",
+    )
+
+    def __init__(self, owner: Any):
+        self.owner = owner
+        fields = dataclasses.fields(owner)
+        self.names = frozenset(field.name for field in fields)
+        self.dynamic, self.static = field_names(owner)
+        self.converters: tuple[tuple[str, Callable[[Any], Any]], ...] = tuple(
+            (field.name, field.metadata["converter"])
+            for field in fields
+            if field.metadata.get("converter") is not None
+        )
+        self.check_inits: tuple[Callable[[Any], Any], ...] = tuple(
+            base.__dict__["__check_init__"]
+            for base in owner.__mro__
+            if "__check_init__" in base.__dict__
+        )
+        self.open_abstract: dict[str, str] = owner.__open_abstract__
+        self.plain_new = owner.__new__ is object.__new__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # cloudpickle sends the attributes of a class of `__main__`; this one is found again there.
+        return type(None), ()
+
+
+def _count_references(module: object) -> int:
+    return sys.getrefcount(module)
+
+
+def _count_fresh() -> int:
+    module = object()
+    return _count_references(module)
+
+
+_REFERENCES = _count_fresh()
+"""What `sys.getrefcount` says, in a function, of an object that only its caller holds."""
+
+
+def refuse_abstract(cls: type, open_abstract: dict[str, str]) -> None:
+    """Raises the `TypeError` of an abstract class that is called."""
+    kinds: dict[str, list[str]] = {}
+    for attribute, kind in open_abstract.items():
+        kinds.setdefault(kind, []).append(attribute)
+    what = " and ".join(
+        f"abstract {kind}s {{{', '.join(map(repr, names))}}}" for kind, names in kinds.items()
+    )
+    raise TypeError(
+        f"Can't instantiate abstract class {cls.__name__} with {what}. Define them in a subclass."
+    )
+
+
+def _take_defaults(info: ClassInfo, values: dict[str, Any]) -> None:
+    for field in dataclasses.fields(info.owner):
+        if field.name in values:
+            continue
+        if field.default is not dataclasses.MISSING:
+            values[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            values[field.name] = field.default_factory()
+        else:
+            raise TypeError(
+                f"Field '{field.name}' was not initialized. `{info.owner.__qualname__}.__init__` "
+                f"must set `self.{field.name}`, or the field must have a default."
+            )
+
+
+def finish(info: ClassInfo, module: Any, values: dict[str, Any]) -> None:
+    """Steps 2 to 6 of the module docstring, for a `module` whose `__dict__` is `values`."""
+    if not values.keys() >= info.names:
+        _take_defaults(info, values)
+    for name, converter in info.converters:
+        values[name] = converter(values[name])
+    for name in info.dynamic:
+        value = values[name]
+        if not is_plain_dynamic(value):
+            check_dynamic(info.owner, name, value)
+    for name in info.static:
+        value = values[name]
+        if not is_plain_static(value):
+            check_static(info.owner, name, value, values)
+    # An instance that only the caller and this function refer to cannot be reached from its own
+    # fields. More references may mean a cycle: look for it.
+    if sys.getrefcount(module) > _REFERENCES:
+        find_cycle(info.owner, module, values)
+    del values[UNDER_CONSTRUCTION]
+    for check_init in info.check_inits:
+        check_init(module)

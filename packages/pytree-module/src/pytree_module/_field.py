@@ -1,0 +1,75 @@
+"""Fields of a `Module`: `dataclasses.field` with two more options, `static` and `converter`."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["field", "static_field"]
+
+
+def field(
+    *, converter: Callable[[Any], Any] | None = None, static: bool = False, **kwargs: Any
+) -> Any:
+    """A field of a `Module`: `dataclasses.field` that can also be static and convert its value.
+
+    **Arguments:**
+
+    - `converter`: called once with the field's value when an instance is made, after `__init__`
+        (and `__post_init__`) and before `__check_init__`; its result is what the field holds. It
+        runs as well on a default, and whether `__init__` is generated or your own.
+    - `static`: the value is part of the tree's structure, not a child: JAX transformations never
+        see it, and a different value means a different treedef (so `jax.jit` compiles again). It
+        should be hashable and must not hold a JAX array.
+    - `**kwargs`: as for `dataclasses.field`: `default`, `default_factory`, `init`, `repr`, `hash`,
+        `compare`, `metadata`, `kw_only`.
+
+    **Returns:**
+
+    The `dataclasses.Field`, with `static` and `converter` noted in its `metadata` beside the
+    metadata that you pass.
+
+    **Raises:**
+
+    `ValueError` if `metadata` already has the key `"static"` or `"converter"` and the argument of
+    that name is used as well.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from pytree_module import Module, field
+
+        class Scale(Module):
+            factor: jax.Array = field(converter=jnp.asarray)
+            name: str = field(static=True, default="scale")
+
+        assert len(jax.tree_util.tree_leaves(Scale(2.0))) == 1
+        ```
+    """
+    metadata = dict(kwargs.pop("metadata", None) or {})
+    for option, value in (("static", static or None), ("converter", converter)):
+        if value is None:
+            continue
+        if option in metadata:
+            raise ValueError(
+                f"Cannot use metadata with `{option}` already set. Pass `{option}` either as an "
+                f"argument of `field` or in `metadata`, not both."
+            )
+        metadata[option] = value
+    return dataclasses.field(metadata=metadata, **kwargs)
+
+
+def static_field(**kwargs: Any) -> Any:
+    """Deprecated: use `field(static=True, ...)`.
+
+    **Arguments:** as for `field`, less `static`.
+
+    **Returns:** `field(static=True, **kwargs)`.
+    """
+    warnings.warn(
+        "`static_field(...)` is deprecated in favour of `field(static=True, ...)`",
+        stacklevel=2,
+    )
+    return field(**kwargs, static=True)

@@ -1,0 +1,161 @@
+"""The metaclass of `Module`: all that can be done once, when a class is defined."""
+
+import abc
+import dataclasses
+import inspect
+import warnings
+from typing import Any, dataclass_transform
+
+from ._abstract import open_abstract, own_abstract
+from ._annotations import own_annotations
+from ._codegen import register
+from ._construct import UNDER_CONSTRUCTION, ClassInfo, finish, refuse_abstract
+from ._field import field, static_field
+from ._method import Method, is_method
+from ._strict import StrictOption, check_strict, strict_config
+
+_new = object.__new__
+
+_BOTH_INITS = """\
+Class `{name}` has both an `__init__` method and a `__post_init__` method. This means that the
+`__post_init__` method will not be run!
+
+`__post_init__` belongs to the `__init__` that is generated from the fields. Call it yourself at the
+end of your `__init__`, or drop one of the two. (`__init__` is defined in `{init}`, `__post_init__`
+in `{post}`.)"""
+
+
+def _definer(cls: type, name: str) -> type | None:
+    """The class of the MRO, `object` excepted, whose body has `name`."""
+    return next((base for base in cls.__mro__[:-1] if name in base.__dict__), None)
+
+
+def _generates_init(cls: type) -> bool:
+    """Whether `__init__` is generated from the fields: not if one is written, here or above.
+
+    The nearest class that has an `__init__` decides. So a subclass of a class with its own
+    `__init__` uses that one.
+    """
+    definer = _definer(cls, "__init__")
+    if definer is None:
+        return True
+    params = definer.__dict__.get("__dataclass_params__")
+    return definer is not cls and params is not None and params.init
+
+
+def _warn_of_both_inits(cls: type) -> None:
+    init, post = _definer(cls, "__init__"), _definer(cls, "__post_init__")
+    if init is None or post is None:
+        return
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    message = _BOTH_INITS.format(name=name, init=init.__qualname__, post=post.__qualname__)
+    warnings.warn(message, stacklevel=4)
+
+
+def _refuse_slots(name: str, namespace: dict[str, Any]) -> None:
+    if namespace.get("__slots__"):
+        raise TypeError(
+            f"`{name}` defines `__slots__`. A Module keeps its fields in `__dict__`; delete "
+            f"`__slots__`."
+        )
+
+
+def _make_dataclass(cls: Any, annotations: dict[str, Any], abstract: dict[str, str]) -> None:
+    """Makes `cls` a dataclass whose fields are its annotations, less the abstract ones.
+
+    Not with `frozen=True`, which generates a `__setattr__` for every class: that of `Module`
+    serves all, and knows when an instance is under construction.
+    """
+    generate = _generates_init(cls)
+    if not generate:
+        _warn_of_both_inits(cls)
+    if abstract:
+        cls.__annotations__ = {k: v for k, v in annotations.items() if k not in abstract}
+    doc = cls.__doc__
+    # Else dataclasses would write the signature there, which takes longer than all the rest.
+    cls.__doc__ = doc or "-"
+    try:
+        dataclasses.dataclass(init=generate, repr=False, eq=False)(cls)
+    except ValueError as error:
+        if "mutable default" not in str(error):
+            raise
+        raise ValueError(
+            f"{error}. In `{cls.__qualname__}`: write `field(default_factory=lambda: ...)`, so "
+            f"that each instance gets a value of its own."
+        ) from None
+    cls.__doc__ = doc
+    if abstract:
+        cls.__annotations__ = annotations
+
+
+@dataclass_transform(field_specifiers=(dataclasses.field, field, static_field), frozen_default=True)
+class ModuleMeta(abc.ABCMeta):
+    """Makes each class a dataclass and a PyTree, and each instance complete and frozen."""
+
+    __info__: ClassInfo | None
+    __open_abstract__: dict[str, str]
+
+    def __new__(
+        mcs,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        /,
+        strict: "bool | StrictOption" = False,
+        **kwargs: Any,
+    ) -> "ModuleMeta":
+        _refuse_slots(name, namespace)
+        cls = super().__new__(mcs, name, bases, namespace, **kwargs)
+        annotations = own_annotations(cls)
+        for attribute, value in namespace.items():
+            if is_method(attribute, value) and attribute not in annotations:
+                type.__setattr__(cls, attribute, Method(value))
+        abstract = own_abstract(cls.__qualname__, cls.__module__, annotations, namespace)
+        type.__setattr__(cls, "__own_abstract__", abstract)
+        type.__setattr__(cls, "__open_abstract__", open_abstract(cls))
+        _make_dataclass(cls, annotations, abstract)
+        type.__setattr__(cls, "__info__", None)
+        config = strict_config(strict)
+        if config is not None:
+            open_names = [*cls.__open_abstract__, *sorted(cls.__abstractmethods__)]
+            module_base = next(base for base in cls.__mro__[::-1] if isinstance(base, mcs))
+            type.__setattr__(
+                cls, "__strict__", check_strict(cls, config, open_names, module_base)
+            )
+        register(cls)
+        return cls
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        info = cls.__info__
+        if info is None or info.owner is not cls:
+            info = ClassInfo(cls)
+            type.__setattr__(cls, "__info__", info)
+        if info.open_abstract:
+            refuse_abstract(cls, info.open_abstract)
+        if info.plain_new:
+            module = _new(cls)
+        else:
+            module = cls.__new__(cls, *args, **kwargs)
+            if not isinstance(module, cls) or module.__dict__:
+                # Something else, or an instance that exists: neither is initialised (again).
+                return module
+        values = module.__dict__
+        values[UNDER_CONSTRUCTION] = info.names
+        module.__init__(*args, **kwargs)
+        finish(info, module, values)
+        return module
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        # A function set on a class that exists becomes a method like those of its body.
+        if is_method(name, value) and name not in own_annotations(cls):
+            value = Method(value)
+        super().__setattr__(name, value)
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The signature of the constructor; else `inspect` would show that of `__call__` above."""
+        init = cls.__init__
+        if init is object.__init__ and cls.__new__ is not object.__new__:
+            init = cls.__new__
+        signature = inspect.signature(init)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])

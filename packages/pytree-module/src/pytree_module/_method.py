@@ -1,0 +1,140 @@
+"""Methods that, read from an instance, are PyTrees: the function static, the instance a child."""
+
+import functools
+from collections.abc import Callable
+from types import FunctionType, MethodType
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+import numpy as np
+
+
+class BoundMethod(functools.partial[Any]):
+    # What `module.method` is: the function of the class with the instance as first argument.
+    #
+    # A PyTree whose only child is the instance, so that it goes through JAX transformations with
+    # its parameters traced. Building and calling one costs what a `functools.partial` costs,
+    # which it is.
+    #
+    # Two are equal if they bind the same function to equal instances. That is always a `bool`
+    # (traced values are equal only to themselves), and every bound method has a hash, so that
+    # JAX can look up `jax.jit(module.method)` in its caches.
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return self.func.__doc__
+
+    @property
+    def __self__(self) -> Any:
+        return self.args[0]
+
+    @property
+    def __func__(self) -> Callable[..., Any]:
+        return self.func
+
+    @property
+    def __wrapped__(self) -> MethodType:
+        return MethodType(self.func, self.args[0])
+
+    def __getattr__(self, name: str) -> Any:
+        # `__name__`, `__qualname__`, `__annotations__`, and what decorators have left.
+        return getattr(self.func, name)
+
+    def __get__(self, instance: object, owner: type | None = None) -> "BoundMethod":
+        # It has been bound; as the attribute of another class it is a value.
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BoundMethod, (self.func, self.args[0])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BoundMethod):
+            return NotImplemented
+        return self.func == other.func and _same(self.args[0], other.args[0])
+
+    def __hash__(self) -> int:
+        leaves, treedef = jtu.tree_flatten(self.args[0])
+        return hash((self.func, treedef, *map(_leaf_hash, leaves)))
+
+    def __repr__(self) -> str:
+        return f"BoundMethod(__func__={self.func!r}, __self__={self.args[0]!r})"
+
+
+def _leaf_hash(leaf: Any) -> int:
+    if isinstance(leaf, (jax.Array, np.ndarray)):
+        return hash(leaf.shape)
+    try:
+        return hash(leaf)
+    except TypeError:
+        return hash(type(leaf))
+
+
+def _same_leaf(x: Any, y: Any) -> bool:
+    if x is y:
+        return True
+    if isinstance(x, jax.core.Tracer) or isinstance(y, jax.core.Tracer):
+        return False
+    if isinstance(x, (jax.Array, np.ndarray)) or isinstance(y, (jax.Array, np.ndarray)):
+        if type(x) is not type(y) or x.shape != y.shape or x.dtype != y.dtype:
+            return False
+        return bool((x == y).all())
+    return type(x) is type(y) and bool(x == y)
+
+
+def _same(x: Any, y: Any) -> bool:
+    if x is y:
+        return True
+    x_leaves, x_treedef = jtu.tree_flatten(x)
+    y_leaves, y_treedef = jtu.tree_flatten(y)
+    return x_treedef == y_treedef and all(map(_same_leaf, x_leaves, y_leaves))
+
+
+_SELF_KEY = jtu.GetAttrKey("__self__")
+
+jtu.register_pytree_with_keys(
+    BoundMethod,
+    lambda method: (((_SELF_KEY, method.args[0]),), method.func),
+    lambda func, children: BoundMethod(func, *children),
+    lambda method: (method.args, method.func),
+)
+
+
+class Method:
+    """The descriptor that stands in a `Module` class for each function of its body."""
+
+    __slots__ = ("__dict__", "func")
+
+    def __init__(self, func: FunctionType):
+        self.func = func
+        self.__doc__ = func.__doc__
+        self.__module__ = func.__module__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self.func if instance is None else BoundMethod(self.func, instance)
+
+    @property
+    def __wrapped__(self) -> FunctionType:
+        return self.func
+
+    @property
+    def __name__(self) -> str:
+        return self.func.__name__
+
+    @property
+    def __isabstractmethod__(self) -> bool:
+        return getattr(self.func, "__isabstractmethod__", False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Method, (self.func,)
+
+
+def is_method(name: str, value: object) -> bool:
+    """Whether `value`, named so in a class body, is to become a `Method`.
+
+    Python looks dunder methods up on the type and calls them itself; only `__call__` is worth
+    having as a value.
+    """
+    return isinstance(value, FunctionType) and (
+        name == "__call__" or not (name.startswith("__") and name.endswith("__"))
+    )

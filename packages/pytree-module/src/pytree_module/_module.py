@@ -1,0 +1,162 @@
+"""`Module`: a class whose instances are frozen dataclasses and PyTrees."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+import numpy as np
+from tree_surgery import tree_equal, tree_pformat
+
+from ._checks import dotted, refuse_cycle
+from ._construct import UNDER_CONSTRUCTION
+from ._irregular import WRAPPER_NAMES
+from ._meta import ModuleMeta
+from ._method import BoundMethod
+
+
+class Module(metaclass=ModuleMeta):
+    """Base class: every subclass is a frozen dataclass, and every instance a PyTree.
+
+    Annotate the fields in the class body. Fields are the children of the tree, in order, with key
+    paths (`jax.tree_util.GetAttrKey`); a `field(static=True)` is part of its structure instead.
+    Without an `__init__` one is generated from the fields; with one, it has to set every field
+    that has no default.
+
+    An instance is made in this order, whoever wrote `__init__`: `__init__` (a generated one calls
+    `__post_init__`); defaults for fields left unset; the converters of the fields, each once; the
+    instance is frozen; every `__check_init__` of the MRO, that of the class itself first.
+
+    Methods read from an instance are PyTrees as well, with the instance as their child, so
+    `jax.vmap(module.method)` or `filter_jit(module.method)` traces its parameters. Equality is by
+    type, structure and value, arrays included, and is traced under `jax.jit`. An instance has a
+    hash if all of its leaves have.
+
+    **Arguments:** those of the class itself; and for the class statement
+
+    - `strict`: hold the class to the abstract-or-final pattern when it is defined: its bases are
+        strict and abstract, abstract classes are called `Abstract...` or `_Abstract...`, nothing
+        concrete is overridden, and fields and `__init__` stand in one class. A value of
+        `StrictConfig(force_abstract=True)` makes a class abstract that leaves nothing open.
+
+    **Raises:**
+
+    - `TypeError`, when a class is defined: an abstract attribute with a value, or a strict class
+        against the rules.
+    - `TypeError`, when an instance is made: a class with open abstract attributes or methods, a
+        field that was not initialised, a JAX array in a static field.
+    - `ValueError`: a mutable default; a field that leads back to the instance itself.
+    - `dataclasses.FrozenInstanceError`: assigning to an attribute of an instance that exists, or
+        to one that is no field in `__init__`.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from pytree_module import Module
+
+        class Linear(Module):
+            weight: jax.Array
+            bias: jax.Array
+
+            def __init__(self, in_size: int, out_size: int, key: jax.Array):
+                weight_key, bias_key = jax.random.split(key)
+                self.weight = jax.random.normal(weight_key, (out_size, in_size))
+                self.bias = jax.random.normal(bias_key, (out_size,))
+
+            def __call__(self, x: jax.Array) -> jax.Array:
+                return self.weight @ x + self.bias
+
+        linear = Linear(3, 2, jax.random.key(0))
+        y = jax.jit(lambda model, x: jax.vmap(model)(x))(linear, jnp.ones((5, 3)))
+        assert y.shape == (5, 2)
+        ```
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        values = self.__dict__
+        names = values.get(UNDER_CONSTRUCTION)
+        if names is None or name not in names:
+            _set_other(self, names, name, value)
+        elif value is self:
+            refuse_cycle(type(self), name, through_method=False)
+        elif type(value) is BoundMethod and value.__self__ is self:
+            refuse_cycle(type(self), name, through_method=True)
+        else:
+            values[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if name in self.__dict__ and UNDER_CONSTRUCTION in self.__dict__:
+            del self.__dict__[name]
+            return
+        raise dataclasses.FrozenInstanceError(
+            f"cannot delete field {name!r} of `{type(self).__qualname__}`: modules are immutable."
+        )
+
+    def __eq__(self, other: object, /) -> Any:
+        if type(self) is not type(other):
+            return NotImplemented
+        return tree_equal(self, other)
+
+    def __hash__(self) -> int:
+        leaves, treedef = jtu.tree_flatten(self)
+        try:
+            return hash((type(self), treedef, *leaves))
+        except TypeError:
+            raise _unhashable(self) from None
+
+    def __repr__(self) -> str:
+        return tree_pformat(self)
+
+
+def _unhashable(module: Module) -> TypeError:
+    for path, leaf in jtu.tree_leaves_with_path(module):
+        try:
+            hash(leaf)
+        except TypeError:
+            where = dotted(type(module), path)
+            return TypeError(
+                f"unhashable type: '{type(leaf).__name__}'. A module has a hash only if all of its "
+                f"leaves have, and `{where}` has none. To pass a module with arrays to "
+                f"`jax.jit`, pass it as an ordinary argument, not a static one."
+            )
+    return TypeError(f"unhashable static value in a {type(module).__qualname__}.")
+
+
+def _annotation(value: Any) -> str:
+    """What to write behind the name of a field that is to hold `value`."""
+    if isinstance(value, jax.Array):
+        return "jax.Array"
+    if isinstance(value, np.ndarray):
+        return "np.ndarray"
+    if callable(value) and not isinstance(value, (type, Module)):
+        return "Callable"
+    return type(value).__qualname__
+
+
+def _set_other(module: Module, names: frozenset[str] | None, name: str, value: Any) -> None:
+    """Sets what is no field: a property with a setter or a wrapper's name, in `__init__` alone."""
+    cls = type(module)
+    if names is None:
+        if name in {field.name for field in dataclasses.fields(cls)}:
+            raise dataclasses.FrozenInstanceError(
+                f"cannot assign to field {name!r} of `{cls.__qualname__}`: modules are immutable. "
+                f"Make a changed copy: `tree_at(lambda m: m.{name}, module, new_value)`."
+            )
+        raise dataclasses.FrozenInstanceError(
+            f"cannot assign to field {name!r}: modules are immutable, and `{cls.__qualname__}` has "
+            f"no field of that name. Fields are annotated in the class body and set in `__init__`."
+        )
+    if name in WRAPPER_NAMES:
+        module.__dict__[name] = value
+    elif hasattr(getattr(cls, name, None), "__set__"):
+        object.__setattr__(module, name, value)
+    else:
+        raise dataclasses.FrozenInstanceError(
+            f"cannot assign to field {name!r}: `{cls.__qualname__}` declares no such field. Add "
+            f"its annotation to the class body:\n\n"
+            f"class {cls.__name__}(...):\n    {name}: {_annotation(value)}\n"
+        )

@@ -1,0 +1,42 @@
+"""A PyTree without leaves, around any value."""
+
+from typing import Any
+
+import jax.tree_util as jtu
+
+from ._by_value import ByValue
+from ._field import field
+from ._module import Module
+
+
+class Static(Module):
+    """Wraps any PyTree such that JAX sees no leaves in it, only structure.
+
+    **Arguments:**
+
+    - `value`: any PyTree. Arrays in it are compared by value whenever JAX compares structures, and
+        a JAX transformation treats them as constants.
+
+    `Static(value).value` is the tree again, rebuilt.
+
+    !!! example
+
+        ```python
+        import jax
+        from pytree_module import Static
+
+        flag, x = jax.jit(lambda x: (Static("relu"), x + 1))(1)
+        assert flag.value == "relu" and x == 2
+        ```
+    """
+
+    _leaves: ByValue = field(static=True)
+    _treedef: Any = field(static=True)
+
+    def __init__(self, value: Any):
+        leaves, self._treedef = jtu.tree_flatten(value)
+        self._leaves = ByValue(leaves)
+
+    @property
+    def value(self) -> Any:
+        return jtu.tree_unflatten(self._treedef, self._leaves.value)
