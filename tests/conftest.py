@@ -12,7 +12,6 @@ os.environ["XLA_FLAGS"] = (
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
-import pytest
 from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -29,11 +28,3 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 def pytest_report_header() -> str:
     return f"jax {jax.__version__}, {jax.device_count()} {jax.default_backend()} devices"
-
-
-@pytest.fixture
-def key(request: pytest.FixtureRequest) -> jax.Array:
-    """A key of the test's own: its seed follows from the test's name, and is printed when it fails."""
-    seed = sum(ord(c) * 31**i for i, c in enumerate(request.node.name)) % 2**31
-    print(f"seed of the key: {seed}")
-    return jax.random.key(seed)

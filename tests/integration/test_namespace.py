@@ -1,0 +1,122 @@
+"""`__all__`, the namespace and the docs agree; names that users of the system know have the parameters they know."""
+
+import importlib
+import importlib.util
+import inspect
+import json
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(__file__).parent / "data"
+PARTS = ["tree_surgery", "pytree_module", "filtered_transforms", "runtime_checks", "nn_layers"]
+FOLDERS = {next((p / "src").iterdir()).name: p for p in ROOT.glob("packages/*")}
+# Namespace, then name: what is promised. `not_yet.txt` lists the names that are still to be built; it only shrinks.
+PROMISED = json.loads((DATA / "namespace.json").read_text())["namespaces"]
+NOT_YET = set((DATA / "not_yet.txt").read_text().split())
+
+
+def find(path: str) -> Any:
+    """The object at a dotted path below a module, or None."""
+    module, _, name = path.rpartition(".")
+    if importlib.util.find_spec(module.split(".")[0]) is None:
+        return None
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as missing:
+        if missing.name != module:  # something else is missing: that is a fault, not a name to be built
+            raise
+        return None
+
+
+@pytest.mark.parametrize("name", [*PARTS, "equinoctial"])
+def test_namespace_is_all(name: str):
+    module = importlib.import_module(name)
+    public = {
+        key
+        for key, value in vars(module).items()
+        if not key.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+    listed = {key for key in module.__all__ if not isinstance(getattr(module, key), types.ModuleType)}
+    assert sorted(set(module.__all__)) == sorted(module.__all__), "a name is twice in __all__"
+    assert public - {"annotations"} == listed
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_public_name_is_documented(name: str):
+    module = importlib.import_module(name)
+    readme = (FOLDERS[name] / "README.md").read_text()
+    for key in module.__all__:
+        value = getattr(module, key)
+        if callable(value):
+            assert value.__doc__, f"{name}.{key} has no docstring"
+        assert f"`{key}`" in readme, f"{name}.{key} is not named in the README of {name}"
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_public_objects_show_their_public_path(name: str):
+    module = importlib.import_module(name)
+    for key in module.__all__:
+        value = getattr(module, key)
+        if isinstance(value, type | types.FunctionType):
+            shown = value.__module__
+            assert not any(part.startswith("_") for part in shown.split(".")), f"{key}: {shown}"
+
+
+def test_the_meta_distribution_holds_the_same_objects():
+    eqx = importlib.import_module("equinoctial")
+    for key in eqx.__all__:
+        value = getattr(eqx, key)
+        if not isinstance(value, types.ModuleType):
+            homes = [p for p in PARTS if getattr(importlib.import_module(p), key, None) is value]
+            assert homes, f"equinoctial.{key} is no object of a part"
+
+
+def promised() -> Iterator[tuple[str, dict[str, Any]]]:
+    for namespace, names in PROMISED.items():
+        for name, promise in names.items():
+            yield f"{namespace}.{name}", promise
+
+
+def compare(path: str, target: Callable[..., Any], promise: list[dict[str, str]]) -> Iterator[str]:
+    """What of a callable's parameters is not as promised: names, kinds, order, and defaults where they are plain."""
+    ours = list(inspect.signature(target).parameters.values())
+    expected = [(p["name"], p["kind"].upper()) for p in promise]
+    found = [(p.name, p.kind.name) for p in ours]
+    if found != expected:
+        yield f"{path}: parameters are {found}, promised were {expected}"
+        return
+    for parameter, wanted in zip(ours, promise, strict=True):
+        has = parameter.default is not parameter.empty
+        if has != ("default" in wanted):
+            yield f"{path}: {parameter.name} has {'a' if has else 'no'} default"
+        elif has and wanted["default"][0] in "'(0123456789NTF":  # others are sentinels and functions
+            if repr(parameter.default) != wanted["default"]:
+                yield f"{path}: {parameter.name} is {parameter.default!r}, not {wanted['default']}"
+
+
+@pytest.mark.parametrize(("path", "promise"), [pytest.param(*p, id=p[0]) for p in promised()])
+def test_promised_name(path: str, promise: dict[str, Any]):
+    value = find(path)
+    if path in NOT_YET:
+        assert value is None, f"{path} is built: take it from tests/integration/data/not_yet.txt"
+        return
+    assert value is not None, f"{path} is missing"
+    wrong: list[str] = []
+    if "parameters" in promise:
+        wrong += compare(path, value, promise["parameters"])
+    for name, parameters in promise.get("methods", {}).items():
+        wrong += compare(f"{path}.{name}", getattr(value, name), parameters)
+    fields = {f.name: bool(f.metadata.get("static")) for f in getattr(value, "__dataclass_fields__", {}).values()}
+    for field in promise.get("fields", []):
+        if fields.get(field["name"]) != field["static"]:
+            wrong.append(f"{path}: field {field}, found static={fields.get(field['name'])}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_not_yet_lists_promised_names_only():
+    assert {path for path, _ in promised()} >= NOT_YET

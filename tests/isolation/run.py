@@ -1,0 +1,167 @@
+"""Each distribution alone: its wheel in an environment of its own, tested there, away from the sources.
+
+    python run.py [DISTRIBUTION ...]
+
+For each: build the wheel from a copy of the sources (by way of the sdist, so both are whole); install the wheel and what it
+declares into a fresh environment; see that nothing else of ours came along; run its tests, copied, against what was installed.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+REQUIREMENTS = tomllib.loads((Path(__file__).parent / "requirements.toml").read_text())
+# Nothing that this process was told about sources or warnings reaches the environments under test.
+ENVIRON = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+ENVIRON |= {"PYTHONSAFEPATH": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+class Failure(Exception):
+    """A distribution does not stand alone; the message says how."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    name: str
+    folder: Path
+    requires: tuple[str, ...]  # names of siblings, direct
+
+    @property
+    def module(self) -> str:
+        return next((self.folder / "src").iterdir()).name
+
+    @property
+    def tests(self) -> Path:
+        return next(
+            t for n in (self.module, self.folder.name) if (t := ROOT / "tests" / n).is_dir()
+        )
+
+
+def distributions() -> dict[str, Distribution]:
+    projects = {
+        file.parent: tomllib.loads(file.read_text())["project"]
+        for file in sorted(ROOT.glob("packages/*/pyproject.toml"))
+    }
+    ours = {project["name"] for project in projects.values()}
+    return {
+        project["name"]: Distribution(
+            project["name"],
+            folder,
+            tuple(n for r in project["dependencies"] if (n := re.match(r"[\w-]+", r)[0]) in ours),
+        )
+        for folder, project in projects.items()
+    }
+
+
+def closure(name: str, known: dict[str, Distribution]) -> set[str]:
+    return {name}.union(*(closure(sibling, known) for sibling in known[name].requires))
+
+
+def call(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode:
+        raise Failure(f"{' '.join(map(str, command))}\nexit {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def build(distribution: Distribution, work: Path, wheels: Path) -> None:
+    copy = work / "sources" / distribution.folder.name
+    ignore = shutil.ignore_patterns("__pycache__", "dist", "build", "*.egg-info")
+    shutil.copytree(distribution.folder, copy, ignore=ignore)
+    call(sys.executable, "-m", "build", "--no-isolation", "-o", wheels, copy, cwd=work)
+
+
+def installed(python: Path, work: Path, ours: set[str]) -> set[str]:
+    listing = call(python, "-m", "pip", "list", "--format=freeze", cwd=work)
+    return {line.partition("==")[0].lower().replace("_", "-") for line in listing.split()} & ours
+
+
+def check(name: str, known: dict[str, Distribution], work: Path, wheels: Path) -> str:
+    """Raise `Failure` unless the distribution stands alone; return the closing line of its tests."""
+    distribution, extra = known[name], REQUIREMENTS.get(name, {})
+    home = work / name
+    home.mkdir()
+    call(sys.executable, "-m", "venv", "env", cwd=home)
+    python = home / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    # Unpacked files are compiled on first import; compiling all of JAX beforehand takes longer than the tests.
+    pip = (python, "-m", "pip", "install", "--quiet", "--no-compile", "--find-links", wheels)
+
+    (version,) = {re.search(r"-(\d[^-]*)-py3", w.name)[1] for w in wheels.glob("*.whl")}
+    call(*pip, f"{name}=={version}", cwd=home)
+    expected = closure(name, known)
+    if (found := installed(python, home, set(known))) != expected:
+        raise Failure(f"installing {name} brought {sorted(found)}, declared are {sorted(expected)}")
+    modules = [known[n].module for n in sorted(expected)]
+    located = call(
+        python,
+        "-c",
+        f"import {', '.join(modules)}\nfor m in ({', '.join(modules)},): print(m.__file__)",
+        cwd=home,
+    )
+    for line in located.split():
+        if not Path(line).is_relative_to(home / "env") or "site-packages" not in line:
+            raise Failure(f"{line} is not the installed wheel")
+        if not Path(line).with_name("py.typed").exists():
+            raise Failure(f"{line}: its wheel holds no py.typed")
+
+    with_extras = f"{name}[{','.join(extra['extras'])}]=={version}" if "extras" in extra else ""
+    call(
+        *pip,
+        *filter(None, [with_extras, *REQUIREMENTS["every"], *extra.get("requires", [])]),
+        cwd=home,
+    )
+    if (found := installed(python, home, set(known))) != expected:
+        raise Failure(f"what the tests of {name} need brought {sorted(found - expected)}")
+    call(python, "-m", "pip", "check", cwd=home)
+
+    shutil.copy(ROOT / "pyproject.toml", home)
+    (home / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "conftest.py", home / "tests")
+    ignore = shutil.ignore_patterns("__pycache__", ".hypothesis")
+    shutil.copytree(distribution.tests, home / "tests" / distribution.tests.name, ignore=ignore)
+    output = call(
+        python, "-m", "pytest", "-q", f"tests/{distribution.tests.name}", cwd=home
+    )
+    return output.strip().splitlines()[-1]
+
+
+def main() -> int:
+    known = distributions()
+    parser = argparse.ArgumentParser(description="Test each distribution alone, from its wheel.")
+    parser.add_argument("names", nargs="*", metavar="DISTRIBUTION", help="default: all of them")
+    names = parser.parse_args().names or list(known)
+    if unknown := set(names) - set(known):
+        parser.error(f"no such distribution: {sorted(unknown)}; there are {sorted(known)}")
+
+    failed = []
+    with tempfile.TemporaryDirectory(prefix="isolation-") as folder:
+        work = Path(folder).resolve()
+        wheels = work / "wheels"
+        for name in sorted(set().union(*(closure(n, known) for n in names))):
+            build(known[name], work, wheels)
+        for name in names:
+            start = time.monotonic()
+            try:
+                verdict = check(name, known, work, wheels)
+            except Failure as failure:
+                failed.append(name)
+                verdict = f"FAILED\n{failure}"
+            print(f"{name} alone, {time.monotonic() - start:.0f} s: {verdict}", flush=True)
+            shutil.rmtree(work / name, ignore_errors=True)
+    print(f"isolation: {len(names) - len(failed)} of {len(names)} stand alone", flush=True)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
