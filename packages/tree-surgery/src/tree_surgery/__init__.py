@@ -1,0 +1,46 @@
+"""Edit, compare, check, print and save any JAX PyTree."""
+
+from typing import Any
+
+from ._at import tree_at as tree_at
+from ._check import tree_check as tree_check
+from ._equal import tree_equal as tree_equal
+from ._errors import SerialiseError as SerialiseError
+from ._errors import WhereError as WhereError
+from ._leaves import SerialisableLeaf as SerialisableLeaf
+from ._leaves import default_deserialise_filter_spec as default_deserialise_filter_spec
+from ._leaves import default_serialise_filter_spec as default_serialise_filter_spec
+from ._one_level import tree_flatten_one_level as tree_flatten_one_level
+from ._path import path_str as path_str
+from ._pformat import tree_pformat as tree_pformat
+from ._pformat import tree_pprint as tree_pprint
+from ._serialise import tree_deserialise_leaves as tree_deserialise_leaves
+from ._serialise import tree_serialise_leaves as tree_serialise_leaves
+from ._updates import apply_updates as apply_updates
+
+__all__ = [
+    "SerialisableLeaf",
+    "SerialiseError",
+    "WhereError",
+    "apply_updates",
+    "default_deserialise_filter_spec",
+    "default_serialise_filter_spec",
+    "path_str",
+    "tree_at",
+    "tree_check",
+    "tree_deserialise_leaves",
+    "tree_equal",
+    "tree_flatten_one_level",
+    "tree_pformat",
+    "tree_pprint",
+    "tree_serialise_leaves",
+]
+
+
+def _publish(names: list[str], namespace: dict[str, Any]) -> None:
+    """`repr` and pickle show where these objects are public, not where they are written."""
+    for name in names:
+        namespace[name].__module__ = __name__
+
+
+_publish(__all__, globals())

@@ -1,0 +1,52 @@
+"""The errors of this distribution, which carry what they speak about as attributes."""
+
+from typing import Any
+
+
+class WhereError(ValueError, TypeError):
+    """`tree_at` could not tell from `where` which nodes are meant, or what should replace them.
+
+    It is a `ValueError`, and a `TypeError` too: both are what code that selects nodes by a
+    function is used to catch.
+
+    - `selected`: the object that `where` returned and that the message is about, if there is one.
+    """
+
+    selected: Any
+
+    def __init__(self, message: str, selected: Any = None):
+        super().__init__(message)
+        self.selected = selected
+
+
+class SerialiseError(RuntimeError):
+    """A leaf could not be written to, or read from, a file of leaves.
+
+    - `path`: the path of that leaf in the tree, as `tree_surgery.path_str` writes it; `None` until
+        it is known.
+    - `expected`, `found`: for a leaf that does not fit, what `like` asks for and what the file
+        holds, in words.
+    """
+
+    path: str | None
+    expected: str | None
+    found: str | None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+    ):
+        super().__init__(message)
+        self.path = path
+        self.expected = expected
+        self.found = found
+
+    def at(self, path: str) -> "SerialiseError":
+        """The same error, naming the leaf."""
+        return SerialiseError(
+            f"Leaf `{path}`: {self.args[0]}", path=path, expected=self.expected, found=self.found
+        )

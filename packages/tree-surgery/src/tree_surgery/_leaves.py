@@ -1,0 +1,198 @@
+"""How one leaf is saved and loaded: the default filter specs, and leaves that do it themselves."""
+
+from typing import IO, Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._errors import SerialiseError
+from ._records import read_record_data, read_record_header, write_record
+
+_KEY = "prng_key:"
+
+
+@runtime_checkable
+class SerialisableLeaf(Protocol):
+    """A leaf that saves and loads itself, for a class that `tree_serialise_leaves` does not know.
+
+    Whatever `__serialise_leaf__` writes, `__deserialise_leaf__` must read, to the byte, and return a
+    leaf of the same type: it is called on the leaf of `like`. Arrays and numbers are best written by
+    [`tree_surgery.default_serialise_filter_spec`][] and read by
+    [`tree_surgery.default_deserialise_filter_spec`][].
+
+    ```python
+    import io
+    import tree_surgery as ts
+
+    class Counter:
+        def __init__(self, count):
+            self.count = count
+
+        def __serialise_leaf__(self, f):
+            ts.default_serialise_filter_spec(f, self.count)
+
+        def __deserialise_leaf__(self, f):
+            return Counter(ts.default_deserialise_filter_spec(f, self.count))
+
+    file = io.BytesIO()
+    ts.tree_serialise_leaves(file, [Counter(3)])
+    file.seek(0)
+    assert ts.tree_deserialise_leaves(file, [Counter(0)])[0].count == 3
+    ```
+    """
+
+    def __serialise_leaf__(self, f: IO[bytes], /) -> None: ...
+
+    def __deserialise_leaf__(self, f: IO[bytes], /) -> Any: ...
+
+
+def default_serialise_filter_spec(f: IO[bytes], x: Any) -> None:
+    """Arrays and numbers are written as one NumPy record each; other leaves are not written.
+
+    Arrays are those of JAX (typed PRNG keys, with the name of their implementation, among them) and
+    of NumPy, and NumPy's scalars; numbers are Python's `bool`, `int` of any size, `float` and
+    `complex`. A [`tree_surgery.SerialisableLeaf`][] writes itself.
+
+    **Arguments:**
+
+    - `f`: a binary file object.
+    - `x`: a leaf.
+
+    **Raises:**
+
+    `SerialiseError` for what looks like an array but cannot be saved: tracers, shapes without data,
+    arrays of Python objects, and arrays of which this process holds only a part.
+    """
+    if isinstance(x, jax.Array):
+        write_record(f, _from_jax(x))
+    elif isinstance(x, np.ndarray | np.generic):
+        write_record(f, np.asarray(x))
+    elif isinstance(x, bool | float | complex):
+        write_record(f, np.asarray(x))
+    elif isinstance(x, int):
+        small = -(2**63) <= x < 2**64
+        # Beyond 64 bits, NumPy has no integers but Python's own; digits are as good.
+        write_record(
+            f,
+            np.asarray(int(x), np.uint64 if x >= 2**63 else np.int64)
+            if small
+            else np.asarray(str(int(x))),
+        )
+    elif isinstance(x, jax.ShapeDtypeStruct):
+        raise SerialiseError(f"{x} has no values to save.")
+    elif isinstance(x, SerialisableLeaf):
+        x.__serialise_leaf__(f)
+
+
+def default_deserialise_filter_spec(f: IO[bytes], x: Any) -> Any:
+    """What [`tree_surgery.default_serialise_filter_spec`][] wrote is read, if it is like `x`.
+
+    **Arguments:**
+
+    - `f`: a binary file object.
+    - `x`: a leaf that says what to expect. A `jax.ShapeDtypeStruct` expects a JAX array, and puts it
+        where its sharding says, if it has one.
+
+    **Returns:**
+
+    For an array, the array, of the kind, shape and dtype of `x`; for a number, a number of the
+    type of `x`; for any other leaf, `x` itself, with nothing read.
+
+    **Raises:**
+
+    `SerialiseError` if the record has another shape or dtype, or is not there or damaged.
+    An integer may be read for a `float`, and either for a `complex`, if no digit is lost.
+    """
+    if isinstance(x, jax.Array | jax.ShapeDtypeStruct):
+        return _to_jax(f, x)
+    if isinstance(x, np.ndarray | np.generic):
+        array = _read(f, x.shape, x.dtype)
+        return array if isinstance(x, np.ndarray) else array[()]
+    if isinstance(x, bool | int | float | complex):
+        return _read_number(f, x)
+    if isinstance(x, SerialisableLeaf):
+        return x.__deserialise_leaf__(f)
+    return x
+
+
+def _from_jax(x: jax.Array) -> np.ndarray[Any, Any]:
+    if isinstance(x, jax.core.Tracer):
+        raise SerialiseError(
+            f"{x} is being traced, and has no value yet. Save outside of `jax.jit`."
+        )
+    if not (x.is_fully_addressable or x.is_fully_replicated):
+        raise SerialiseError(
+            "this process holds only a part of the array. Gather it first, for example by "
+            "`jax.experimental.multihost_utils.process_allgather`."
+        )
+    if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return np.asarray(x)
+    data = np.asarray(jax.random.key_data(x))
+    name = f"{_KEY}{jax.random.key_impl(x)}"
+    record = np.empty(x.shape, [(name, data.dtype.str, data.shape[x.ndim :])])
+    record[name] = data
+    return record
+
+
+def _to_jax(f: IO[bytes], x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
+    sharding = x.sharding if isinstance(x, jax.ShapeDtypeStruct) else None
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        value = _read_key(f, x)
+    else:
+        if x.dtype != jax.dtypes.float0 and jax.dtypes.canonicalize_dtype(x.dtype) != x.dtype:
+            raise SerialiseError(f"JAX arrays of dtype {x.dtype} need `jax_enable_x64`.")
+        value = jnp.asarray(_read(f, x.shape, x.dtype))
+    return value if sharding is None else jax.device_put(value, sharding)
+
+
+def _read_key(f: IO[bytes], x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
+    dtype, shape, fortran = read_record_header(f)
+    name = dtype.names[0] if dtype.names else ""
+    if shape != x.shape or not name.startswith(_KEY):
+        raise _mismatch(x.shape, x.dtype, shape, dtype)
+    data = read_record_data(f, dtype, shape, fortran)[name]
+    try:
+        key = jax.random.wrap_key_data(jnp.asarray(data), impl=name.removeprefix(_KEY))
+    except (ValueError, TypeError) as error:
+        raise SerialiseError(f"its PRNG implementation is not known: {error}") from error
+    if key.dtype != x.dtype:
+        raise _mismatch(x.shape, x.dtype, shape, key.dtype)
+    return key
+
+
+def _read(f: IO[bytes], shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    found, found_shape, fortran = read_record_header(f)
+    dtype = np.dtype(dtype)
+    # bfloat16, the float8s, int4 and their like are no dtypes of NumPy's own (`isbuiltin == 2`); of
+    # these NumPy's format keeps no more than the number of bytes.
+    raw = dtype.isbuiltin == 2 and found.kind == "V" and found.names is None
+    same = raw and found.itemsize == dtype.itemsize
+    if found_shape != shape or not (same or found == dtype):
+        raise _mismatch(shape, dtype, found_shape, found)
+    array = read_record_data(f, found, found_shape, fortran)
+    return array.view(dtype) if same else array
+
+
+def _read_number(f: IO[bytes], x: Any) -> Any:
+    dtype, shape, fortran = read_record_header(f)
+    kinds = {bool: "b", int: "iuU", float: "fiu", complex: "cfiu"}
+    kind = next(kind for kind in kinds if isinstance(x, kind))
+    if shape != () or dtype.kind not in kinds[kind]:
+        raise _mismatch((), f"Python {kind.__name__}", shape, dtype)
+    found = read_record_data(f, dtype, shape, fortran).item()
+    value = kind(found)
+    if value != (int(found) if dtype.kind == "U" else found) and found == found:
+        raise SerialiseError(f"the file holds {found}, which is no `{kind.__name__}`.")
+    return value if type(x) is kind else type(x)(value)
+
+
+def _mismatch(shape: Any, dtype: Any, found_shape: Any, found_dtype: Any) -> SerialiseError:
+    expected = f"shape {tuple(shape)} and dtype {dtype}"
+    found = f"shape {tuple(found_shape)} and dtype {found_dtype}"
+    return SerialiseError(
+        f"`like` has {expected}, but the file holds {found}. Make `like` as the saved tree was, "
+        "for example by building the model with the same hyper-parameters.",
+        expected=expected,
+        found=found,
+    )

@@ -1,0 +1,201 @@
+"""`tree_serialise_leaves` and `tree_deserialise_leaves`: the leaves of a tree, in order, in a file."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+
+import jax
+import jax.tree_util as jtu
+import numpy as np
+
+from ._atomic import replacing
+from ._errors import SerialiseError
+from ._leaves import default_deserialise_filter_spec, default_serialise_filter_spec
+from ._path import leaf_paths, path_str
+
+_IsLeaf = Callable[[Any], bool] | None
+_PathOrFile = str | os.PathLike[Any] | IO[bytes]
+
+
+def tree_serialise_leaves(
+    path_or_file: _PathOrFile,
+    pytree: Any,
+    filter_spec: Any = default_serialise_filter_spec,
+    is_leaf: _IsLeaf = None,
+) -> None:
+    """The leaves of a tree are written to a file, one after the other, and nothing else is.
+
+    The format is that of Equinox 0.13.8 (each array as a NumPy record): it reads these files, and its
+    files are read by [`tree_surgery.tree_deserialise_leaves`][]. Typed PRNG keys and integers beyond
+    64 bits, which it does not save, are records too, in a form of our own.
+
+    A file is written under another name in the same folder, synced to the disk and then renamed: if
+    anything fails, or the process is killed, the file that was there before is still there, whole.
+
+    **Arguments:**
+
+    - `path_or_file`: a string or any `os.PathLike`, to which `.eqx` is appended if it has no
+        suffix, or a binary file object to write to from where it stands.
+    - `pytree`: the tree.
+    - `filter_spec`: a function `(file, leaf) -> None` that writes a leaf, or a tree of such
+        functions of which the structure is a prefix of that of `pytree`.
+    - `is_leaf`: as for `jax.tree_util.tree_flatten`.
+
+    **Raises:**
+
+    `SerialiseError`, naming the path of the leaf in the tree, if a leaf cannot be written;
+    `OSError` if the file cannot.
+
+    ```python
+    import tempfile
+    import jax
+    import jax.numpy as jnp
+    from tree_surgery import tree_deserialise_leaves, tree_serialise_leaves
+
+    tree = {"weight": jnp.ones((3, 4), "bfloat16"), "key": jax.random.key(0), "steps": 7}
+    with tempfile.TemporaryDirectory() as folder:
+        tree_serialise_leaves(f"{folder}/model", tree)  # makes `model.eqx`
+        like = jax.eval_shape(lambda: tree) | {"steps": 0}
+        again = tree_deserialise_leaves(f"{folder}/model", like)
+    assert again["steps"] == 7 and again["weight"].dtype == "bfloat16"
+    ```
+    """
+    leaves, specs, _ = _plan(filter_spec, pytree, is_leaf)
+    with _open(path_or_file, write=True) as (file, _):
+        for index, (leaf, spec) in enumerate(zip(leaves, specs, strict=True)):
+            with _naming(pytree, is_leaf, index):
+                spec(file, leaf)
+
+
+def tree_deserialise_leaves(
+    path_or_file: _PathOrFile,
+    like: Any,
+    filter_spec: Any = default_deserialise_filter_spec,
+    is_leaf: _IsLeaf = None,
+) -> Any:
+    """The tree that was saved is read back into the structure of `like`, exactly as it was.
+
+    **Arguments:**
+
+    - `path_or_file`: as for [`tree_surgery.tree_serialise_leaves`][]. A file at a path must end
+        with the last leaf; a file object is left standing behind it, so that several trees can
+        follow each other in one stream.
+    - `like`: a tree of the same structure, with leaves of the same types, shapes and dtypes.
+        `jax.ShapeDtypeStruct`s may stand for arrays, as from `jax.eval_shape`. Leaves that are
+        not saved, such as functions, are taken from here.
+    - `filter_spec`: a function `(file, leaf of like) -> leaf` that reads a leaf, or a tree of such
+        functions of which the structure is a prefix of that of `like`.
+    - `is_leaf`: as for `jax.tree_util.tree_flatten`.
+
+    **Returns:**
+
+    A new tree; `like` is left as it is.
+
+    **Raises:**
+
+    `SerialiseError`, naming the path of the leaf in the tree and both shapes and dtypes, if the
+    file does not fit, or is cut short, damaged or foreign. Nothing is ever unpickled. A file object
+    that can seek is put back to where it stood.
+    """
+    leaves, specs, treedef = _plan(filter_spec, like, is_leaf)
+    new: list[Any] = []
+    with _open(path_or_file, write=False) as (file, ours):
+        for index, (leaf, spec) in enumerate(zip(leaves, specs, strict=True)):
+            with _naming(like, is_leaf, index):
+                new.append(spec(file, leaf))
+                if spec is not default_deserialise_filter_spec:
+                    _check_like(new[-1], leaf)
+        if ours and file.read(1):
+            raise SerialiseError(
+                f"The file goes on after the last of the {len(leaves)} leaves of `like`. It holds "
+                "another tree, with more leaves, or is damaged."
+            )
+    return treedef.unflatten(new)
+
+
+def _plan(
+    filter_spec: Any, pytree: Any, is_leaf: _IsLeaf
+) -> tuple[list[Any], list[Callable[..., Any]], jtu.PyTreeDef]:
+    """The leaves, and for each the function that writes or reads it."""
+    leaves, treedef = jtu.tree_flatten(pytree, is_leaf)
+    specs: list[Callable[..., Any]] = []
+
+    def broadcast(path: tuple[Any, ...], spec: Any, subtree: Any) -> None:
+        if not callable(spec):
+            raise ValueError(
+                f"`filter_spec` must be a function of a file and a leaf, or a tree of them, but at "
+                f"`{path_str(path)}` it is {spec!r}."
+            )
+        specs.extend([spec] * len(jtu.tree_leaves(subtree, is_leaf=is_leaf)))
+
+    jtu.tree_map_with_path(broadcast, filter_spec, pytree)
+    return leaves, specs, treedef
+
+
+@contextlib.contextmanager
+def _open(path_or_file: _PathOrFile, write: bool) -> Iterator[tuple[IO[bytes], bool]]:
+    """The file object to use, and whether it is ours rather than the caller's."""
+    if hasattr(path_or_file, "write" if write else "read"):
+        file = cast(IO[bytes], path_or_file)
+        with contextlib.nullcontext() if write else _rewinding(file):
+            yield file, False
+        return
+    if not isinstance(path_or_file, str | bytes | os.PathLike):
+        raise TypeError(
+            "Expected a path (a string or an `os.PathLike`) or a binary file object, got a "
+            f"`{type(path_or_file).__name__}`."
+        )
+    path = Path(os.fsdecode(path_or_file))
+    path = path if path.suffix else path.with_name(path.name + ".eqx")
+    with replacing(path) if write else path.open("rb") as file:
+        yield file, True
+
+
+@contextlib.contextmanager
+def _rewinding(file: IO[bytes]) -> Iterator[None]:
+    """Whoever fails to read leaves the file where it was, if it can be."""
+    start = file.tell() if hasattr(file, "seekable") and file.seekable() else None
+    try:
+        yield
+    except BaseException:
+        if start is not None:
+            file.seek(start)
+        raise
+
+
+@contextlib.contextmanager
+def _naming(tree: Any, is_leaf: _IsLeaf, index: int) -> Iterator[None]:
+    """Errors name the leaf. Those of the file system stay what they are, with a note."""
+    try:
+        yield
+    except OSError as error:
+        error.add_note(f"At leaf `{leaf_paths(tree, is_leaf)[index]}`.")
+        raise
+    except SerialiseError as error:
+        raise error.at(leaf_paths(tree, is_leaf)[index]) from error.__cause__
+    except Exception as error:
+        path = leaf_paths(tree, is_leaf)[index]
+        message = f"Leaf `{path}`: `filter_spec` failed with {type(error).__name__}: {error}"
+        raise SerialiseError(message, path=path) from error
+
+
+def _check_like(new: Any, like: Any) -> None:
+    """What a function of the user's returned must fit where it goes."""
+    expected, found = _kind(like), _kind(new)
+    if expected != found:
+        raise SerialiseError(
+            f"`like` has a {expected}, but `filter_spec` returned a {found}.",
+            expected=expected,
+            found=found,
+        )
+
+
+def _kind(x: Any) -> str:
+    if isinstance(x, jax.Array | jax.ShapeDtypeStruct):
+        return f"JAX array of shape {x.shape} and dtype {x.dtype}"
+    if isinstance(x, np.ndarray | np.generic):
+        kind = "array" if isinstance(x, np.ndarray) else "scalar"
+        return f"NumPy {kind} of shape {x.shape} and dtype {x.dtype}"
+    return f"`{type(x).__module__}.{type(x).__qualname__}`"
