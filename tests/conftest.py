@@ -5,7 +5,7 @@ A distribution's tests also run against its wheel alone, so nothing of ours is i
 
 import os
 
-# Before JAX is imported: two devices, so that sharding is tested on every machine, and no search for others.
+# Before JAX is imported: two devices, so that sharding is tested on every machine, and no others.
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 ).strip()

@@ -6,6 +6,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ ORDER = ["tree_surgery", "pytree_module", "filtered_transforms", "runtime_checks
 MAY_USE = {name: set(ORDER[:i]) for i, name in enumerate(ORDER)} | {"equinoctial": set(ORDER)}
 MAY_USE["nn_layers"] -= {"runtime_checks"}
 COMES_WITH = {"numpy": "jax", "jaxlib": "jax"}  # JAX cannot be installed without these two
+STDLIB = sys.stdlib_module_names | {"annotationlib"}  # since Python 3.14
 UNSTABLE = re.compile(r"jax\.(_src|interpreters|extend|core)\b")
 
 FOLDERS = {next((p / "src").iterdir()).name: p for p in sorted(ROOT.glob("packages/*"))}
@@ -30,7 +32,7 @@ MODULES = {  # dotted name -> (file, tree)
 
 
 def imported(name: str) -> Iterator[tuple[int, str]]:
-    """(line, dotted name) of every import of a module, wherever it stands, `from a import b` being a.b."""
+    """(line, dotted name) of every import in a module, at any depth; `from a import b` is a.b."""
     file, tree = MODULES[name]
     package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(tree):
@@ -51,7 +53,10 @@ def test_uses_only_what_it_may(name: str):
     """Layer order, public names only, nothing undeclared, unstable JAX in `_jax.py` alone."""
     own = name.split(".")[0]
     project = tomllib.loads((FOLDERS[own] / "pyproject.toml").read_text())["project"]
-    requirements = [*project["dependencies"], *sum(project.get("optional-dependencies", {}).values(), [])]
+    requirements = [
+        *project["dependencies"],
+        *chain(*project.get("optional-dependencies", {}).values()),
+    ]
     declared = {re.match(r"[\w-]+", r).group().replace("-", "_") for r in requirements}
     wrong = []
     for line, target in imported(name):
@@ -61,15 +66,16 @@ def test_uses_only_what_it_may(name: str):
                 wrong.append(f"line {line}: {own} may not use {root}")
             if any(re.match(r"_(?!_\w+__$)", part) for part in rest):
                 wrong.append(f"line {line}: {target} is private to {root}")
-        if root not in declared | {own, *sys.stdlib_module_names} and COMES_WITH.get(root) not in declared:
-            wrong.append(f"line {line}: {root} is not declared in {FOLDERS[own].name}/pyproject.toml")
+        if root not in declared | {own, *STDLIB} and COMES_WITH.get(root) not in declared:
+            wrong.append(
+                f"line {line}: {root} is not declared in {FOLDERS[own].name}/pyproject.toml"
+            )
         if UNSTABLE.match(target) and not name.endswith("._jax"):
             wrong.append(f"line {line}: {target} is unstable, and belongs in _jax.py")
     file, tree = MODULES[name]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and UNSTABLE.fullmatch(ast.unparse(node)):
-            if not name.endswith("._jax"):
-                wrong.append(f"line {node.lineno}: {ast.unparse(node)} belongs in _jax.py")
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.Attribute)):
+        if UNSTABLE.fullmatch(ast.unparse(node)) and not name.endswith("._jax"):
+            wrong.append(f"line {node.lineno}: {ast.unparse(node)} belongs in _jax.py")
     assert not wrong, f"{file.relative_to(ROOT)}:\n" + "\n".join(wrong)
 
 
@@ -83,7 +89,11 @@ def test_no_cycle(own: str):
 
 
 def test_private_jax_is_rare():
-    uses = [f"{f.relative_to(ROOT)}" for f, _ in MODULES.values() for _ in re.findall(r"jax\._src", f.read_text())]
+    uses = [
+        f"{f.relative_to(ROOT)}"
+        for f, _ in MODULES.values()
+        for _ in re.findall(r"jax\._src", f.read_text())
+    ]
     assert len(uses) <= 5, uses
 
 

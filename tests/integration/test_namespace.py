@@ -1,4 +1,4 @@
-"""`__all__`, the namespace and the docs agree; names that users of the system know have the parameters they know."""
+"""`__all__`, namespace and docs agree; known names have the parameters they are known by."""
 
 import importlib
 import importlib.util
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
 PARTS = ["tree_surgery", "pytree_module", "filtered_transforms", "runtime_checks", "nn_layers"]
 FOLDERS = {next((p / "src").iterdir()).name: p for p in ROOT.glob("packages/*")}
-# Namespace, then name: what is promised. `not_yet.txt` lists the names that are still to be built; it only shrinks.
+# namespace -> name -> what is promised. `not_yet.txt` lists what is still to be built.
 PROMISED = json.loads((DATA / "namespace.json").read_text())["namespaces"]
 NOT_YET = set((DATA / "not_yet.txt").read_text().split())
 
@@ -28,7 +28,9 @@ def find(path: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as missing:
-        if missing.name != module:  # something else is missing: that is a fault, not a name to be built
+        if (
+            missing.name != module
+        ):  # something else is missing: that is a fault, not a name to be built
             raise
         return None
 
@@ -41,7 +43,9 @@ def test_namespace_is_all(name: str):
         for key, value in vars(module).items()
         if not key.startswith("_") and not isinstance(value, types.ModuleType)
     }
-    listed = {key for key in module.__all__ if not isinstance(getattr(module, key), types.ModuleType)}
+    listed = {
+        key for key in module.__all__ if not isinstance(getattr(module, key), types.ModuleType)
+    }
     assert sorted(set(module.__all__)) == sorted(module.__all__), "a name is twice in __all__"
     assert public - {"annotations"} == listed
 
@@ -83,7 +87,7 @@ def promised() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def compare(path: str, target: Callable[..., Any], promise: list[dict[str, str]]) -> Iterator[str]:
-    """What of a callable's parameters is not as promised: names, kinds, order, and defaults where they are plain."""
+    """What of a callable's parameters is not as promised: names, kinds, order, plain defaults."""
     ours = list(inspect.signature(target).parameters.values())
     expected = [(p["name"], p["kind"].upper()) for p in promise]
     found = [(p.name, p.kind.name) for p in ours]
@@ -94,9 +98,10 @@ def compare(path: str, target: Callable[..., Any], promise: list[dict[str, str]]
         has = parameter.default is not parameter.empty
         if has != ("default" in wanted):
             yield f"{path}: {parameter.name} has {'a' if has else 'no'} default"
-        elif has and wanted["default"][0] in "'(0123456789NTF":  # others are sentinels and functions
-            if repr(parameter.default) != wanted["default"]:
-                yield f"{path}: {parameter.name} is {parameter.default!r}, not {wanted['default']}"
+            continue
+        plain = has and wanted["default"][0] in "'(0123456789NTF"  # others: sentinels, functions
+        if plain and repr(parameter.default) != wanted["default"]:
+            yield f"{path}: {parameter.name} is {parameter.default!r}, not {wanted['default']}"
 
 
 @pytest.mark.parametrize(("path", "promise"), [pytest.param(*p, id=p[0]) for p in promised()])
@@ -111,7 +116,10 @@ def test_promised_name(path: str, promise: dict[str, Any]):
         wrong += compare(path, value, promise["parameters"])
     for name, parameters in promise.get("methods", {}).items():
         wrong += compare(f"{path}.{name}", getattr(value, name), parameters)
-    fields = {f.name: bool(f.metadata.get("static")) for f in getattr(value, "__dataclass_fields__", {}).values()}
+    fields = {
+        f.name: bool(f.metadata.get("static"))
+        for f in getattr(value, "__dataclass_fields__", {}).values()
+    }
     for field in promise.get("fields", []):
         if fields.get(field["name"]) != field["static"]:
             wrong.append(f"{path}: field {field}, found static={fields.get(field['name'])}")

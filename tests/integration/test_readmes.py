@@ -1,4 +1,4 @@
-"""Every ```python block of every README runs, as a reader would run it: one script a file, in a fresh process."""
+"""Every ```python block of every README runs, as a reader runs it: one script, a fresh process."""
 
 import os
 import re

@@ -1,9 +1,10 @@
-"""Each distribution alone: its wheel in an environment of its own, tested there, away from the sources.
+"""Each distribution alone: its wheel in an environment of its own, tested away from the sources.
 
     python run.py [DISTRIBUTION ...]
 
-For each: build the wheel from a copy of the sources (by way of the sdist, so both are whole); install the wheel and what it
-declares into a fresh environment; see that nothing else of ours came along; run its tests, copied, against what was installed.
+For each: build the wheel from a copy of the sources (by way of the sdist, so both are whole);
+install it and what it declares into a fresh environment; see that nothing else of ours came
+along; run a copy of its tests against what was installed.
 """
 
 import argparse
@@ -21,7 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = tomllib.loads((Path(__file__).parent / "requirements.toml").read_text())
 # Nothing that this process was told about sources or warnings reaches the environments under test.
-ENVIRON = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+ENVIRON = {
+    k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+}
 ENVIRON |= {"PYTHONSAFEPATH": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
@@ -88,13 +91,13 @@ def installed(python: Path, work: Path, ours: set[str]) -> set[str]:
 
 
 def check(name: str, known: dict[str, Distribution], work: Path, wheels: Path) -> str:
-    """Raise `Failure` unless the distribution stands alone; return the closing line of its tests."""
+    """Raise `Failure` unless the distribution stands alone; return its tests' closing line."""
     distribution, extra = known[name], REQUIREMENTS.get(name, {})
     home = work / name
     home.mkdir()
     call(sys.executable, "-m", "venv", "env", cwd=home)
     python = home / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    # Unpacked files are compiled on first import; compiling all of JAX beforehand takes longer than the tests.
+    # Compiled on first import: compiling all of JAX beforehand takes longer than the tests.
     pip = (python, "-m", "pip", "install", "--quiet", "--no-compile", "--find-links", wheels)
 
     (version,) = {re.search(r"-(\d[^-]*)-py3", w.name)[1] for w in wheels.glob("*.whl")}
@@ -130,9 +133,7 @@ def check(name: str, known: dict[str, Distribution], work: Path, wheels: Path) -
     shutil.copy(ROOT / "tests" / "conftest.py", home / "tests")
     ignore = shutil.ignore_patterns("__pycache__", ".hypothesis")
     shutil.copytree(distribution.tests, home / "tests" / distribution.tests.name, ignore=ignore)
-    output = call(
-        python, "-m", "pytest", "-q", f"tests/{distribution.tests.name}", cwd=home
-    )
+    output = call(python, "-m", "pytest", "-q", f"tests/{distribution.tests.name}", cwd=home)
     return output.strip().splitlines()[-1]
 
 
