@@ -20,7 +20,7 @@ COMES_WITH = {"numpy": "jax", "jaxlib": "jax"}  # JAX cannot be installed withou
 STDLIB = sys.stdlib_module_names | {"annotationlib"}  # since Python 3.14
 UNSTABLE = re.compile(r"jax\.(_src|interpreters|extend|core)\b")
 
-FOLDERS = {next((p / "src").iterdir()).name: p for p in sorted(ROOT.glob("packages/*"))}
+FOLDERS = {f.parent.name: f.parents[2] for f in sorted(ROOT.glob("packages/*/src/*/__init__.py"))}
 MODULES = {  # dotted name -> (file, tree)
     re.sub(r"\.__init__$", "", ".".join(f.relative_to(p / "src").with_suffix("").parts)): (
         f,

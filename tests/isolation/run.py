@@ -40,13 +40,14 @@ class Distribution:
 
     @property
     def module(self) -> str:
-        return next((self.folder / "src").iterdir()).name
+        return self.name.replace("-", "_")
 
     @property
     def tests(self) -> Path:
-        return next(
-            t for n in (self.module, self.folder.name) if (t := ROOT / "tests" / n).is_dir()
-        )
+        for name in (self.module, self.folder.name):
+            if (tests := ROOT / "tests" / name).is_dir():
+                return tests
+        raise Failure(f"{self.name} has no tests: there is no tests/{self.module}/")
 
 
 def distributions() -> dict[str, Distribution]:
