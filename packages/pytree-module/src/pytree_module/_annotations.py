@@ -1,5 +1,6 @@
 """The annotations of one class body, on every Python version."""
 
+import inspect
 import sys
 from typing import Any
 
@@ -14,4 +15,4 @@ else:
 
     def own_annotations(cls: type) -> dict[str, Any]:
         """The annotations in the body of `cls`; strings stay strings."""
-        return cls.__dict__.get("__annotations__", {})
+        return inspect.get_annotations(cls)

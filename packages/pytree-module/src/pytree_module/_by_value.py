@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+
 from tree_surgery import tree_equal
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.tree_util as jtu
 import numpy as np
+
 from tree_surgery import path_str
 
 from ._irregular import BY_VALUE

@@ -32,9 +32,7 @@ class Irregular:
     by_value: bool
 
 
-def flatten_irregular(
-    module: Any, with_keys: bool = False
-) -> tuple[tuple[Any, ...], Irregular]:
+def flatten_irregular(module: Any, with_keys: bool = False) -> tuple[tuple[Any, ...], Irregular]:
     """As the generated `flatten` (or `flatten_with_keys`), whatever the instance holds."""
     values: dict[str, Any] = module.__dict__
     by_value = BY_VALUE in values

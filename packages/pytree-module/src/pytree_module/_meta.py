@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import inspect
 import warnings
+from collections.abc import Callable
 from typing import Any, dataclass_transform
 
 from ._abstract import open_abstract, own_abstract
@@ -88,7 +89,9 @@ def _make_dataclass(cls: Any, annotations: dict[str, Any], abstract: dict[str, s
         cls.__annotations__ = annotations
 
 
-@dataclass_transform(field_specifiers=(dataclasses.field, field, static_field), frozen_default=True)
+# Not `frozen_default=True`: type checkers would then refuse `self.x = x` in an own `__init__`. A
+# class without one can ask for the check by `class Foo(Module, frozen=True)`.
+@dataclass_transform(field_specifiers=(dataclasses.field, field, static_field))
 class ModuleMeta(abc.ABCMeta):
     """Makes each class a dataclass and a PyTree, and each instance complete and frozen."""
 
@@ -101,9 +104,12 @@ class ModuleMeta(abc.ABCMeta):
         bases: tuple[type, ...],
         namespace: dict[str, Any],
         /,
-        strict: "bool | StrictOption" = False,
+        strict: bool | StrictOption = False,
+        frozen: bool = True,
         **kwargs: Any,
-    ) -> "ModuleMeta":
+    ) -> Any:
+        if not frozen:
+            raise TypeError(f"`{name}` asks for `frozen=False`, but every Module is frozen.")
         _refuse_slots(name, namespace)
         cls = super().__new__(mcs, name, bases, namespace, **kwargs)
         annotations = own_annotations(cls)
@@ -120,7 +126,7 @@ class ModuleMeta(abc.ABCMeta):
             open_names = [*cls.__open_abstract__, *sorted(cls.__abstractmethods__)]
             module_base = next(base for base in cls.__mro__[::-1] if isinstance(base, mcs))
             type.__setattr__(
-                cls, "__strict__", check_strict(cls, config, open_names, module_base)
+                cls, "__strict__", check_strict(cls, namespace, config, open_names, module_base)
             )
         register(cls)
         return cls
@@ -133,13 +139,14 @@ class ModuleMeta(abc.ABCMeta):
         if info.open_abstract:
             refuse_abstract(cls, info.open_abstract)
         if info.plain_new:
-            module = _new(cls)
+            module: Any = _new(cls)
         else:
-            module = cls.__new__(cls, *args, **kwargs)
+            new: Callable[..., Any] = cls.__new__
+            module = new(cls, *args, **kwargs)
             if not isinstance(module, cls) or module.__dict__:
                 # Something else, or an instance that exists: neither is initialised (again).
                 return module
-        values = module.__dict__
+        values: dict[str, Any] = module.__dict__  # type: ignore[assignment] (of an instance, not of a class)
         values[UNDER_CONSTRUCTION] = info.names
         module.__init__(*args, **kwargs)
         finish(info, module, values)

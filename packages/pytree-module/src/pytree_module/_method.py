@@ -9,6 +9,8 @@ import jax
 import jax.tree_util as jtu
 import numpy as np
 
+from ._jax import Tracer
+
 
 class BoundMethod(functools.partial[Any]):
     # What `module.method` is: the function of the class with the instance as first argument.
@@ -73,7 +75,7 @@ def _leaf_hash(leaf: Any) -> int:
 def _same_leaf(x: Any, y: Any) -> bool:
     if x is y:
         return True
-    if isinstance(x, jax.core.Tracer) or isinstance(y, jax.core.Tracer):
+    if isinstance(x, Tracer) or isinstance(y, Tracer):
         return False
     if isinstance(x, (jax.Array, np.ndarray)) or isinstance(y, (jax.Array, np.ndarray)):
         if type(x) is not type(y) or x.shape != y.shape or x.dtype != y.dtype:

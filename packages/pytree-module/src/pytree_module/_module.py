@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.tree_util as jtu
 import numpy as np
+
 from tree_surgery import tree_equal, tree_pformat
 
 from ._checks import dotted, refuse_cycle
@@ -15,6 +16,7 @@ from ._construct import UNDER_CONSTRUCTION
 from ._irregular import WRAPPER_NAMES
 from ._meta import ModuleMeta
 from ._method import BoundMethod
+from ._treescope import render
 
 
 class Module(metaclass=ModuleMeta):
@@ -36,6 +38,8 @@ class Module(metaclass=ModuleMeta):
 
     **Arguments:** those of the class itself; and for the class statement
 
+    - `frozen`: `True`, for type checkers: they then refuse to assign to fields anywhere, which a
+        class with an own `__init__` cannot use. When the program runs, every instance is frozen.
     - `strict`: hold the class to the abstract-or-final pattern when it is defined: its bases are
         strict and abstract, abstract classes are called `Abstract...` or `_Abstract...`, nothing
         concrete is overridden, and fields and `__init__` stand in one class. A value of
@@ -77,7 +81,7 @@ class Module(metaclass=ModuleMeta):
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        values = self.__dict__
+        values: dict[str, Any] = vars(self)
         names = values.get(UNDER_CONSTRUCTION)
         if names is None or name not in names:
             _set_other(self, names, name, value)
@@ -89,8 +93,9 @@ class Module(metaclass=ModuleMeta):
             values[name] = value
 
     def __delattr__(self, name: str) -> None:
-        if name in self.__dict__ and UNDER_CONSTRUCTION in self.__dict__:
-            del self.__dict__[name]
+        values: dict[str, Any] = vars(self)
+        if name in values and UNDER_CONSTRUCTION in values:
+            del values[name]
             return
         raise dataclasses.FrozenInstanceError(
             f"cannot delete field {name!r} of `{type(self).__qualname__}`: modules are immutable."
@@ -111,6 +116,9 @@ class Module(metaclass=ModuleMeta):
     def __repr__(self) -> str:
         return tree_pformat(self)
 
+    def __treescope_repr__(self, path: str | None, subtree_renderer: Any) -> Any:
+        return render(self, path, subtree_renderer)
+
 
 def _unhashable(module: Module) -> TypeError:
     for path, leaf in jtu.tree_leaves_with_path(module):
@@ -120,8 +128,9 @@ def _unhashable(module: Module) -> TypeError:
             where = dotted(type(module), path)
             return TypeError(
                 f"unhashable type: '{type(leaf).__name__}'. A module has a hash only if all of its "
-                f"leaves have, and `{where}` has none. To pass a module with arrays to "
-                f"`jax.jit`, pass it as an ordinary argument, not a static one."
+                f"leaves have, and `{where}` has none. To use a module with arrays in `jax.jit`, "
+                f"pass it as an argument that is not static, or write `jax.jit(module.__call__)`, "
+                f"which makes its arrays constants."
             )
     return TypeError(f"unhashable static value in a {type(module).__qualname__}.")
 
@@ -151,7 +160,7 @@ def _set_other(module: Module, names: frozenset[str] | None, name: str, value: A
             f"no field of that name. Fields are annotated in the class body and set in `__init__`."
         )
     if name in WRAPPER_NAMES:
-        module.__dict__[name] = value
+        vars(module)[name] = value
     elif hasattr(getattr(cls, name, None), "__set__"):
         object.__setattr__(module, name, value)
     else:

@@ -6,6 +6,7 @@ one definition of it, and whoever reads a constructor finds all fields beside it
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from ._annotations import own_annotations
@@ -21,7 +22,7 @@ class StrictOption:
     force_abstract: bool
 
 
-def StrictConfig(force_abstact: bool = False, **kwargs: Any) -> StrictOption:  # noqa: N802 (a public name)
+def StrictConfig(force_abstact: bool = False, **kwargs: Any) -> StrictOption:
     """Options for `class Foo(Module, strict=StrictConfig(...))`.
 
     **Arguments:**
@@ -42,9 +43,9 @@ def StrictConfig(force_abstact: bool = False, **kwargs: Any) -> StrictOption:  #
     return StrictOption(bool(force))
 
 
-def _overridden(cls: type, module_base: type) -> tuple[str, type] | None:
+def _overridden(cls: type, body: Mapping[str, Any], module_base: type) -> tuple[str, type] | None:
     """The first concrete method of a base that `cls` defines again, and that base."""
-    for name, value in cls.__dict__.items():
+    for name, value in body.items():
         if name in _EXEMPT or not (callable(value) or hasattr(value, "__get__")):
             continue
         for base in cls.__mro__[1:]:
@@ -101,8 +102,14 @@ def _check_name(cls: type, name: str, force_abstract: bool, open_names: list[str
     return abstract
 
 
-def check_strict(cls: type, config: StrictOption, open_names: list[str], module_base: type) -> str:
-    """Holds `cls` to the rules; `open_names` are what it leaves abstract.
+def check_strict(
+    cls: type,
+    body: Mapping[str, Any],
+    config: StrictOption,
+    open_names: list[str],
+    module_base: type,
+) -> str:
+    """Holds `cls` with its class `body` to the rules; `open_names` are what it leaves abstract.
 
     **Returns:** `"abstract"` or `"final"`: what the class is.
 
@@ -111,7 +118,7 @@ def check_strict(cls: type, config: StrictOption, open_names: list[str], module_
     name = f"{cls.__module__}.{cls.__qualname__}"
     _check_bases(cls, name, module_base)
     abstract = _check_name(cls, name, config.force_abstract, open_names)
-    overridden = _overridden(cls, module_base)
+    overridden = _overridden(cls, body, module_base)
     if overridden is not None:
         attribute, base = overridden
         raise TypeError(

@@ -52,7 +52,7 @@ def module_update_wrapper(wrapper: _M, wrapped: Any = None) -> _M:
         assert doubled.__name__ == "add" and doubled(1, 2) == 6
         ```
     """
-    if not isinstance(wrapper, Module):
+    if not isinstance(wrapper, Module):  # pyright: ignore[reportUnnecessaryIsInstance] (a user's mistake)
         raise TypeError(
             f"`module_update_wrapper` expects a Module as `wrapper`, got a "
             f"{type(wrapper).__name__}. For a function use `functools.update_wrapper`."
@@ -65,10 +65,9 @@ def module_update_wrapper(wrapper: _M, wrapped: Any = None) -> _M:
             )
         wrapped = wrapper.__wrapped__  # type: ignore[attr-defined]
     copied = object.__new__(type(wrapper))
-    copied.__dict__.update(wrapper.__dict__)
+    values: dict[str, Any] = vars(copied)
+    values.update(vars(wrapper))
     for name in WRAPPER_NAMES:
-        try:
-            copied.__dict__[name] = getattr(wrapped, name)
-        except AttributeError:
-            pass
+        if hasattr(wrapped, name):
+            values[name] = getattr(wrapped, name)
     return copied

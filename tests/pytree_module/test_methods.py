@@ -1,0 +1,188 @@
+"""Bound methods: PyTrees that behave like Python's own."""
+
+import functools
+import inspect
+import pickle
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from pytree_module import BoundMethod, Module, field
+
+
+class Linear(Module):
+    weight: jax.Array
+    name: str = field(static=True, default="linear")
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Multiplies."""
+        return self.weight * x
+
+    def scale(self, x: jax.Array, by: float = 1.0) -> jax.Array:
+        """Scales."""
+        return self.weight * x * by
+
+    @property
+    def double(self) -> jax.Array:
+        return 2 * self.weight
+
+    @classmethod
+    def make(cls) -> "Linear":
+        return cls(jnp.ones(2))
+
+    @staticmethod
+    def add(x: int, y: int) -> int:
+        return x + y
+
+
+class Derived(Linear):
+    def scale(self, x: jax.Array, by: float = 1.0) -> jax.Array:
+        return super().scale(x, by) + 1
+
+
+def linear(value: float = 2.0) -> Linear:
+    return Linear(jnp.full(2, value))
+
+
+def test_the_instance_is_the_child_and_the_function_static() -> None:
+    (path_leaf,), treedef = jax.tree_util.tree_flatten_with_path(linear().scale)
+    assert jax.tree_util.keystr(path_leaf[0]) == ".__self__.weight"
+    rebuilt = jax.tree_util.tree_unflatten(treedef, [jnp.full(2, 3.0)])
+    assert (rebuilt(jnp.ones(2)) == 3).all()
+    assert treedef != jax.tree_util.tree_structure(linear().__call__)
+
+
+@pytest.mark.parametrize("method", ["scale", "__call__"])
+def test_transformations_trace_the_instance_of_a_method_passed_as_an_argument(method: str) -> None:
+    apply = jax.jit(lambda f, x: f(x))
+    grad = jax.grad(lambda f, x: f(x).sum())(getattr(linear(), method), jnp.full(2, 5.0))
+    assert (apply(getattr(linear(), method), jnp.full(2, 5.0)) == 10).all()
+    assert isinstance(grad, BoundMethod) and (grad.__self__.weight == 5).all()
+    out = jax.vmap(getattr(linear(), method))(jnp.ones((3, 2)))
+    assert out.shape == (3, 2) and (out == 2).all()
+
+
+@pytest.mark.parametrize("method", ["scale", "__call__"])
+def test_equal_structure_never_retraces(method: str) -> None:
+    traces = 0
+
+    @jax.jit
+    def apply(f, x):
+        nonlocal traces
+        traces += 1
+        return f(x)
+
+    for value in (1.0, 2.0, 3.0):
+        assert (apply(getattr(linear(value), method), jnp.ones(2)) == value).all()
+    assert traces == 1
+
+
+@pytest.mark.parametrize("method", ["scale", "__call__"])
+def test_equality_and_hash_are_by_value(method: str) -> None:
+    # https://github.com/patrick-kidger/equinox/issues/291
+    first, second = getattr(linear(), method), getattr(linear(), method)
+    assert first == second and hash(first) == hash(second)
+    assert first != getattr(linear(3.0), method)
+    assert linear().scale != linear().__call__
+    assert first != len and first != getattr(linear(), method).__wrapped__
+    assert len({first, second}) == 1
+
+
+def test_jax_jit_of_a_method_finds_its_cached_trace() -> None:
+    model = linear()
+    assert (jax.jit(model.scale)(jnp.ones(2)) == 2).all()
+    assert (jax.jit(model.__call__)(jnp.ones(2)) == 2).all()
+    with pytest.raises(TypeError, match=r"`Linear.weight` has none(?s:.)*jax.jit\(module.__call__"):
+        jax.jit(model)(jnp.ones(2))
+
+
+def test_equality_under_jit_is_a_bool() -> None:
+    @jax.jit
+    def same(a: Linear, b: Linear) -> tuple[bool, bool]:
+        return a.scale == a.scale, a.scale == b.scale
+
+    assert same(linear(), linear()) == (True, False)
+
+
+def test_attributes_are_those_of_the_function() -> None:
+    method = linear().scale
+    assert method.__name__ == "scale" and method.__doc__ == "Scales."
+    assert method.__qualname__ == "Linear.scale"
+    assert method.__func__ is Linear.scale and method.__self__ is not None
+    assert inspect.ismethod(method.__wrapped__)
+    assert functools.wraps(method)(lambda x: x).__name__ == "scale"
+    with pytest.raises(AttributeError):
+        _ = method.nothing
+
+
+def test_signatures_are_true() -> None:
+    assert list(inspect.signature(linear().scale).parameters) == ["x", "by"]
+    assert list(inspect.signature(linear().__call__).parameters) == ["x"]
+    assert list(inspect.signature(linear()).parameters) == ["x"]
+    assert list(inspect.signature(Linear.scale).parameters) == ["self", "x", "by"]
+
+
+def test_super_class_static_methods_and_properties() -> None:
+    derived = Derived(jnp.ones(2))
+    assert (derived.scale(jnp.ones(2)) == 2).all()
+    assert (super(Derived, derived).scale(jnp.ones(2)) == 1).all()
+    assert type(Derived.make()) is Derived and type(derived.make()) is Derived
+    assert Linear.add(1, 2) == 3 and derived.add(1, 2) == 3
+    assert (derived.double == 2).all()
+
+
+def test_a_function_set_on_the_class_later_becomes_a_method() -> None:
+    class Later(Module):
+        x: int
+
+    Later.get = lambda self: self.x
+    assert isinstance(Later(3).get, BoundMethod) and Later(3).get() == 3
+
+
+def test_a_bound_method_as_a_class_attribute_stays_bound() -> None:
+    class Uses(Module):
+        f = linear().scale
+
+    assert (Uses().f(jnp.ones(2)) == 2).all()
+
+
+def test_pickle_and_partial() -> None:
+    method = linear().scale
+    assert pickle.loads(pickle.dumps(method)) == method
+    assert (functools.partial(method, by=2.0)(jnp.ones(2)) == 4).all()
+    assert (jax.tree_util.Partial(method, by=2.0)(jnp.ones(2)) == 4).all()
+
+
+def test_decorated_methods() -> None:
+    class Decorated(Module):
+        x: jax.Array
+
+        @jax.jit
+        def jitted(self, y):
+            return self.x + y
+
+        @jax.named_scope("scope")
+        def scoped(self, y):
+            return self.x + y
+
+        @functools.partial(jax.jit, static_argnames="n")
+        def power(self, n: int):
+            return self.x**n
+
+    made = Decorated(jnp.asarray(3.0))
+    assert made.jitted(1.0) == 4 and made.scoped(1.0) == 4 and made.power(n=2) == 9
+
+
+def test_getattr_of_the_class_is_asked_for_unknown_names_only() -> None:
+    class Forward(Module):
+        inner: Linear
+
+        def __getattr__(self, name: str):
+            return f"no {name}"
+
+        def known(self) -> int:
+            return 1
+
+    made = Forward(linear())
+    assert made.known() == 1 and made.other == "no other" and isinstance(made.inner, Linear)
