@@ -1,0 +1,57 @@
+"""Neural-network layers that are JAX PyTrees."""
+
+from ._conv import Conv as Conv
+from ._conv import Conv1d as Conv1d
+from ._conv import Conv2d as Conv2d
+from ._conv import Conv3d as Conv3d
+from ._dropout import Dropout as Dropout
+from ._errors import ShapeError as ShapeError
+from ._inference import inference_mode as inference_mode
+from ._linear import Identity as Identity
+from ._linear import Linear as Linear
+from ._mlp import MLP as MLP
+from ._norm import LayerNorm as LayerNorm
+from ._pool import AvgPool1d as AvgPool1d
+from ._pool import AvgPool2d as AvgPool2d
+from ._pool import AvgPool3d as AvgPool3d
+from ._pool import MaxPool1d as MaxPool1d
+from ._pool import MaxPool2d as MaxPool2d
+from ._pool import MaxPool3d as MaxPool3d
+from ._pool import Pool as Pool
+from ._sequential import Lambda as Lambda
+from ._sequential import Sequential as Sequential
+from ._sequential import StatefulLayer as StatefulLayer
+
+__version__ = "0.1.0"
+
+tree_inference = inference_mode
+"""Another name of `inference_mode`."""
+
+__all__ = [
+    "MLP",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "Conv",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "Dropout",
+    "Identity",
+    "Lambda",
+    "LayerNorm",
+    "Linear",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "Pool",
+    "Sequential",
+    "ShapeError",
+    "StatefulLayer",
+    "inference_mode",
+    "tree_inference",
+]
+
+# What users see in a repr and in a pickle is the public path, wherever the code stands.
+for _name in __all__:
+    globals()[_name].__module__ = __name__

@@ -1,0 +1,309 @@
+"""Convolutions."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, PRNGKeyArray
+from pytree_module import Module, field
+
+from ._errors import refuse_shape, shape_of, size
+from ._init import draw_weight_and_bias
+from ._spatial import padding_pairs, per_dimension, with_defaults
+
+_PAD_MODES = {"REFLECT": "reflect", "REPLICATE": "edge", "CIRCULAR": "wrap"}
+_PADDINGS = ("SAME", "SAME_LOWER", "VALID")
+
+
+def _padding(layer: str, value: Any, ndim: int, mode: str) -> Any:
+    if isinstance(value, str):
+        if value.upper() not in _PADDINGS:
+            raise ValueError(
+                f"`{layer}`: a `padding` string must be 'SAME', 'SAME_LOWER' or 'VALID', got "
+                f"{value!r}."
+            )
+        return value.upper()
+    pairs = padding_pairs(layer, value, ndim)
+    if mode != "ZEROS" and any(p < 0 for pair in pairs for p in pair):
+        raise ValueError(f"`{layer}`: `padding_mode={mode!r}` takes no negative padding: {value}.")
+    return pairs
+
+
+def _padding_mode(layer: str, value: Any) -> str:
+    mode = value.upper() if isinstance(value, str) else value
+    if mode != "ZEROS" and mode not in _PAD_MODES:
+        raise ValueError(
+            f"`{layer}`: `padding_mode` must be 'ZEROS', 'REFLECT', 'REPLICATE' or 'CIRCULAR', got "
+            f"{value!r}."
+        )
+    return mode
+
+
+def _check_groups(layer: str, in_channels: int, out_channels: int, groups: int) -> None:
+    for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+        if channels % groups != 0:
+            raise ValueError(
+                f"`{layer}`: `{name}` (={channels}) must be divisible by `groups` (={groups})."
+            )
+
+
+class Conv(Module):
+    r"""A convolution over any number of spatial dimensions (a cross-correlation, strictly).
+
+    For output channel $o$ in group $g$, and a position $t$ with one entry per spatial dimension:
+    $$y_{o,t} = b_o + \sum_{c \in g} \sum_{s} w_{o,c,s} \, \tilde x_{c,\ t \cdot \texttt{stride} +
+    s \cdot \texttt{dilation}}$$
+    where $\tilde x$ is the padded input and $s$ runs over the kernel.
+
+    **Shapes:** the input is `(in_channels, dim_1, ..., dim_N)` and the output
+    `(out_channels, new_dim_1, ..., new_dim_N)`, without a batch axis, with
+    `new_dim = (dim + before + after - dilation * (kernel_size - 1) - 1) // stride + 1`. `weight` is
+    `(out_channels, in_channels // groups, *kernel_size)` and `bias` `(out_channels, 1, ..., 1)`.
+
+    **Initialisation:** `weight` and `bias` are uniform on $[-k, k)$ with $k = 1/\sqrt{f}$ and
+    $f = \texttt{in\_channels} / \texttt{groups} \cdot \prod \texttt{kernel\_size}$.
+
+    **Arguments:**
+
+    - `num_spatial_dims`: how many spatial dimensions the input has: 1 for a signal, 2 for an image.
+    - `in_channels`, `out_channels`: the channels of input and output.
+    - `kernel_size`, `stride`, `dilation`: an integer for all spatial dimensions, or a sequence of
+        one each.
+    - `padding`: an integer for all sides; or a sequence with, for each spatial dimension, an
+        integer or a pair `(before, after)`; or `"VALID"` for none, or `"SAME"` for an output of
+        size `ceil(dim / stride)`, where an odd rest goes after (`"SAME_LOWER"`: before) the input.
+    - `groups`: splits the channels into groups which are convolved apart: `groups=in_channels` is
+        a depthwise convolution.
+    - `use_bias`: whether to add a bias for each output channel.
+    - `padding_mode`: what is padded with: `"ZEROS"`, `"REFLECT"` (mirrored at the edge),
+        `"REPLICATE"` (the edge again), `"CIRCULAR"` (from the other side).
+    - `dtype`: of the parameters; by default float32, or float64 under `jax_enable_x64`.
+    - `key`: what the initial parameters are drawn from.
+
+    **Raises:** `ValueError` or `TypeError` naming the argument that is none.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import Conv
+
+        conv = Conv(2, 3, 8, kernel_size=3, padding="SAME", key=jax.random.key(0))
+        image = jnp.ones((3, 28, 28))
+        assert conv(image).shape == (8, 28, 28)
+
+        depthwise = Conv(1, 4, 4, 3, groups=4, key=jax.random.key(1))
+        assert depthwise.weight.shape == (4, 1, 3)
+        ```
+    """
+
+    num_spatial_dims: int = field(static=True)
+    weight: Array
+    bias: Array | None
+    in_channels: int = field(static=True)
+    out_channels: int = field(static=True)
+    kernel_size: tuple[int, ...] = field(static=True)
+    stride: tuple[int, ...] = field(static=True)
+    padding: Any = field(static=True)
+    dilation: tuple[int, ...] = field(static=True)
+    groups: int = field(static=True)
+    use_bias: bool = field(static=True)
+    padding_mode: str = field(static=True)
+
+    def __init__(
+        self,
+        num_spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: str | int | Sequence[int] | Sequence[tuple[int, int]] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        use_bias: bool = True,
+        padding_mode: str = "ZEROS",
+        dtype: Any = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        layer = type(self).__name__
+        ndim = size(layer, "num_spatial_dims", num_spatial_dims)
+        self.num_spatial_dims = ndim
+        self.in_channels = in_channels = size(layer, "in_channels", in_channels)
+        self.out_channels = out_channels = size(layer, "out_channels", out_channels)
+        self.groups = groups = size(layer, "groups", groups, least=1)
+        _check_groups(layer, in_channels, out_channels, groups)
+        self.kernel_size = kernel = per_dimension(layer, "kernel_size", kernel_size, ndim)
+        self.stride = per_dimension(layer, "stride", stride, ndim)
+        self.dilation = per_dimension(layer, "dilation", dilation, ndim)
+        self.padding_mode = _padding_mode(layer, padding_mode)
+        self.padding = _padding(layer, padding, ndim, self.padding_mode)
+        self.use_bias = use_bias
+        grouped = in_channels // groups
+        self.weight, self.bias = draw_weight_and_bias(
+            layer,
+            key,
+            grouped * math.prod(kernel),
+            (out_channels, grouped, *kernel),
+            (out_channels,) + (1,) * ndim if use_bias else None,
+            dtype,
+        )
+
+    @jax.named_scope("nn.Conv")
+    def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
+        """Convolves one example.
+
+        **Arguments:**
+
+        - `x`: of shape `(in_channels, dim_1, ..., dim_N)`, of the dtype of the parameters.
+        - `key`: ignored; layers take a key so that all can be called alike.
+
+        **Returns:** an array of shape `(out_channels, new_dim_1, ..., new_dim_N)`.
+
+        **Raises:** `ShapeError` for an `x` with other channels or another number of dimensions,
+        `TypeError` for one of another dtype.
+        """
+        received = shape_of(self, x)
+        channels = self.weight.shape[1] * self.groups
+        if len(received) != self.num_spatial_dims + 1 or received[0] != channels:
+            _refuse(self, channels, received)
+        x = jnp.asarray(x)
+        if x.dtype != self.weight.dtype:
+            raise TypeError(
+                f"`{type(self).__name__}` has parameters of dtype {self.weight.dtype}, but received "
+                f"an array of dtype {x.dtype}. A convolution needs the same dtype on both sides: "
+                f"convert one of them with `.astype`."
+            )
+        padding = self.padding
+        if self.padding_mode != "ZEROS":
+            x, padding = self._pad(x), "VALID"
+        y = lax.conv_general_dilated(
+            lhs=x[None],
+            rhs=self.weight,
+            window_strides=self.stride,
+            padding=padding,
+            rhs_dilation=self.dilation,
+            feature_group_count=self.groups,
+        )
+        y = jnp.squeeze(y, axis=0)
+        return y if self.bias is None else y + self.bias
+
+    def _pad(self, x: Array) -> Array:
+        padding = self.padding
+        if isinstance(padding, str):
+            reach = [(k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
+            padding = lax.padtype_to_pads(x.shape[1:], reach, self.stride, padding)
+        return jnp.pad(x, ((0, 0), *padding), mode=_PAD_MODES[self.padding_mode])
+
+
+def _refuse(layer: Conv, channels: int, received: tuple[int, ...]) -> None:
+    dims = [f"dim_{i + 1}" for i in range(layer.num_spatial_dims)]
+    fix = ""
+    if len(received) == layer.num_spatial_dims and channels == 1:
+        fix = "For an image without channels add the axis: `layer(x[None])`."
+    elif len(received) == len(dims) + 1 and received[-1] == channels:
+        fix = "Channels come first: `layer(jax.numpy.moveaxis(x, -1, 0))`."
+    refuse_shape(layer, (f"in_channels={channels}", *dims), received, fix)
+
+
+class _ConvNd(Conv):
+    """`Conv` with the number of spatial dimensions fixed by the class."""
+
+    _ndim: ClassVar[int]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: str | int | Sequence[int] | Sequence[tuple[int, int]] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        use_bias: bool = True,
+        padding_mode: str = "ZEROS",
+        dtype: Any = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        super().__init__(
+            self._ndim,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            use_bias,
+            padding_mode,
+            dtype,
+            key=key,
+        )
+
+
+class Conv1d(_ConvNd):
+    """A one-dimensional convolution: over a signal of shape `(in_channels, length)`.
+
+    `Conv` with `num_spatial_dims=1`; formula, arguments and initialisation are described there.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import Conv1d
+
+        conv = Conv1d(2, 4, kernel_size=3, stride=2, padding=1, key=jax.random.key(0))
+        assert conv(jnp.ones((2, 16))).shape == (4, 8)
+        ```
+    """
+
+    _ndim: ClassVar[int] = 1
+
+
+class Conv2d(_ConvNd):
+    """A two-dimensional convolution: over an image of shape `(in_channels, height, width)`.
+
+    `Conv` with `num_spatial_dims=2`; formula, arguments and initialisation are described there.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import Conv2d
+
+        conv = Conv2d(3, 8, kernel_size=3, padding="SAME", key=jax.random.key(0))
+        images = jnp.ones((5, 3, 28, 28))
+        assert jax.vmap(conv)(images).shape == (5, 8, 28, 28)
+        ```
+    """
+
+    _ndim: ClassVar[int] = 2
+    __init__ = with_defaults(_ConvNd.__init__, stride=(1,) * 2, padding=(0,) * 2, dilation=(1,) * 2)
+
+
+class Conv3d(_ConvNd):
+    """A three-dimensional convolution: over a volume of shape `(in_channels, depth, height, width)`.
+
+    `Conv` with `num_spatial_dims=3`; formula, arguments and initialisation are described there.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import Conv3d
+
+        conv = Conv3d(1, 2, kernel_size=(1, 3, 3), key=jax.random.key(0))
+        assert conv(jnp.ones((1, 8, 8, 8))).shape == (2, 8, 6, 6)
+        ```
+    """
+
+    _ndim: ClassVar[int] = 3
+    __init__ = with_defaults(_ConvNd.__init__, stride=(1,) * 3, padding=(0,) * 3, dilation=(1,) * 3)

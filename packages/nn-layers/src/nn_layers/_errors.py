@@ -1,0 +1,121 @@
+"""The one error for an input of the wrong shape, and the checks that raise it.
+
+Shapes are known while tracing, so every check here reads the same eagerly and under `jax.jit`.
+"""
+
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+_SCALARS = (bool, int, float, complex)
+
+
+class ShapeError(ValueError, TypeError):
+    """A layer was called on an array of the wrong shape.
+
+    It is a `ValueError`, and a `TypeError` as well, since for a shape that does not fit JAX itself
+    raises sometimes the one and sometimes the other.
+
+    **Attributes:**
+
+    - `layer`: the layer that was called.
+    - `expected`: the shape it takes, in words or as a tuple; names stand for free sizes.
+    - `received`: the shape of what it was given.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import Linear, ShapeError
+
+        linear = Linear(3, 2, key=jax.random.key(0))
+        try:
+            linear(jnp.ones((5, 3)))
+        except ShapeError as error:
+            assert error.received == (5, 3)
+            assert "jax.vmap" in str(error)
+        ```
+    """
+
+    layer: Any
+    expected: tuple[Any, ...] | None
+    received: tuple[int, ...] | None
+
+    def __init__(
+        self,
+        message: str,
+        layer: Any = None,
+        expected: tuple[Any, ...] | None = None,
+        received: tuple[int, ...] | None = None,
+    ):
+        super().__init__(message)
+        self.layer = layer
+        self.expected = expected
+        self.received = received
+
+
+def shape_of(layer: Any, x: Any) -> tuple[int, ...]:
+    """The shape of what a layer was called on.
+
+    **Raises:** `TypeError` if `x` is no array, naming the layer.
+    """
+    if isinstance(x, (jax.Array, np.ndarray, np.generic)):
+        return x.shape
+    if isinstance(x, _SCALARS):
+        return ()
+    try:
+        return tuple(x.shape)  # ShapeDtypeStruct, and arrays of other libraries
+    except AttributeError:
+        raise TypeError(
+            f"`{type(layer).__name__}` takes an array, but was called on a "
+            f"{type(x).__name__}: {x!r}. Convert it with `jax.numpy.asarray`."
+        ) from None
+
+
+def written(shape: tuple[Any, ...]) -> str:
+    """A shape in words: `("in_channels=3", "height")` is `(in_channels=3, height)`."""
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def refuse_shape(
+    layer: Any, expected: tuple[Any, ...], received: tuple[int, ...], fix: str = ""
+) -> NoReturn:
+    """Raises the `ShapeError` of a layer that takes `expected` and was given `received`."""
+    name = type(layer).__name__
+    message = (
+        f"`{name}` takes an array of shape {written(expected)}, but received one of shape "
+        f"{received}."
+    )
+    extra = len(received) - len(expected)
+    if not fix and extra > 0:
+        call = "layer"
+        for _ in range(extra):
+            call = f"jax.vmap({call})"
+        axes = "is a batch axis" if extra == 1 else f"are {extra} batch axes"
+        fix = (
+            f"A layer takes one example. If there {axes}, you might need to replace `layer(x)` "
+            f"with `{call}(x)`."
+        )
+    raise ShapeError(f"{message} {fix}".rstrip(), layer, expected, received)
+
+
+def check_shape(layer: Any, x: Any, expected: tuple[int, ...]) -> None:
+    """Refuses an `x` that is not of the shape `expected`."""
+    received = shape_of(layer, x)
+    if received != expected:
+        refuse_shape(layer, expected, received)
+
+
+def size(layer: str, name: str, value: Any, least: int = 0) -> int:
+    """A size given to a constructor, as an `int`.
+
+    **Raises:** `TypeError` if it is no integer, `ValueError` if it is less than `least`.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"`{layer}`: `{name}` must be an integer, got {value!r}.")
+    value = value.__index__()
+    if value < least:
+        raise ValueError(f"`{layer}`: `{name}` must be at least {least}, got {value}.")
+    return value

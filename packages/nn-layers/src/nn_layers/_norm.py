@@ -1,0 +1,125 @@
+"""Normalisation of one example by its own statistics."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, PRNGKeyArray
+from pytree_module import Module, field
+
+from ._errors import check_shape, size
+from ._init import default_dtype
+
+_MISSING: Any = object()
+
+
+def _shape(layer: str, value: Any) -> tuple[int, ...]:
+    values = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    return tuple(size(layer, "shape", entry) for entry in values)
+
+
+class LayerNorm(Module):
+    r"""Normalises all elements of one example to mean 0 and variance 1, then scales and shifts.
+
+    $$y = \frac{x - \mathbb{E}[x]}{\sqrt{\mathbb{V}[x] + \varepsilon}} \, w + b$$
+    with mean and (biased) variance over every axis of $x$, computed in float32 or better.
+
+    **Shapes:** input, output, `weight` and `bias` all are of shape `shape`. To normalise over the
+    last axis only, as a transformer does for each token, use `jax.vmap` over the others.
+
+    **Initialisation:** `weight` is 1, `bias` is 0.
+
+    **Arguments:**
+
+    - `shape`: the shape of the input, or an integer for a vector.
+    - `eps`: $\varepsilon$, added for numerical stability.
+    - `use_weight`, `use_bias`: whether to scale, and to shift.
+    - `dtype`: of the parameters; by default float32, or float64 under `jax_enable_x64`.
+    - `elementwise_affine`: deprecated; sets both `use_weight` and `use_bias`.
+
+    **Source:** [Ba et al., "Layer Normalization", 2016](https://arxiv.org/abs/1607.06450).
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import LayerNorm
+
+        norm = LayerNorm(4)
+        y = norm(jnp.array([1.0, 2.0, 3.0, 4.0]))
+        assert jnp.allclose(y.mean(), 0, atol=1e-6) and jnp.allclose(y.var(), 1, atol=1e-4)
+
+        tokens = jnp.ones((7, 4))
+        assert jax.vmap(norm)(tokens).shape == (7, 4)
+        ```
+    """
+
+    shape: tuple[int, ...] = field(static=True)
+    eps: float = field(static=True)
+    use_weight: bool = field(static=True)
+    use_bias: bool = field(static=True)
+    weight: Array | None
+    bias: Array | None
+
+    def __init__(
+        self,
+        shape: int | Sequence[int],
+        eps: float = 1e-5,
+        use_weight: bool = True,
+        use_bias: bool = True,
+        dtype: Any = None,
+        *,
+        elementwise_affine: bool | None = None,
+    ):
+        if elementwise_affine is not None:
+            warnings.warn(
+                "`LayerNorm(elementwise_affine=...)` is deprecated in favour of `use_weight` and "
+                "`use_bias`; it sets both.",
+                stacklevel=2,
+            )
+            use_weight = use_bias = elementwise_affine
+        self.shape = shape = _shape("LayerNorm", shape)
+        self.eps = eps
+        self.use_weight = use_weight
+        self.use_bias = use_bias
+        dtype = default_dtype() if dtype is None else dtype
+        self.weight = jnp.ones(shape, dtype) if use_weight else None
+        self.bias = jnp.zeros(shape, dtype) if use_bias else None
+
+    @jax.named_scope("nn.LayerNorm")
+    def __call__(self, x: Array, state: Any = _MISSING, *, key: PRNGKeyArray | None = None) -> Any:
+        """Normalises one example.
+
+        **Arguments:**
+
+        - `x`: of shape `shape`, of any dtype.
+        - `state`: passed through unchanged, so that this can stand where `BatchNorm` did.
+        - `key`: ignored; layers take a key so that all can be called alike.
+
+        **Returns:** an array of the shape and dtype of `x`; with a `state`, the pair of it and the
+        state.
+
+        **Raises:** `ShapeError` for an `x` of another shape.
+        """
+        check_shape(self, x, self.shape)
+        x = jnp.asarray(x)
+        exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        mean = jnp.mean(exact, keepdims=True)
+        variance = jnp.maximum(0.0, jnp.var(exact, keepdims=True))
+        y = (exact - mean) * lax.rsqrt(variance + self.eps)
+        if self.weight is not None:
+            y = _promoted(jnp.multiply, self.weight, y)
+        if self.bias is not None:
+            y = _promoted(jnp.add, y, self.bias)
+        y = y.astype(x.dtype)
+        return y if state is _MISSING else (y, state)
+
+
+def _promoted(operation: Any, x: Array, y: Array) -> Array:
+    """`operation(x, y)` in the wider of both dtypes, also under strict promotion."""
+    dtype = jnp.promote_types(x.dtype, y.dtype)
+    return operation(x.astype(dtype), y.astype(dtype))

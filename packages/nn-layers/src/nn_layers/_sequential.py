@@ -1,0 +1,168 @@
+"""Layers one after the other."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Union
+
+import jax
+import jax.random as jr
+from jaxtyping import Array, PRNGKeyArray
+from pytree_module import Module
+
+_MISSING: Any = object()
+
+
+class StatefulLayer(Module):
+    """Base class of layers that are called as `layer(x, state, key=key)`, and return `(y, state)`.
+
+    `Sequential` gives the state to those layers which inherit from this class, and only to them.
+
+    !!! example
+
+        ```python
+        from nn_layers import Sequential, StatefulLayer
+
+        class Count(StatefulLayer):
+            def __call__(self, x, state, *, key=None):
+                return x, state + 1
+
+        y, count = Sequential([Count(), Count()])(3.0, 0)
+        assert y == 3.0 and count == 2
+        ```
+    """
+
+    def is_stateful(self) -> bool:
+        """Whether this very instance uses its state. Override it for layers that sometimes do.
+
+        **Returns:** `True`, unless overridden.
+        """
+        return True
+
+
+def _is_stateful(layer: Any) -> bool:
+    return isinstance(layer, StatefulLayer) and layer.is_stateful()
+
+
+def _takes_key(layer: Any) -> bool:
+    """Whether `layer(x, key=...)` is possible; if nobody can know, it is not."""
+    try:
+        parameters = inspect.signature(layer).parameters
+    except (TypeError, ValueError):
+        return False
+    named = parameters.get("key")
+    if named is not None and named.kind is not inspect.Parameter.POSITIONAL_ONLY:
+        return True
+    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+
+
+class Sequential(StatefulLayer):
+    r"""Composes layers: $y = f_n(\cdots f_2(f_1(x)))$.
+
+    **Arguments:**
+
+    - `layers`: the layers, first to last. Each is called as `layer(x, key=key)`; one that takes no
+        `key`, such as `jax.nn.relu`, as `layer(x)`; a `StatefulLayer` as
+        `layer(x, state, key=key)`.
+
+    `sequential[i]` is a layer, `sequential[i:j]` a `Sequential` of some; it has a length and can be
+    iterated over.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import Dropout, Linear, Sequential
+
+        key1, key2, key3 = jax.random.split(jax.random.key(0), 3)
+        model = Sequential([Linear(3, 8, key=key1), jax.nn.relu, Dropout(), Linear(8, 2, key=key2)])
+        assert model(jnp.ones(3), key=key3).shape == (2,)
+        assert len(model[:2]) == 2
+        ```
+    """
+
+    layers: tuple[Any, ...]
+
+    def __init__(self, layers: Sequence[Callable[..., Any]]):
+        self.layers = tuple(layers)
+
+    @jax.named_scope("nn.Sequential")
+    def __call__(self, x: Array, state: Any = _MISSING, *, key: PRNGKeyArray | None = None) -> Any:
+        """Calls the layers one after the other.
+
+        **Arguments:**
+
+        - `x`: what the first layer takes.
+        - `state`: needed if one of the layers is stateful; handed from each of these to the next.
+        - `key`: split into one for each layer, in order; `None` gives `None` to all.
+
+        **Returns:** what the last layer returns; with a `state`, the pair of it and the new state.
+
+        **Raises:** `ValueError` if a layer is stateful and there is no `state`.
+        """
+        if key is None or not self.layers:
+            keys: Any = (None,) * len(self.layers)
+        else:
+            keys = jr.split(key, len(self.layers))
+        new_state = state
+        for layer, layer_key in zip(self.layers, keys, strict=True):
+            if _is_stateful(layer):
+                if state is _MISSING:
+                    raise ValueError(
+                        f"`Sequential` was called without a `state`, but its layer "
+                        f"{type(layer).__name__} is stateful: use `model(x, state, key=key)`, with "
+                        f"`model, state = make_with_state(...)`."
+                    )
+                x, new_state = layer(x, new_state, key=layer_key)
+            elif _takes_key(layer):
+                x = layer(x, key=layer_key)
+            else:
+                x = layer(x)
+        return x if state is _MISSING else (x, new_state)
+
+    def __getitem__(self, i: Union[int, slice]) -> Any:
+        if isinstance(i, slice):
+            return Sequential(self.layers[i])
+        if hasattr(i, "__index__"):
+            return self.layers[i]
+        raise TypeError(f"`Sequential` takes an integer or a slice as index, got {i!r}.")
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def is_stateful(self) -> bool:
+        """**Returns:** whether any of the layers is stateful."""
+        return any(map(_is_stateful, self.layers))
+
+
+class Lambda(Module):
+    """Makes a layer of a function: $y = f(x)$. It takes a `key`, and ignores it.
+
+    **Arguments:**
+
+    - `fn`: the function. If it is a PyTree, its leaves are those of the layer.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import Lambda
+
+        relu = Lambda(jax.nn.relu)
+        assert relu(jnp.array(-1.0)) == 0
+        ```
+    """
+
+    fn: Callable[[Any], Any]
+
+    def __init__(self, fn: Callable[[Any], Any]):
+        self.fn = fn
+
+    @jax.named_scope("nn.Lambda")
+    def __call__(self, x: Any, *, key: PRNGKeyArray | None = None) -> Any:
+        """**Returns:** `fn(x)`. `key` is ignored."""
+        return self.fn(x)

@@ -1,0 +1,73 @@
+"""What layers over one, two or three spatial dimensions share: sizes and paddings per dimension."""
+
+import operator
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any, TypeVar
+
+_F = TypeVar("_F", bound=Callable[..., None])
+
+
+def _is_int(value: Any) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def per_dimension(layer: str, name: str, value: Any, ndim: int, least: int = 1) -> tuple[int, ...]:
+    """One integer for each spatial dimension: `value` itself, or `value` for all of them.
+
+    **Raises:** `ValueError` naming layer and argument.
+    """
+    values = (value,) * ndim if _is_int(value) else value
+    if not isinstance(values, Sequence) or not all(map(_is_int, values)):
+        raise ValueError(
+            f"`{layer}`: `{name}` must be an integer or a sequence of {ndim} integers, got "
+            f"{value!r}."
+        )
+    if len(values) != ndim:
+        raise ValueError(
+            f"`{layer}`: `{name}` must have one integer for each of the {ndim} spatial dimensions; "
+            f"the length of {value!r} is {len(values)}, not {ndim}."
+        )
+    result = tuple(map(operator.index, values))
+    if min(result, default=least) < least:
+        raise ValueError(f"`{layer}`: `{name}` must be at least {least}, got {value!r}.")
+    return result
+
+
+def padding_pairs(layer: str, value: Any, ndim: int) -> tuple[tuple[int, int], ...]:
+    """What to pad before and after, for each spatial dimension.
+
+    `value` is an integer for all, or has one entry a dimension: an integer for both sides, or a
+    pair.
+
+    **Raises:** `ValueError` naming the layer.
+    """
+    if _is_int(value):
+        return ((operator.index(value),) * 2,) * ndim
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == ndim:
+        pairs = [(entry, entry) if _is_int(entry) else entry for entry in value]
+        if all(isinstance(p, Sequence) and len(p) == 2 and all(map(_is_int, p)) for p in pairs):
+            return tuple((operator.index(before), operator.index(after)) for before, after in pairs)
+    raise ValueError(
+        f"`{layer}`: `padding` must be an integer or a sequence of {ndim} entries, each an integer "
+        f"or a pair (before, after) of integers; got {value!r}."
+    )
+
+
+def with_defaults(init: _F, **defaults: Any) -> _F:
+    """A copy of a constructor with other defaults.
+
+    The layers for one, two and three dimensions share their code and their parameters, and differ
+    in defaults such as `stride=(1, 1)`. Each copy has its true signature.
+    """
+    assert isinstance(init, FunctionType) and init.__defaults__ is not None
+    code = init.__code__
+    names = code.co_varnames[: code.co_argcount][-len(init.__defaults__) :]
+    new = tuple(defaults.get(name, old) for name, old in zip(names, init.__defaults__, strict=True))
+    copy = FunctionType(code, init.__globals__, init.__name__, new, init.__closure__)
+    copy.__kwdefaults__ = init.__kwdefaults__
+    copy.__annotations__ = init.__annotations__
+    copy.__doc__ = init.__doc__
+    copy.__module__ = init.__module__
+    copy.__qualname__ = init.__qualname__
+    return copy  # pyright: ignore[reportReturnType] (the same type as `init`)
