@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
+
 from pytree_module import Module, field
 
 from ._errors import refuse_shape, shape_of, size
@@ -174,8 +175,8 @@ class Conv(Module):
         x = jnp.asarray(x)
         if x.dtype != self.weight.dtype:
             raise TypeError(
-                f"`{type(self).__name__}` has parameters of dtype {self.weight.dtype}, but received "
-                f"an array of dtype {x.dtype}. A convolution needs the same dtype on both sides: "
+                f"`{type(self).__name__}` has parameters of dtype {self.weight.dtype}, but "
+                f"received an array of dtype {x.dtype}. A convolution needs the same dtype on both sides: "
                 f"convert one of them with `.astype`."
             )
         padding = self.padding
@@ -247,7 +248,7 @@ class _ConvNd(Conv):
 
 
 class Conv1d(_ConvNd):
-    """A one-dimensional convolution: over a signal of shape `(in_channels, length)`.
+    """A one-dimensional convolution: over a signal `(in_channels, length)`.
 
     `Conv` with `num_spatial_dims=1`; formula, arguments and initialisation are described there.
 
@@ -267,7 +268,7 @@ class Conv1d(_ConvNd):
 
 
 class Conv2d(_ConvNd):
-    """A two-dimensional convolution: over an image of shape `(in_channels, height, width)`.
+    """A two-dimensional convolution: over an image `(in_channels, height, width)`.
 
     `Conv` with `num_spatial_dims=2`; formula, arguments and initialisation are described there.
 
@@ -289,7 +290,7 @@ class Conv2d(_ConvNd):
 
 
 class Conv3d(_ConvNd):
-    """A three-dimensional convolution: over a volume of shape `(in_channels, depth, height, width)`.
+    """A three-dimensional convolution: over a volume `(in_channels, depth, height, width)`.
 
     `Conv` with `num_spatial_dims=3`; formula, arguments and initialisation are described there.
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
+
 from pytree_module import Module
 
 _RENAMED = "`deterministic` is deprecated in favour of `inference`, which means the same: {use}."

@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 import jax.tree_util as jtu
+
 from tree_surgery import tree_at
 
 _T = TypeVar("_T")

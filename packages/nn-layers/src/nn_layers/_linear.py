@@ -5,6 +5,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
+
 from pytree_module import Module, field
 
 from ._errors import refuse_shape, shape_of, size

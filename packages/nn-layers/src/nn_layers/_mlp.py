@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 import jax.tree_util as jtu
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
+
 from pytree_module import Module, field
 
 from ._errors import size

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
+
 from pytree_module import Module, field
 
 from ._errors import check_shape, size

@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Union
+from typing import Any
 
 import jax
 import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
+
 from pytree_module import Module
 
 _MISSING: Any = object()
@@ -120,7 +121,7 @@ class Sequential(StatefulLayer):
                 x = layer(x)
         return x if state is _MISSING else (x, new_state)
 
-    def __getitem__(self, i: Union[int, slice]) -> Any:
+    def __getitem__(self, i: int | slice) -> Any:
         if isinstance(i, slice):
             return Sequential(self.layers[i])
         if hasattr(i, "__index__"):
