@@ -2,31 +2,36 @@
 
 How it works: flatten the tree once, put a distinct stand-in in place of each leaf, and hand the
 result to `where`. A stand-in knows its position, so that two leaves that are one object (or two
-equal small integers) stay apart, and `where` cannot look at values. If `where` chose leaves only,
-the answer is there; if it chose whole nodes, a second walk, which stops at these nodes, finds them.
+equal small integers) stay apart, and `where` cannot look at values. If `where` chose a leaf, the
+answer is there; if it chose whole nodes, a second walk, which stops at these nodes, finds them.
 """
 
-import itertools as it
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import jax.tree_util as jtu
 
 from ._errors import WhereError
-from ._explain import explain_ambiguous, explain_missing, explain_place
+from ._explain import explain_ambiguous, explain_changed, explain_missing, explain_place
 from ._standin import DistinctTuple, StandIn, stand_in_tree
 
 _MISSING: Final[Any] = object()
-_EMPTY: Final[tuple[()]] = ()  # one object in every tree, by CPython
+_EMPTY: Final[tuple[()]] = ()  # one object in every tree
 
-_TWICE = "`where` chose the same node twice:"
-_VALUES = (
-    "`where` must use only the structure of the tree, not the values of its leaves: it chose "
-    "something else when the leaves were hidden from it."
-)
+_VALUES = "`where` must use only the structure of the tree, not the values of its leaves:"
 
 # What `where` chose: a position among the parts of the tree, or a nested list of them.
 _Chosen = int | list["_Chosen"]
+_IsLeaf = Callable[[Any], bool] | None
+
+
+class _Cut(NamedTuple):
+    """A tree cut into parts, each of them a leaf or a chosen node."""
+
+    parts: list[Any]  # leaves; for nodes, the node with stand-ins in it
+    nodes: set[int]  # which parts are nodes
+    treedef: jtu.PyTreeDef  # puts the parts together
+    chosen: _Chosen
 
 
 def tree_at(
@@ -36,13 +41,13 @@ def tree_at(
     replace_fn: Callable[[Any], Any] = _MISSING,
     is_leaf: Callable[[Any], bool] | None = None,
 ) -> Any:
-    """The tree is rebuilt with the nodes that `where` points at replaced, and is otherwise the same.
+    """The tree is rebuilt with the nodes that `where` points at replaced, and else is the same.
 
     **Arguments:**
 
     - `where`: a function from the tree to one of its nodes, or to a (nested) list or tuple of
-        them. A node is a leaf or any subtree. `where` is called with stand-ins for the leaves: it may
-        use the structure of the tree, never the values in it.
+        them. A node is a leaf or any subtree. `where` is called with stand-ins for the leaves: it
+        may use the structure of the tree, never the values in it.
     - `pytree`: the tree.
     - `replace`: the new node; for a sequence of nodes, a sequence of the same lengths.
     - `replace_fn`: instead of `replace`, a function from each old node to the new one.
@@ -55,10 +60,11 @@ def tree_at(
 
     **Raises:**
 
-    `WhereError` (a `ValueError`) if something that is not a node is chosen, such as a static field or
-    a value computed from a leaf, if a node is chosen twice or inside another, if the lengths of
-    `replace` do not fit, or if `where` depends on the values of leaves. `ValueError` unless exactly
-    one of `replace` and `replace_fn` is given. Whatever `where` itself raises on the tree.
+    `WhereError` (a `ValueError`) if something that is not a node is chosen, such as a static field
+    or a value computed from a leaf, if a node is chosen twice or inside another, if the lengths of
+    `replace` do not fit, or if `where` depends on the values of leaves or changes the tree.
+    `ValueError` unless exactly one of `replace` and `replace_fn` is given. Whatever `where` itself
+    raises on the tree.
 
     ```python
     from tree_surgery import tree_at
@@ -72,97 +78,85 @@ def tree_at(
     """
     if (replace is _MISSING) == (replace_fn is _MISSING):
         raise ValueError("Exactly one of `replace` and `replace_fn` must be given to `tree_at`.")
-    parts, treedef, chosen = _locate(where, pytree, is_leaf)
-    if replace is _MISSING:
-        for index in _indices(chosen):
-            parts[index] = replace_fn(parts[index])
-    else:
-        _put(parts, chosen, replace)
-    return treedef.unflatten(parts)
-
-
-def _locate(
-    where: Callable[[Any], Any], pytree: Any, is_leaf: Callable[[Any], bool] | None
-) -> tuple[list[Any], jtu.PyTreeDef, _Chosen]:
-    """Flatten the tree such that every chosen node is one part, and say which parts are chosen."""
-    parts, treedef = jtu.tree_flatten(pytree, is_leaf)
-    tree, stand_ins = stand_in_tree(pytree, parts, treedef, is_leaf is not None)
-    selected = _ask(where, tree, parts, treedef)
+    leaves, treedef = jtu.tree_flatten(pytree, is_leaf)
+    tree, stand_ins = stand_in_tree(pytree, leaves, treedef, is_leaf is not None)
+    selected = _ask(where, tree, pytree)
     if type(selected) is StandIn and stand_ins[selected.index] is selected:
-        chosen = selected.index
+        if jtu.tree_leaves(tree) != stand_ins:
+            explain_changed(treedef, stand_ins)
+        cut = _Cut(leaves.copy(), set(), treedef, selected.index)
     else:
         candidates: dict[int, Any] = {}
         _collect(selected, candidates)
         if id(_EMPTY) in candidates and not (is_leaf is not None and is_leaf(_EMPTY)):
             # There is only one `()`. Ask again, with the empty tuples of the tree as leaves.
-            return _locate(where, pytree, _or_empty_tuple(is_leaf))
-        parts, treedef, places = _part(pytree, tree, candidates, is_leaf)
-        chosen = _resolve(selected, places, pytree, tree)
-    _check_structural(where, parts, treedef, chosen)
-    return parts, treedef, chosen
+            return tree_at(where, pytree, replace, replace_fn, _or_empty_tuple(is_leaf))
+        cut = _cut(selected, candidates, pytree, tree, leaves, treedef, stand_ins)
+    originals = _ask_again(where, pytree, leaves, cut, is_leaf)
+    if replace is _MISSING:
+        _apply(cut.parts, cut.chosen, originals, replace_fn)
+    else:
+        _put(cut.parts, cut.chosen, replace)
+    return cut.treedef.unflatten(cut.parts)
 
 
-def _ask(where: Callable[[Any], Any], tree: Any, leaves: list[Any], treedef: Any) -> Any:
+def _ask(where: Callable[[Any], Any], tree: Any, pytree: Any) -> Any:
     try:
         return where(tree)
     except Exception as error:
         failure = error
-    where(treedef.unflatten(leaves))  # the user should see what `where` raises on the tree itself
+    where(pytree)  # the user should see what `where` raises on the tree itself
     raise WhereError(
-        "`where` must use only the structure of the tree, not the values of its leaves: it works "
-        f"on the tree itself, but not with stand-ins for its leaves ({failure})."
+        f"{_VALUES} it works on the tree itself, but not with stand-ins for its leaves ({failure})."
     ) from failure
 
 
-def _or_empty_tuple(is_leaf: Callable[[Any], bool] | None) -> Callable[[Any], bool]:
+def _or_empty_tuple(is_leaf: _IsLeaf) -> Callable[[Any], bool]:
     def is_leaf_or_empty_tuple(x: Any) -> bool:
         return x is _EMPTY or (is_leaf is not None and is_leaf(x))
 
     return is_leaf_or_empty_tuple
 
 
+def _is_sequence(x: Any) -> bool:
+    return isinstance(x, list | tuple) and type(cast(Any, x)) is not DistinctTuple
+
+
 def _collect(selected: Any, candidates: dict[int, Any]) -> None:
     """Everything in `selected` that may be a node: itself, and what is inside of sequences."""
     candidates[id(selected)] = selected
-    if isinstance(selected, list | tuple) and type(selected) is not DistinctTuple:
-        for x in cast(Sequence[Any], selected):
+    if _is_sequence(selected):
+        for x in selected:
             if type(x) is not StandIn and id(x) not in candidates:
                 _collect(x, candidates)
 
 
-def _part(
+def _cut(
+    selected: Any,
+    candidates: dict[int, Any],
     pytree: Any,
     tree: Any,
-    candidates: dict[int, Any],
-    is_leaf: Callable[[Any], bool] | None,
-) -> tuple[list[Any], jtu.PyTreeDef, dict[int, list[int]]]:
-    """Flatten down to the candidates. Also says where among the parts each object is.
-
-    JAX visits the nodes of a tree in a fixed order, so that the walk over the stand-ins gives
-    the numbers of the visits at which to stop in the tree itself.
-    """
-    visit = it.count()
-    stops: set[int] = set()
-
-    def is_candidate(x: Any) -> bool:
-        number = next(visit)
-        if id(x) in candidates:
-            stops.add(number)
-            return True
-        return False
-
-    found = jtu.tree_leaves(tree, is_leaf=is_candidate)
-    visit = it.count()
-    if is_leaf is None:
-        parts, treedef = jtu.tree_flatten(pytree, lambda _: next(visit) in stops)
-    else:
-        parts, treedef = jtu.tree_flatten(pytree, lambda x: next(visit) in stops or is_leaf(x))
+    leaves: list[Any],
+    treedef: jtu.PyTreeDef,
+    stand_ins: list[Any],
+) -> _Cut:
+    """Flatten down to the candidates, and say which of the parts are selected."""
+    parts, cut_treedef = jtu.tree_flatten(tree, lambda x: id(x) in candidates)
     places: dict[int, list[int]] = {}
-    for place, x in enumerate(found):
+    nodes: set[int] = set()
+    met: list[Any] = []
+    for place, x in enumerate(parts):
         places.setdefault(id(x), []).append(place)
-    if len(parts) != len(found):
-        raise WhereError(explain_missing(None, pytree, tree))
-    return parts, treedef, places
+        if type(x) is StandIn or type(x) is DistinctTuple:
+            met.append(x)
+            parts[place] = leaves[x.index]
+        else:
+            nodes.add(place)
+            met.extend(jtu.tree_leaves(x))
+    if met != stand_ins:
+        explain_changed(treedef, stand_ins)
+        raise WhereError(explain_missing(selected, pytree, tree), selected)
+    return _Cut(parts, nodes, cut_treedef, _resolve(selected, places, pytree, tree))
 
 
 def _resolve(selected: Any, places: dict[int, list[int]], pytree: Any, tree: Any) -> _Chosen:
@@ -173,63 +167,73 @@ def _resolve(selected: Any, places: dict[int, list[int]], pytree: Any, tree: Any
         at = places.get(id(x), [])
         if len(at) == 1:
             if at[0] in taken:
-                raise WhereError(f"{_TWICE} {explain_place(x, tree)}", x)
+                raise WhereError(f"`where` chose the same node twice: {explain_place(x, tree)}.", x)
             taken.add(at[0])
             return at[0]
         if at:
             raise WhereError(explain_ambiguous(x, len(at)), x)
-        if isinstance(x, list | tuple) and type(x) is not DistinctTuple:
-            return [resolve(y) for y in cast(Sequence[Any], x)]
-        raise WhereError(explain_missing(x, pytree, tree), x)
+        if _is_sequence(x):
+            return [resolve(y) for y in x]
+        raise WhereError(explain_missing(x, pytree, tree, within=selected), x)
 
     return resolve(selected)
 
 
-def _check_structural(
-    where: Callable[[Any], Any], parts: list[Any], treedef: jtu.PyTreeDef, chosen: _Chosen
-) -> None:
-    """Ask again with the true leaves: `where` must choose the same."""
+def _ask_again(
+    where: Callable[[Any], Any], pytree: Any, leaves: list[Any], cut: _Cut, is_leaf: _IsLeaf
+) -> Any:
+    """What `where` selects of the tree itself. It must be what it selected among the stand-ins."""
     try:
-        selected = where(treedef.unflatten(parts))
+        originals = where(pytree)
     except Exception as error:
-        raise WhereError(f"{_VALUES} On the true leaves it failed ({error}).") from error
-    if not _same(selected, parts, chosen):
-        raise WhereError(_VALUES, selected)
+        raise WhereError(f"{_VALUES} it failed on the true leaves ({error}).") from error
 
-
-def _same(selected: Any, parts: list[Any], chosen: _Chosen) -> bool:
-    if type(chosen) is int:
-        part = parts[chosen]
-        # A node that makes its children anew each time cannot be compared by identity.
-        return selected is part or (
-            type(selected) is type(part) and id(selected) not in set(map(id, parts))
+    def same(original: Any, chosen: _Chosen) -> bool:
+        if not isinstance(chosen, int):
+            fits = _is_sequence(original) and len(original) == len(chosen)
+            return fits and all(map(same, original, chosen))
+        part = cut.parts[chosen]
+        if chosen not in cut.nodes:
+            return original is part or (type(original) is type(part) and foreign(original))
+        if type(original) is not type(part):
+            return False
+        expected = [leaves[x.index] for x in jtu.tree_leaves(part)]
+        found = jtu.tree_leaves(original, is_leaf=is_leaf)
+        return len(found) == len(expected) and all(
+            x is y or foreign(x) for x, y in zip(found, expected, strict=True)
         )
-    return (
-        isinstance(selected, list | tuple)
-        and len(cast(Sequence[Any], selected)) == len(chosen)
-        and all(map(_same, cast(Sequence[Any], selected), it.repeat(parts), chosen))
-    )
+
+    def foreign(x: Any) -> bool:
+        # A node that makes its children anew at each look cannot be compared by identity.
+        return all(x is not leaf for leaf in leaves)
+
+    if not same(originals, cut.chosen):
+        raise WhereError(
+            f"{_VALUES} it chose something else when the leaves were hidden from it.", originals
+        )
+    return originals
 
 
-def _indices(chosen: _Chosen) -> list[int]:
-    if type(chosen) is int:
-        return [chosen]
-    return [index for x in chosen for index in _indices(x)]
+def _apply(
+    parts: list[Any], chosen: _Chosen, originals: Any, replace_fn: Callable[[Any], Any]
+) -> None:
+    if isinstance(chosen, int):
+        parts[chosen] = replace_fn(originals)
+    else:
+        for x, original in zip(chosen, originals, strict=True):
+            _apply(parts, x, original, replace_fn)
 
 
 def _put(parts: list[Any], chosen: _Chosen, replace: Any) -> None:
-    if type(chosen) is int:
+    if isinstance(chosen, int):
         parts[chosen] = replace
         return
-    try:
-        length = len(replace)
-    except TypeError:
-        length = None
+    length = len(replace) if hasattr(replace, "__len__") and hasattr(replace, "__iter__") else None
     if length != len(chosen):
         got = f"`{type(replace).__name__}`" + ("" if length is None else f" of length {length}")
         raise WhereError(
             f"`where` chose a sequence of {len(chosen)} nodes, so `replace` must be a sequence of "
-            f"{len(chosen)} too, but it is a {got}.",
+            f"length {len(chosen)} too, but it is a {got}.",
             replace,
         )
     for x, value in zip(chosen, replace, strict=True):

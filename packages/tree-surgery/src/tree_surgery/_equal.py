@@ -7,8 +7,6 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 
-_ARRAYS = (jax.Array, np.ndarray, np.generic)
-
 
 def tree_equal(
     *pytrees: Any, typematch: bool = False, rtol: Any = 0.0, atol: Any = 0.0
@@ -26,8 +24,8 @@ def tree_equal(
     - `typematch`: whether the types of leaves must agree too. Without it, a NumPy array may equal
         a JAX array, and `1` equals `1.0` and `True`.
     - `rtol`, `atol`: arrays of real or complex floating point numbers are also equal if
-        `abs(x - y) <= atol + rtol * abs(y)`, elementwise, with `x` from the first tree. Everything else,
-        Python's floats included, is compared exactly.
+        `abs(x - y) <= atol + rtol * abs(y)`, elementwise, with `x` from the first tree. Everything
+        else, Python's floats included, is compared exactly.
 
     **Returns:**
 
@@ -54,45 +52,70 @@ def tree_equal(
         raise TypeError("`tree_equal` needs at least one tree.")
     first, *others = pytrees
     leaves, treedef = jtu.tree_flatten(first)
+    kinds: dict[type, int] = {}
     pairs: list[tuple[Any, Any]] = []
     for other in others:
         other_leaves, other_treedef = jtu.tree_flatten(other)
         if treedef != other_treedef:
             return False
-        if not all(
-            map(
-                _maybe_equal, leaves, other_leaves, [typematch] * len(leaves), [pairs] * len(leaves)
-            )
-        ):
-            return False
-    return _all_equal(pairs, rtol, atol)
+        for x, y in zip(leaves, other_leaves, strict=True):
+            if not _may_be_equal(x, y, typematch, kinds, pairs):
+                return False
+    return _all_equal(pairs, kinds, rtol, atol)
 
 
-def _maybe_equal(x: Any, y: Any, typematch: bool, pairs: list[tuple[Any, Any]]) -> bool:
-    """Whether two leaves can be equal, by all but the values of arrays, which are put in `pairs`."""
-    x_array = isinstance(x, _ARRAYS)
-    if x_array != isinstance(y, _ARRAYS):
-        return False
-    if typematch and type(x) is not type(y):
-        if not (isinstance(x, jax.Array) and isinstance(y, jax.Array)):
+_OTHER, _NUMPY, _JAX, _TRACER = range(4)
+
+
+def _kind(x: Any, kinds: dict[type, int]) -> int:
+    """What sort of leaf it is, remembered by type: asking JAX for each leaf would take longest."""
+    kind = kinds.get(type(x))
+    if kind is None:
+        if isinstance(x, jax.core.Tracer):
+            kind = _TRACER if isinstance(x, jax.Array) else _OTHER
+        elif isinstance(x, jax.Array):
+            kind = _JAX
+        else:
+            kind = _NUMPY if isinstance(x, np.ndarray | np.generic) else _OTHER
+        kinds[type(x)] = kind
+    return kind
+
+
+def _may_be_equal(
+    x: Any, y: Any, typematch: bool, kinds: dict[type, int], pairs: list[tuple[Any, Any]]
+) -> bool:
+    """Whether leaves are equal in all but the values of arrays; these are put in `pairs`."""
+    x_kind, y_kind = _kind(x, kinds), _kind(y, kinds)
+    if x_kind is _OTHER or y_kind is _OTHER:
+        if x_kind is not y_kind or (typematch and type(x) is not type(y)):
             return False
-    if not x_array:
         return bool(x == y)
+    if typematch and type(x) is not type(y) and _NUMPY in (x_kind, y_kind):
+        return False
     if x.shape != y.shape or x.dtype != y.dtype:
         return False
     pairs.append((x, y))
     return True
 
 
-def _all_equal(pairs: list[tuple[Any, Any]], rtol: Any, atol: Any) -> bool | jax.Array:
-    tolerant = isinstance(rtol, jax.Array) or isinstance(atol, jax.Array) or rtol != 0 or atol != 0
+def _all_equal(
+    pairs: list[tuple[Any, Any]], kinds: dict[type, int], rtol: Any, atol: Any
+) -> bool | jax.Array:
     traced_tolerance = isinstance(rtol, jax.core.Tracer) or isinstance(atol, jax.core.Tracer)
-    there: list[tuple[Any, Any]] = []  # being traced, or on an accelerator
+    tolerant = traced_tolerance or bool(rtol != 0) or bool(atol != 0)
+    # Where there are only CPUs, and all of them are ours, NumPy sees every array as it is.
+    only_here = jax.default_backend() == "cpu" and jax.process_count() == 1
+    there: list[tuple[Any, Any]] = []  # traced, or on an accelerator
     for x, y in pairs:
-        if x.size == 0 or x.dtype == jax.dtypes.float0:
+        dtype = x.dtype
+        if not isinstance(dtype, np.dtype):  # a typed PRNG key; the dtype has the implementation
+            x, y = jax.random.key_data(x), jax.random.key_data(y)
+        elif dtype == jax.dtypes.float0:
             continue
-        x, y = _plain(x), _plain(y)
-        if traced_tolerance or not (_is_here(x) and _is_here(y)):
+        here = not traced_tolerance and all(
+            _kind(z, kinds) <= (_JAX if only_here else _NUMPY) or _is_here(z) for z in (x, y)
+        )
+        if not here:
             there.append((x, y))
         elif not _equal_here(np.asarray(x), np.asarray(y), tolerant, rtol, atol):
             return False
@@ -106,30 +129,24 @@ def _all_equal(pairs: list[tuple[Any, Any]], rtol: Any, atol: Any) -> bool | jax
     return jnp.stack(traced).all() if traced else True
 
 
-def _plain(x: Any) -> Any:
-    """A typed PRNG key is equal to another if its data are (the dtype has the implementation)."""
-    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        return jax.random.key_data(x)
-    return x
-
-
 def _is_here(x: Any) -> bool:
     """Whether NumPy can look at the values without waiting for an accelerator."""
-    if not isinstance(x, jax.Array):
-        return True
     if isinstance(x, jax.core.Tracer):
         return False
+    if not isinstance(x, jax.Array):
+        return True
     return x.is_fully_addressable and all(d.platform == "cpu" for d in x.devices())
 
 
 def _equal_here(x: Any, y: Any, tolerant: bool, rtol: Any, atol: Any) -> bool:
-    if tolerant and jnp.issubdtype(x.dtype, jnp.inexact):
-        wide = np.complex128 if x.dtype.kind == "c" else np.float64
-        x, y = x.astype(wide), y.astype(wide)
-        with np.errstate(invalid="ignore"):
-            close = np.abs(x - y) <= float(atol) + float(rtol) * np.abs(y)
-        return bool(np.all((x == y) | (close & np.isfinite(y))))
-    return bool(np.all(x == y))
+    same = x == y
+    if not tolerant or not jnp.issubdtype(x.dtype, jnp.inexact):
+        return bool(same.all())
+    wide = np.complex128 if x.dtype.kind == "c" else np.float64
+    x, y = x.astype(wide), y.astype(wide)
+    with np.errstate(invalid="ignore"):
+        close = np.abs(x - y) <= float(atol) + float(rtol) * np.abs(y)
+    return bool((same | (close & np.isfinite(y))).all())
 
 
 def _equal_there(x: Any, y: Any, tolerant: bool, rtol: Any, atol: Any) -> Any:

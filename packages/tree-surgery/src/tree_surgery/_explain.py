@@ -3,6 +3,9 @@
 import dataclasses as dc
 from typing import Any
 
+import jax.tree_util as jtu
+
+from ._errors import WhereError
 from ._one_level import children_with_keys
 from ._path import path_str
 from ._standin import StandIn, find_rewritten
@@ -12,8 +15,8 @@ def explain_place(x: Any, tree: Any) -> str:
     """Where in the tree an object is."""
     for path, node in _walk((), tree):
         if node is x:
-            return f"`{path_str(path)}`."
-    return f"a `{type(x).__name__}`."
+            return f"`{path_str(path)}`"
+    return f"a `{type(x).__name__}`"
 
 
 def explain_ambiguous(x: Any, times: int) -> str:
@@ -30,8 +33,14 @@ def explain_ambiguous(x: Any, times: int) -> str:
     )
 
 
-def explain_missing(x: Any, pytree: Any, tree: Any) -> str:
-    """Why an object is not a node of the tree."""
+def explain_changed(treedef: jtu.PyTreeDef, stand_ins: list[Any]) -> None:
+    """Raise if it was `where` that changed the tree, and not the tree that rebuilds itself otherwise."""
+    if jtu.tree_leaves(treedef.unflatten(stand_ins)) == stand_ins:
+        raise WhereError("`where` must only look at the tree, but it changed it.")
+
+
+def explain_missing(x: Any, pytree: Any, tree: Any, within: Any = StandIn) -> str:
+    """Why an object, selected in the sequence `within`, is not a node of the tree."""
     rewritten = find_rewritten(pytree)
     if rewritten is not None:
         path, node = rewritten
@@ -43,10 +52,10 @@ def explain_missing(x: Any, pytree: Any, tree: Any) -> str:
     inside = explain_place(x, tree)
     if inside.startswith("`"):
         return (
-            f"`where` chose {inside[:-1]} and also a node around it. Choose one of them: replacing "
+            f"`where` chose {inside} and also a node around it. Choose one of them: replacing "
             "the outer one replaces the inner one too."
         )
-    static = _find_static(x, tree)
+    static = _find_static(x, tree) or _find_static(within, tree)
     if static is not None:
         path, node, name = static
         return (
@@ -72,6 +81,8 @@ def _describe(x: Any) -> str:
 
 def _find_static(x: Any, tree: Any) -> tuple[tuple[Any, ...], Any, str] | None:
     """A field of a dataclass node that holds `x` without `x` being a child of that node."""
+    if x is StandIn:
+        return None
     for path, node in _walk((), tree):
         if dc.is_dataclass(node) and not isinstance(node, type):
             for field in dc.fields(node):

@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.tree_util as jtu
-import numpy as np
-import wadler_lindig as wl
+from ._document import Writer
+from ._layout import layout
 
 
 def _false(_: Any) -> bool:
@@ -26,8 +24,9 @@ def tree_pformat(
 
     Arrays of JAX are written as `f32[3,4]`, weakly typed ones as `weak_f32[3,4]`, typed PRNG keys
     as `key<fry>[]`, and arrays of NumPy as `f32[3,4](numpy)`. Fields of dataclasses that have their
-    default value, or `repr=False`, are hidden. A function that wraps another is written as that one.
-    A class decides for itself with a method `__pdoc__(self, **kwargs)` as `wadler_lindig` has it.
+    default value, or `repr=False`, are hidden. What wraps a function, as `jax.jit` does, is written
+    as `<wrapped function name>`. A class decides for itself with a method
+    `__pdoc__(self, **kwargs)`, as `wadler_lindig` has it.
 
     **Arguments:**
 
@@ -55,16 +54,9 @@ def tree_pformat(
     (2000).
     """
 
-    def custom(x: Any) -> wl.AbstractDoc | None:
-        if truncate_leaf(x):
-            return wl.TextDoc(f"{type(x).__name__}(...)")
-        if short_arrays and isinstance(x, jax.Array | np.ndarray):
-            return _array(x)
-        if struct_as_array and isinstance(x, jax.ShapeDtypeStruct):
-            return _array(x)
-        return None
-
-    return wl.pformat(pytree, width=width, indent=indent, short_arrays=short_arrays, custom=custom)
+    truncate = None if truncate_leaf is _false else truncate_leaf
+    writer = Writer(indent, short_arrays, struct_as_array, truncate)
+    return layout(writer.write(pytree), width)
 
 
 def tree_pprint(
@@ -87,10 +79,3 @@ def tree_pprint(
             truncate_leaf=truncate_leaf,
         )
     )
-
-
-def _array(x: Any) -> wl.AbstractDoc:
-    kind = "numpy" if isinstance(x, np.ndarray) else None
-    weak = "weak_" if getattr(x, "weak_type", False) else ""
-    *_, dtype = str(x.dtype).rsplit(".")
-    return wl.array_summary(x.shape, weak + dtype, kind)
