@@ -1,0 +1,40 @@
+"""JAX transformations for any PyTree: arrays are transformed, the rest is static."""
+
+from . import extend as extend
+from ._axes import if_array as if_array
+from ._eval_shape import filter_eval_shape as filter_eval_shape
+from ._grad import filter_grad as filter_grad
+from ._grad import filter_value_and_grad as filter_value_and_grad
+from ._jit import clear_caches as clear_caches
+from ._jit import filter_jit as filter_jit
+from ._partition import combine as combine
+from ._partition import filter as filter
+from ._partition import partition as partition
+from ._predicates import is_array as is_array
+from ._predicates import is_array_like as is_array_like
+from ._predicates import is_inexact_array as is_inexact_array
+from ._predicates import is_inexact_array_like as is_inexact_array_like
+from ._vmap import filter_vmap as filter_vmap
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "clear_caches",
+    "combine",
+    "filter",
+    "filter_eval_shape",
+    "filter_grad",
+    "filter_jit",
+    "filter_value_and_grad",
+    "filter_vmap",
+    "if_array",
+    "is_array",
+    "is_array_like",
+    "is_inexact_array",
+    "is_inexact_array_like",
+    "partition",
+]
+
+# What users see in a repr and in a pickle is the public path, wherever the code stands.
+for _name in __all__:
+    globals()[_name].__module__ = __name__

@@ -1,0 +1,51 @@
+"""`filter_eval_shape`: what a function returns, without computing it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+
+from ._partition import merge, split
+from ._predicates import array_mask
+from ._static_leaf import wrap_static
+
+
+def abstract_mask(leaves: list[Any]) -> list[bool]:
+    """Which leaves are arrays, or stand for one (`jax.ShapeDtypeStruct`)."""
+    return [
+        array or isinstance(leaf, jax.ShapeDtypeStruct)
+        for leaf, array in zip(leaves, array_mask(leaves), strict=True)
+    ]
+
+
+def filter_eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What `fun(*args, **kwargs)` returns, with a `jax.ShapeDtypeStruct` for each array.
+
+    Nothing is computed and no memory is used for arrays.
+
+    **Arguments:**
+
+    - `fun`: any callable, itself possibly a PyTree.
+    - `*args`, `**kwargs`: its arguments; a `jax.ShapeDtypeStruct` stands for an array.
+
+    **Returns:** the result of `fun`; its leaves that are no arrays are as `fun` returns them.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from filtered_transforms import filter_eval_shape
+
+    out = filter_eval_shape(lambda x, name: (x.T, name), jnp.ones((2, 3)), "weight")
+    assert out == (jax.ShapeDtypeStruct((3, 2), jnp.float32), "weight")
+    ```
+    """
+    leaves, treedef = jtu.tree_flatten((fun, args, kwargs))
+    mask = abstract_mask(leaves)
+    arrays, others = split(leaves, mask)
+
+    def flat(arrays: list[Any]) -> Any:
+        function, positional, named = treedef.unflatten(merge(mask, arrays, others))
+        return wrap_static(function(*positional, **named))
+
+    return jax.eval_shape(flat, arrays)

@@ -1,0 +1,167 @@
+"""`filter_grad` and `filter_value_and_grad`: differentiate the inexact arrays of the first argument."""
+
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+from pytree_module import field
+
+from ._partition import merge, split
+from ._predicates import inexact_mask
+from ._static_leaf import wrap_static
+from ._wrapper import Wrapper, module_of
+
+
+class GradWrapper(Wrapper):
+    has_aux: bool = field(static=True)
+    with_value: bool = field(static=True)
+    gradkwargs: tuple[tuple[str, Any], ...] = field(static=True)
+
+    def __init__(self, fun: Any, has_aux: bool, with_value: bool, gradkwargs: dict[str, Any]):
+        self.fun = fun
+        self.__module__ = module_of(fun)
+        self.has_aux = has_aux
+        self.with_value = with_value
+        self.gradkwargs = tuple(sorted(gradkwargs.items()))
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == 0:
+            raise _no_first_argument(self._public_name, kwargs)
+        fun, has_aux = self.fun, self.has_aux
+        leaves, treedef = jtu.tree_flatten(args[0])
+        mask = inexact_mask(leaves)
+        inexact, others = split(leaves, mask)
+        if len(inexact) == 0:
+            raise _nothing_to_differentiate(self._public_name, leaves, args[0])
+        rest = args[1:]
+
+        def flat(inexact: list[Any]) -> Any:
+            first = treedef.unflatten(merge(mask, inexact, others))
+            out = fun(first, *rest, **kwargs)
+            if has_aux:
+                return _checked_aux(out)
+            return out
+
+        differentiate = jax.value_and_grad(flat, has_aux=has_aux, **dict(self.gradkwargs))
+        value, gradients = differentiate(inexact)
+        gradient = treedef.unflatten(merge(mask, gradients, [None] * len(others)))
+        if self.with_value:
+            return value, gradient
+        return (gradient, value[1]) if has_aux else gradient
+
+    @property
+    def _public_name(self) -> str:
+        return "filter_value_and_grad" if self.with_value else "filter_grad"
+
+    def __repr__(self) -> str:
+        return f"{self._public_name}({self.fun!r})"
+
+
+def _checked_aux(out: Any) -> Any:
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise TypeError(
+            f"with `has_aux=True` the function must return a pair (value, aux): expected function "
+            f"with aux output to return a two-element tuple, but got a {type(out).__name__}."
+        )
+    value, aux = out
+    return value, wrap_static(aux)
+
+
+def _no_first_argument(name: str, kwargs: dict[str, Any]) -> TypeError:
+    if kwargs:
+        return TypeError(
+            f"Functions wrapped with `{name}` must have their first argument passed by position, "
+            f"not keyword: it is the argument that is differentiated. Got the keywords "
+            f"{', '.join(kwargs)} alone."
+        )
+    return TypeError(
+        f"Functions wrapped with `{name}` must have at least one positional argument: it is the "
+        f"argument that is differentiated."
+    )
+
+
+def _nothing_to_differentiate(name: str, leaves: list[Any], first: Any) -> TypeError:
+    found = ", ".join(sorted({_describe(leaf) for leaf in leaves})) or "no leaves"
+    return TypeError(
+        f"`{name}` found nothing to differentiate: the first argument, a {type(first).__name__}, "
+        f"holds no floating-point array (it holds: {found}). Python numbers are static; convert "
+        f"them with `jnp.asarray`."
+    )
+
+
+def _describe(leaf: Any) -> str:
+    dtype = getattr(leaf, "dtype", None)
+    return type(leaf).__name__ if dtype is None else f"array of {dtype}"
+
+
+def _check_gradkwargs(name: str, gradkwargs: dict[str, Any]) -> None:
+    if "argnums" in gradkwargs:
+        raise ValueError(
+            f"`{name}` takes no `argnums`, which should not be passed: it differentiates its first "
+            f"argument. To differentiate several, collect them in a tuple and pass that first."
+        )
+    unknown = gradkwargs.keys() - {"holomorphic", "allow_int", "reduce_axes"}
+    if unknown:
+        raise TypeError(f"`{name}` got an unexpected keyword argument {min(unknown)!r}.")
+
+
+def filter_value_and_grad(fun: Any = ..., *, has_aux: bool = False, **gradkwargs: Any) -> Any:
+    """The value of a function and its gradient by the inexact arrays of the first argument.
+
+    **Arguments:**
+
+    - `fun`: a function that returns a real scalar. Left out, a decorator is returned.
+    - `has_aux`: `fun` returns a pair instead, of the scalar and anything else.
+    - `**gradkwargs`: passed on to `jax.value_and_grad`: `holomorphic`, `allow_int`.
+
+    **Returns:**
+
+    A function of the same arguments that returns `(value, gradient)`, or, with `has_aux`,
+    `((value, aux), gradient)`. The gradient has the structure of the first argument, with `None`
+    for each leaf that is no floating-point or complex array.
+
+    **Raises:** `TypeError` when called without a positional argument, or with a first argument that
+    holds nothing to differentiate; `ValueError` for `argnums`.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms import filter_value_and_grad
+
+    @filter_value_and_grad
+    def loss(params, power):
+        return jnp.sum(params["w"] ** power)
+
+    value, gradient = loss({"w": jnp.ones(3), "name": "w"}, 2)
+    assert value == 3.0 and gradient["w"][0] == 2.0 and gradient["name"] is None
+    ```
+    """
+    if fun is ...:
+        return lambda fun: filter_value_and_grad(fun, has_aux=has_aux, **gradkwargs)
+    _check_gradkwargs("filter_value_and_grad", gradkwargs)
+    return GradWrapper(fun, has_aux, True, gradkwargs)
+
+
+def filter_grad(fun: Any = ..., *, has_aux: bool = False, **gradkwargs: Any) -> Any:
+    """The gradient of a function by the inexact arrays of the first argument.
+
+    **Arguments:** as `filter_value_and_grad`.
+
+    **Returns:**
+
+    A function of the same arguments that returns the gradient, or, with `has_aux`,
+    `(gradient, aux)`.
+
+    **Raises:** as `filter_value_and_grad`.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms import filter_grad
+
+    gradient = filter_grad(lambda pair: jnp.sum(pair[0] * pair[1]))((jnp.ones(3), 2.0))
+    assert gradient[0][0] == 2.0 and gradient[1] is None
+    ```
+    """
+    if fun is ...:
+        return lambda fun: filter_grad(fun, has_aux=has_aux, **gradkwargs)
+    _check_gradkwargs("filter_grad", gradkwargs)
+    return GradWrapper(fun, has_aux, False, gradkwargs)

@@ -1,0 +1,149 @@
+"""`filter_vmap`: arrays are mapped over, everything else is passed as it is."""
+
+from collections.abc import Hashable
+from itertools import compress
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+from pytree_module import field
+
+from ._axes import axes_of, if_array, positional_axes
+from ._partition import merge
+from ._static_leaf import StaticLeaf, wrap_static
+from ._wrapper import Wrapper, module_of
+
+
+class VmapWrapper(Wrapper):
+    in_axes: Any
+    out_axes: Any
+    axis_name: Any = field(static=True)
+    axis_size: int | None = field(static=True)
+    vmapkwargs: tuple[tuple[str, Any], ...] = field(static=True)
+
+    def __init__(
+        self,
+        fun: Any,
+        in_axes: Any,
+        out_axes: Any,
+        axis_name: Any,
+        axis_size: int | None,
+        vmapkwargs: dict[str, Any],
+    ):
+        self.fun = fun
+        self.__module__ = module_of(fun)
+        self.in_axes = in_axes
+        self.out_axes = out_axes
+        self.axis_name = axis_name
+        self.axis_size = axis_size
+        self.vmapkwargs = tuple(sorted(vmapkwargs.items()))
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            raise RuntimeError(
+                f"keyword arguments cannot be used with functions wrapped with `filter_vmap` (got "
+                f"{', '.join(kwargs)}). Pass them by position, or bind them with `Partial`."
+            )
+        fun, in_axes, out_spec = self.fun, self.in_axes, self.out_axes
+        leaves, treedef = jtu.tree_flatten(args)
+        if isinstance(in_axes, dict):
+            in_axes = positional_axes(fun, in_axes, len(args), if_array(0))
+        axes = axes_of(in_axes, args, leaves, "in_axes")
+        mapped = [axis is not None for axis in axes]
+        unmapped = [leaf for leaf, here in zip(leaves, mapped, strict=True) if not here]
+        out_axes: list[Any] = []  # filled by the trace; `jax.vmap` reads it after that
+        out_treedef: Any = None
+
+        def flat(*given: Any) -> list[Any]:
+            nonlocal out_treedef
+            out = fun(*treedef.unflatten(merge(mapped, given, unmapped)))
+            out_leaves, out_treedef = jtu.tree_flatten(out)
+            out_axes[:] = axes_of(out_spec, out, out_leaves, "out_axes")
+            # What is no array becomes a node without leaves, so that it needs no axis.
+            return [
+                leaf if axis is not None else wrap_static(leaf)
+                for leaf, axis in zip(out_leaves, out_axes, strict=True)
+            ]
+
+        in_axes = tuple(compress(axes, mapped))
+        if len(in_axes) == 0 and self.axis_size is None:
+            return _unbatched(flat, out_axes, lambda: out_treedef)
+        batched = jax.vmap(
+            flat,
+            in_axes=in_axes,
+            out_axes=out_axes,
+            axis_name=self.axis_name,
+            axis_size=self.axis_size,
+            **dict(self.vmapkwargs),
+        )
+        out = batched(*compress(leaves, mapped))
+        return out_treedef.unflatten(out)
+
+    def __repr__(self) -> str:
+        return f"filter_vmap({self.fun!r})"
+
+
+def _unbatched(flat: Any, out_axes: list[Any], out_treedef: Any) -> Any:
+    """The result where nothing is mapped: that of the function, if it needs no axis either."""
+    out = flat()
+    if any(axis is not None for axis in out_axes):
+        raise ValueError(
+            "Cannot resolve batch dimension. Non-`None` `out_axes` requires either `in_axes` or "
+            "`axis_size` to be not `None`: no argument is mapped, so there is nothing to say how "
+            "often to repeat the result."
+        )
+    return out_treedef().unflatten(
+        [leaf.value if isinstance(leaf, StaticLeaf) else leaf for leaf in out]
+    )
+
+
+def filter_vmap(
+    fun: Any = ...,
+    *,
+    in_axes: Any = if_array(0),  # noqa: B008 (immutable)
+    out_axes: Any = if_array(0),  # noqa: B008
+    axis_name: Hashable = None,
+    axis_size: int | None = None,
+    **vmapkwargs: Any,
+) -> Any:
+    """Maps a function over an axis of its array arguments; everything else is passed as it is.
+
+    **Arguments:**
+
+    - `fun`: the function, or any callable PyTree, whose own arrays are not mapped. Left out, a
+        decorator is returned.
+    - `in_axes`: which axis of each array argument to map over; `None` for none. A tree of `int`,
+        `None` and functions from a leaf to those (such as `if_array(0)`) that is a prefix of the
+        tuple of positional arguments; or a dictionary from names of parameters to such trees, where
+        parameters left out have `if_array(0)`.
+    - `out_axes`: where the mapped axis stands in each array of the result; a prefix of the result.
+    - `axis_name`: names the axis for collectives, such as `jax.lax.psum`.
+    - `axis_size`: the size of the axis, needed only if nothing is mapped.
+    - `**vmapkwargs`: passed on to `jax.vmap`: `spmd_axis_name`, ...
+
+    **Returns:**
+
+    A function of the same positional arguments. Its result may hold values that are no arrays.
+
+    **Raises:** `RuntimeError` when called with keyword arguments; `ValueError` for axes that do not
+    fit the arguments or the result.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms import filter_vmap
+
+    batched = filter_vmap(lambda x, name: (x.sum(), name))
+    y, name = batched(jnp.ones((5, 3)), "sum")
+    assert y.shape == (5,) and name == "sum"
+    ```
+    """
+    if fun is ...:
+        return lambda fun: filter_vmap(
+            fun,
+            in_axes=in_axes,
+            out_axes=out_axes,
+            axis_name=axis_name,
+            axis_size=axis_size,
+            **vmapkwargs,
+        )
+    return VmapWrapper(fun, in_axes, out_axes, axis_name, axis_size, vmapkwargs)

@@ -1,0 +1,39 @@
+"""What all wrapped functions share: they are modules, methods, and named as what they wrap."""
+
+from typing import Any
+
+from pytree_module import BoundMethod, Module, field
+
+
+class Wrapper(Module):
+    # The function, or any callable PyTree, is a child of the tree: its parameters stay visible.
+    # Its name, docstring and signature are looked up on it when asked for. Only `__module__` is
+    # stored, since every class has one of its own that would be found first.
+
+    fun: Any
+    __module__: str = field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__doc__ = Wrapper.__dict__["__doc__"]  # Python has put the subclass's own, None
+
+    @property
+    def __wrapped__(self) -> Any:
+        return self.fun
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return self.fun.__doc__
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("__name__", "__qualname__"):
+            return getattr(self.fun, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else BoundMethod(self, instance)
+
+
+def module_of(fun: Any) -> str:
+    """The module in which `fun` was written."""
+    return getattr(fun, "__module__", None) or "builtins"
