@@ -1,9 +1,9 @@
 """`filter_jit`: arrays are traced, everything else is static."""
 
 import weakref
-from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.tree_util as jtu
 from pytree_module import field
 
@@ -43,14 +43,6 @@ _REGISTRIES: dict[JitOptions, _Registry] = {}
 
 def _registry(options: JitOptions) -> _Registry:
     return _REGISTRIES.setdefault(options, _Registry(options))
-
-
-class _WeakTypes(dict[type, bool]):
-    # Whether callables of a type are leaves of the tree that can be referred to weakly.
-
-    def __missing__(self, cls: type) -> bool:
-        treedef = jtu.tree_structure(object.__new__(cls)) if False else None
-        raise KeyError(cls)
 
 
 _WEAK: dict[type, bool] = {}
@@ -111,23 +103,34 @@ def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
         program = programs.program(plan, leaves, call)
     given = [leaf for leaf, here in zip(leaves, plan.donated) if here]
     kept = [leaf for leaf, here in zip(leaves, plan.kept) if here]
-    if programs.options.quiet:
-        QUIET.wanted = True
-        try:
+    try:
+        if programs.options.quiet:
+            out, signature = _run_quietly(program, given, kept)
+        else:
             out, signature = program(given, kept)
-        finally:
-            QUIET.wanted = False
-            stop_quiet()
-    else:
-        out, signature = program(given, kept)
-    if signature.has_checks is not False:
-        _settle(program, given, kept, out, signature)
+        if signature.has_checks is not False:
+            _settle(program, given, kept, out, signature)
+    except jax.errors.JaxRuntimeError as error:
+        found = translated(error)
+        if found is None:
+            raise
+        raise found from None
     return out
+
+
+def _run_quietly(program: Any, given: list[Any], kept: list[Any]) -> Any:
+    QUIET.wanted = True
+    try:
+        return program(given, kept)
+    finally:
+        QUIET.wanted = False
+        stop_quiet()
 
 
 def _settle(
     program: Any, given: list[Any], kept: list[Any], out: Any, signature: Signature
 ) -> None:
+    """Finds out, once, whether the program has run-time checks, and waits for it if so."""
     if signature.has_checks is None:
         signature.has_checks = has_checks(program.trace(given, kept).jaxpr.jaxpr)
     if signature.has_checks:
@@ -193,12 +196,7 @@ def clear_caches() -> None:
     clear_caches()
     ```
     """
-    import jax
-
     for registry in list(_REGISTRIES.values()):
         registry.by_function.clear()
         registry.of_trees.clear()
     jax.clear_caches()
-
-
-__all__ = ["Callable", "clear_caches", "filter_jit", "translated"]
