@@ -1,0 +1,102 @@
+"""Models as PyTrees, filtered transformations, PyTree surgery, layers and run-time errors for JAX.
+
+Everything here is defined in one of the distributions `tree_surgery`, `pytree_module`,
+`filtered_transforms`, `runtime_checks` and `nn_layers`, and is the same object there.
+"""
+
+from filtered_transforms import clear_caches as clear_caches
+from filtered_transforms import combine as combine
+from filtered_transforms import filter as filter
+from filtered_transforms import filter_eval_shape as filter_eval_shape
+from filtered_transforms import filter_grad as filter_grad
+from filtered_transforms import filter_jit as filter_jit
+from filtered_transforms import filter_value_and_grad as filter_value_and_grad
+from filtered_transforms import filter_vmap as filter_vmap
+from filtered_transforms import if_array as if_array
+from filtered_transforms import is_array as is_array
+from filtered_transforms import is_array_like as is_array_like
+from filtered_transforms import is_inexact_array as is_inexact_array
+from filtered_transforms import is_inexact_array_like as is_inexact_array_like
+from filtered_transforms import partition as partition
+from nn_layers import tree_inference as tree_inference
+from pytree_module import AbstractClassVar as AbstractClassVar
+from pytree_module import AbstractVar as AbstractVar
+from pytree_module import BoundMethod as BoundMethod
+from pytree_module import Module as Module
+from pytree_module import Partial as Partial
+from pytree_module import Static as Static
+from pytree_module import StrictConfig as StrictConfig
+from pytree_module import field as field
+from pytree_module import module_update_wrapper as module_update_wrapper
+from pytree_module import static_field as static_field
+from runtime_checks import EquinoxRuntimeError as EquinoxRuntimeError
+from runtime_checks import EquinoxTracetimeError as EquinoxTracetimeError
+from runtime_checks import error_if as error_if
+from tree_surgery import SerialisableLeaf as SerialisableLeaf
+from tree_surgery import SerialiseError as SerialiseError
+from tree_surgery import WhereError as WhereError
+from tree_surgery import apply_updates as apply_updates
+from tree_surgery import default_deserialise_filter_spec as default_deserialise_filter_spec
+from tree_surgery import default_serialise_filter_spec as default_serialise_filter_spec
+from tree_surgery import path_str as path_str
+from tree_surgery import tree_at as tree_at
+from tree_surgery import tree_check as tree_check
+from tree_surgery import tree_deserialise_leaves as tree_deserialise_leaves
+from tree_surgery import tree_equal as tree_equal
+from tree_surgery import tree_flatten_one_level as tree_flatten_one_level
+from tree_surgery import tree_pformat as tree_pformat
+from tree_surgery import tree_pprint as tree_pprint
+from tree_surgery import tree_serialise_leaves as tree_serialise_leaves
+
+from . import internal as internal
+from . import nn as nn
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AbstractClassVar",
+    "AbstractVar",
+    "BoundMethod",
+    "EquinoxRuntimeError",
+    "EquinoxTracetimeError",
+    "Module",
+    "Partial",
+    "SerialisableLeaf",
+    "SerialiseError",
+    "Static",
+    "StrictConfig",
+    "WhereError",
+    "apply_updates",
+    "clear_caches",
+    "combine",
+    "default_deserialise_filter_spec",
+    "default_serialise_filter_spec",
+    "error_if",
+    "field",
+    "filter",
+    "filter_eval_shape",
+    "filter_grad",
+    "filter_jit",
+    "filter_value_and_grad",
+    "filter_vmap",
+    "if_array",
+    "internal",
+    "is_array",
+    "is_array_like",
+    "is_inexact_array",
+    "is_inexact_array_like",
+    "module_update_wrapper",
+    "nn",
+    "partition",
+    "path_str",
+    "static_field",
+    "tree_at",
+    "tree_check",
+    "tree_deserialise_leaves",
+    "tree_equal",
+    "tree_flatten_one_level",
+    "tree_inference",
+    "tree_pformat",
+    "tree_pprint",
+    "tree_serialise_leaves",
+]

@@ -1,0 +1,24 @@
+"""For authors of libraries: what extends the system.
+
+The names are those that Equinox has in `equinox.internal`, as far as they exist here, and those of
+`filtered_transforms.extend`, where they are documented, with the same promise of stability as the
+rest.
+"""
+
+from filtered_transforms.extend import hashable_combine as hashable_combine
+from filtered_transforms.extend import hashable_partition as hashable_partition
+from filtered_transforms.extend import register_check as register_check
+from pytree_module import AbstractClassVar as AbstractClassVar
+from pytree_module import AbstractVar as AbstractVar
+from pytree_module import Static as Static
+from runtime_checks import error_if as error_if
+
+__all__ = [
+    "AbstractClassVar",
+    "AbstractVar",
+    "Static",
+    "error_if",
+    "hashable_combine",
+    "hashable_partition",
+    "register_check",
+]

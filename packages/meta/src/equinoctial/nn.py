@@ -1,0 +1,47 @@
+"""The layers: `nn_layers` under its name here."""
+
+from nn_layers import MLP as MLP
+from nn_layers import AvgPool1d as AvgPool1d
+from nn_layers import AvgPool2d as AvgPool2d
+from nn_layers import AvgPool3d as AvgPool3d
+from nn_layers import Conv as Conv
+from nn_layers import Conv1d as Conv1d
+from nn_layers import Conv2d as Conv2d
+from nn_layers import Conv3d as Conv3d
+from nn_layers import Dropout as Dropout
+from nn_layers import Identity as Identity
+from nn_layers import Lambda as Lambda
+from nn_layers import LayerNorm as LayerNorm
+from nn_layers import Linear as Linear
+from nn_layers import MaxPool1d as MaxPool1d
+from nn_layers import MaxPool2d as MaxPool2d
+from nn_layers import MaxPool3d as MaxPool3d
+from nn_layers import Pool as Pool
+from nn_layers import Sequential as Sequential
+from nn_layers import ShapeError as ShapeError
+from nn_layers import StatefulLayer as StatefulLayer
+from nn_layers import inference_mode as inference_mode
+
+__all__ = [
+    "MLP",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "Conv",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "Dropout",
+    "Identity",
+    "Lambda",
+    "LayerNorm",
+    "Linear",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "Pool",
+    "Sequential",
+    "ShapeError",
+    "StatefulLayer",
+    "inference_mode",
+]
