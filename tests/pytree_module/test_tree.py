@@ -189,6 +189,28 @@ sys.stdout.buffer.write(cloudpickle.dumps((Child(5, fn=str), Child)))
         child.a = 3
 
 
+def test_names_beside_the_fields_survive_a_new_process() -> None:
+    program = """
+import sys, cloudpickle
+from pytree_module import Module, module_update_wrapper
+
+class Wrapper(Module):
+    fn: object
+
+    @property
+    def __wrapped__(self):
+        return self.fn
+
+def named():
+    pass
+
+sys.stdout.buffer.write(cloudpickle.dumps(module_update_wrapper(Wrapper(named))))
+"""
+    dumped = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+    loaded = pickle.loads(dumped)
+    assert jax.tree_util.tree_map(lambda x: x, loaded).__name__ == loaded.__name__ == "named"
+
+
 # Wrappers.
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tree_surgery import path_str
 
+from ._codegen import expect_irregular
 from ._irregular import BY_VALUE
 from ._method import BoundMethod
 
@@ -120,6 +121,7 @@ def check_static(owner: type, name: str, value: Any, values: dict[str, Any]) -> 
         )
         if isinstance(leaf, np.ndarray):
             values[BY_VALUE] = True
+            expect_irregular(owner)
 
 
 _METHOD_CYCLE = """\

@@ -5,9 +5,10 @@ the class is created. Most classes are never flattened before they are subclasse
 cloudpickle creates a class first and fills it later. So the functions start as stubs which, when
 first called, generate the code for the class as it then is and take it over (`__code__`).
 
-An instance is flattened on the quick path if it holds exactly its fields. All else (a field not
-set yet, the names that `module_update_wrapper` adds, arrays in static fields) takes the way
-through `_irregular`.
+The generated code reads the fields and nothing else. An instance that lacks one (a method called in
+`__init__`) takes the way through `_irregular`. So does one that holds more than its fields (the
+names that `module_update_wrapper` adds, arrays in static fields), but only a class that has such an
+instance pays for telling them apart: `expect_irregular`.
 """
 
 import dataclasses
@@ -21,28 +22,30 @@ from ._irregular import Irregular, flatten_irregular, unflatten_irregular
 
 _STUBS = """\
 def flatten(module):
-    generate(cls, namespace)
+    generate(cls)
     return flatten(module)
 
 def flatten_with_keys(module):
-    generate(cls, namespace)
+    generate(cls)
     return flatten_with_keys(module)
 
 def unflatten(aux, children):
-    generate(cls, namespace)
+    generate(cls)
     return unflatten(aux, children)
 """
 
 _FLATTEN = """\
 def {name}(module):
-    values = module.__dict__
-    if len(values) == {size}:
-        try:
-            return {children}, {aux}
-        except KeyError:
-            pass
-    {irregular}
+    values = module.__dict__{check}
+    try:
+        return {children}, {aux}
+    except KeyError:
+        return {irregular}
 """
+
+_CHECK = """
+    if len(values) != {size}:
+        return {irregular}"""
 
 _UNFLATTEN = """\
 def unflatten(aux, children):
@@ -60,6 +63,9 @@ def _codes(source: str, filename: str) -> dict[str, CodeType]:
     return {const.co_name: const for const in code.co_consts if isinstance(const, CodeType)}
 
 
+# The globals of the functions of each class. JAX's registry keeps these for ever as well.
+_NAMESPACES: dict[type, dict[str, Any]] = {}
+
 _STUB_CODES = _codes(_STUBS, "<pytree_module stub>")
 
 
@@ -76,39 +82,38 @@ def _tuple(items: list[str]) -> str:
     return "(" + "".join(f"{item}, " for item in items).rstrip(" ") + ")"
 
 
-def _source(cls: type) -> str:
+def _source(cls: type, check: bool) -> str:
     dynamic, static = field_names(cls)
     child = [f"values[{name!r}]" for name in dynamic]
     keyed = [f"(key_{i}, {value})" for i, value in enumerate(child)]
     aux = [f"values[{name!r}]" for name in static]
-    assign = [
-        f"{_tuple(left)} = {right}"
-        for left, right in ((child, "children"), (aux, "aux"))
-        if len(left) > 0
-    ]
-    shared = {"size": len(dynamic) + len(static), "aux": _tuple(aux)}
-    return "\n".join(
-        (
+    functions: list[str] = []
+    for name, children, argument in (
+        ("flatten", child, ""),
+        ("flatten_with_keys", keyed, ", with_keys=True"),
+    ):
+        irregular = f"flatten_irregular(module{argument})"
+        size = len(dynamic) + len(static)
+        functions.append(
             _FLATTEN.format(
-                name="flatten",
-                children=_tuple(child),
-                irregular="return flatten_irregular(module)",
-                **shared,
-            ),
-            _FLATTEN.format(
-                name="flatten_with_keys",
-                children=_tuple(keyed),
-                irregular="return flatten_irregular(module, with_keys=True)",
-                **shared,
-            ),
-            _UNFLATTEN.format(assign="\n    ".join(assign) or "pass"),
+                name=name,
+                check=_CHECK.format(size=size, irregular=irregular) if check else "",
+                children=_tuple(children),
+                aux=_tuple(aux),
+                irregular=irregular,
+            )
         )
-    )
+    assign = [
+        f"{_tuple(left)} = {right}" for left, right in ((child, "children"), (aux, "aux")) if left
+    ]
+    functions.append(_UNFLATTEN.format(assign="\n    ".join(assign) or "pass"))
+    return "\n".join(functions)
 
 
-def generate(cls: type, namespace: dict[str, Any]) -> None:
-    """Replaces the stubs of `cls` in `namespace` by code for the fields that `cls` has now."""
-    source = _source(cls)
+def generate(cls: type) -> None:
+    """Gives the functions of `cls` the code for the fields that it has now."""
+    namespace = _NAMESPACES[cls]
+    source = _source(cls, namespace["check"])
     filename = f"<pytree_module {cls.__module__}.{cls.__qualname__}>"
     # Lets a debugger and a traceback show the generated lines.
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
@@ -118,17 +123,25 @@ def generate(cls: type, namespace: dict[str, Any]) -> None:
         namespace[name].__code__ = code
 
 
+def expect_irregular(cls: type) -> None:
+    """Says that an instance of `cls` holds more than its fields."""
+    if not _NAMESPACES[cls]["check"]:
+        _NAMESPACES[cls]["check"] = True
+        generate(cls)
+
+
 def register(cls: type) -> None:
     """Registers `cls` with JAX as a PyTree node with key paths."""
     namespace: dict[str, Any] = {
         "cls": cls,
         "new": object.__new__,
+        "check": False,
         "generate": generate,
         "Irregular": Irregular,
         "flatten_irregular": flatten_irregular,
         "unflatten_irregular": unflatten_irregular,
     }
-    namespace["namespace"] = namespace
+    _NAMESPACES[cls] = namespace
     for name, code in _STUB_CODES.items():
         namespace[name] = FunctionType(code, namespace, name)
     jtu.register_pytree_with_keys(

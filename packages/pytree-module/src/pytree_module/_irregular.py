@@ -32,6 +32,11 @@ class Irregular:
     by_value: bool
 
 
+def is_irregular(values: dict[str, Any]) -> bool:
+    """Whether the `__dict__` of an instance holds what flattening keeps beside the fields."""
+    return BY_VALUE in values or any(name in values for name in WRAPPER_NAMES)
+
+
 def flatten_irregular(module: Any, with_keys: bool = False) -> tuple[tuple[Any, ...], Irregular]:
     """As the generated `flatten` (or `flatten_with_keys`), whatever the instance holds."""
     values: dict[str, Any] = module.__dict__

@@ -5,7 +5,7 @@ import dataclasses
 import inspect
 import warnings
 from collections.abc import Callable
-from typing import Any, dataclass_transform
+from typing import TYPE_CHECKING, Any, dataclass_transform
 
 from ._abstract import open_abstract, own_abstract
 from ._annotations import own_annotations
@@ -89,6 +89,29 @@ def _make_dataclass(cls: Any, annotations: dict[str, Any], abstract: dict[str, s
         cls.__annotations__ = annotations
 
 
+def construct(cls: "ModuleMeta", *args: Any, **kwargs: Any) -> Any:
+    """What calling a class does: see `_construct` for the steps."""
+    info = cls.__info__
+    if info is None or info.owner is not cls:
+        info = ClassInfo(cls)
+        type.__setattr__(cls, "__info__", info)
+    if info.open_abstract:
+        refuse_abstract(cls, info.open_abstract)
+    if info.plain_new:
+        module: Any = _new(cls)
+    else:
+        new: Callable[..., Any] = cls.__new__
+        module = new(cls, *args, **kwargs)
+        if not isinstance(module, cls) or module.__dict__:
+            # Something else, or an instance that exists: neither is initialised (again).
+            return module
+    values = module.__dict__
+    values[UNDER_CONSTRUCTION] = info.names
+    module.__init__(*args, **kwargs)
+    finish(info, module, values)
+    return module
+
+
 # Not `frozen_default=True`: type checkers would then refuse `self.x = x` in an own `__init__`. A
 # class without one can ask for the check by `class Foo(Module, frozen=True)`.
 @dataclass_transform(field_specifiers=(dataclasses.field, field, static_field))
@@ -107,7 +130,7 @@ class ModuleMeta(abc.ABCMeta):
         strict: bool | StrictOption = False,
         frozen: bool = True,
         **kwargs: Any,
-    ) -> Any:
+    ) -> "ModuleMeta":
         if not frozen:
             raise TypeError(f"`{name}` asks for `frozen=False`, but every Module is frozen.")
         _refuse_slots(name, namespace)
@@ -131,26 +154,9 @@ class ModuleMeta(abc.ABCMeta):
         register(cls)
         return cls
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        info = cls.__info__
-        if info is None or info.owner is not cls:
-            info = ClassInfo(cls)
-            type.__setattr__(cls, "__info__", info)
-        if info.open_abstract:
-            refuse_abstract(cls, info.open_abstract)
-        if info.plain_new:
-            module: Any = _new(cls)
-        else:
-            new: Callable[..., Any] = cls.__new__
-            module = new(cls, *args, **kwargs)
-            if not isinstance(module, cls) or module.__dict__:
-                # Something else, or an instance that exists: neither is initialised (again).
-                return module
-        values: dict[str, Any] = module.__dict__  # type: ignore[assignment] (of an instance, not of a class)
-        values[UNDER_CONSTRUCTION] = info.names
-        module.__init__(*args, **kwargs)
-        finish(info, module, values)
-        return module
+    if not TYPE_CHECKING:
+        # A type checker would take the signature of this for that of every constructor.
+        __call__ = construct
 
     def __setattr__(cls, name: str, value: Any) -> None:
         # A function set on a class that exists becomes a method like those of its body.

@@ -12,8 +12,9 @@ import numpy as np
 from tree_surgery import tree_equal, tree_pformat
 
 from ._checks import dotted, refuse_cycle
+from ._codegen import expect_irregular
 from ._construct import UNDER_CONSTRUCTION
-from ._irregular import WRAPPER_NAMES
+from ._irregular import WRAPPER_NAMES, is_irregular
 from ._meta import ModuleMeta
 from ._method import BoundMethod
 from ._treescope import render
@@ -101,6 +102,12 @@ class Module(metaclass=ModuleMeta):
             f"cannot delete field {name!r} of `{type(self).__qualname__}`: modules are immutable."
         )
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # `copy` and `pickle` come here with the `__dict__` of the original.
+        vars(self).update(state)
+        if is_irregular(state):
+            expect_irregular(type(self))
+
     def __eq__(self, other: object, /) -> Any:
         if type(self) is not type(other):
             return NotImplemented
@@ -161,6 +168,7 @@ def _set_other(module: Module, names: frozenset[str] | None, name: str, value: A
         )
     if name in WRAPPER_NAMES:
         vars(module)[name] = value
+        expect_irregular(cls)
     elif hasattr(getattr(cls, name, None), "__set__"):
         object.__setattr__(module, name, value)
     else:

@@ -2,6 +2,7 @@
 
 from typing import Any, TypeVar
 
+from ._codegen import expect_irregular
 from ._irregular import WRAPPER_NAMES
 from ._module import Module
 
@@ -70,4 +71,5 @@ def module_update_wrapper(wrapper: _M, wrapped: Any = None) -> _M:
     for name in WRAPPER_NAMES:
         if hasattr(wrapped, name):
             values[name] = getattr(wrapped, name)
+    expect_irregular(type(copied))
     return copied
