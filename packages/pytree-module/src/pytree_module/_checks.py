@@ -74,11 +74,11 @@ def _hidden_module(value: Any) -> Any:
 def check_dynamic(owner: type, name: str, value: Any) -> None:
     """Warns if `value` holds a transformed function that hides the parameters of a module."""
     if isinstance(value, (list, tuple)):
-        for element in value:  # pyright: ignore[reportUnknownVariableType] (any element)
-            if type(element) not in _PLAIN_DYNAMIC:  # pyright: ignore[reportUnknownArgumentType]
+        for element in value:
+            if type(element) not in _PLAIN_DYNAMIC:
                 check_dynamic(owner, name, element)
     elif isinstance(value, dict):
-        check_dynamic(owner, name, tuple(value.values()))  # pyright: ignore[reportUnknownArgumentType]
+        check_dynamic(owner, name, tuple(value.values()))
     elif is_module(value) or isinstance(value, (jax.Array, np.generic)):
         _PLAIN_DYNAMIC.add(type(value))
     elif callable(value):
