@@ -3,8 +3,7 @@
     python examples/digits_cnn.py                  # scikit-learn's 1,797 digits, no download
     python examples/digits_cnn.py --mnist FOLDER   # the four files of MNIST instead
 
-Read it from `main` at the bottom upwards, or from here downwards: data, model, training,
-evaluation, saving.
+From here downwards: the data, the model, the training, the evaluation, saving and `main`.
 """
 
 import argparse
@@ -119,16 +118,18 @@ class CNN(eqx.Module):
         return self.classifier(self.features(image), key=key)
 
 
+def is_module(node: object) -> bool:
+    return isinstance(node, eqx.Module)
+
+
+def is_layer(node: object) -> bool:
+    """A module without another module inside."""
+    inside = jax.tree.leaves(node, is_leaf=lambda x: x is not node and is_module(x))
+    return is_module(node) and not any(map(is_module, inside))
+
+
 def summary(model: CNN) -> str:
     """A table of the layers that have parameters: path, type, shapes, count."""
-
-    def is_layer(node: object) -> bool:
-        """A module without another module inside."""
-        inside = jax.tree.leaves(
-            node, is_leaf=lambda x: isinstance(x, eqx.Module) and x is not node
-        )
-        return isinstance(node, eqx.Module) and not any(isinstance(x, eqx.Module) for x in inside)
-
     rows = [("layer", "type", "parameters", "count")]
     total = 0
     for path, layer in jax.tree.leaves_with_path(model, is_leaf=is_layer):
@@ -137,15 +138,11 @@ def summary(model: CNN) -> str:
             count = sum(x.size for x in arrays)
             total += count
             shapes = ", ".join("x".join(map(str, x.shape)) for x in arrays)
-            name = jax.tree_util.keystr(path).lstrip(".")
-            rows.append((name, type(layer).__name__, shapes, f"{count:,}"))
+            rows.append((eqx.path_str(path), type(layer).__name__, shapes, f"{count:,}"))
     rows.append(("total", "", "", f"{total:,}"))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = [
-        f"  {a:{widths[0]}}  {b:{widths[1]}}  {c:{widths[2]}}  {d:>{widths[3]}}"
-        for a, b, c, d in rows
-    ]
-    rule = "  " + "-" * (sum(widths) + 6)
+    a, b, c, d = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = [f"  {w:{a}}  {x:{b}}  {y:{c}}  {z:>{d}}" for w, x, y, z in rows]
+    rule = "  " + "-" * (a + b + c + d + 6)
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
@@ -211,8 +208,7 @@ def predict_batch(model: CNN, images: Float[Array, "n 1 height width"]) -> Float
 
 
 def predict(model: CNN, images: Float[np.ndarray, "n 1 height width"]) -> np.ndarray:
-    """Logits `(n, 10)` without dropout, a batch at a time. All batches are of one size, so that the
-    function compiles once: the last is filled up with zeros, and cut again."""
+    """Logits `(n, 10)` without dropout. The last batch is filled up: one size compiles once."""
     model = eqx.nn.inference_mode(model)
     logits = []
     for start in range(0, len(images), EVALUATION_BATCH):
@@ -253,9 +249,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         return value
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--mnist", type=Path, metavar="DIR", help="a folder with MNIST's four files"
-    )
+    parser.add_argument("--mnist", type=Path, metavar="DIR", help="folder of MNIST's four files")
     parser.add_argument("--epochs", type=positive, help="default: 30, or 3 with --mnist")
     parser.add_argument("--batch-size", type=positive, default=64)
     parser.add_argument("--seed", type=int, default=0, help="of the split, the model, the training")
@@ -272,26 +266,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
     sizes = ", ".join(f"{len(part.labels):,} {name}" for name, part in data._asdict().items())
-    print(
-        f"{'MNIST' if options.mnist else 'Digits'}: {sizes}, image size {data.test.images.shape[2:]}\n"
-    )
+    height, width = data.train.images.shape[2:]
+    print(f"{'MNIST' if options.mnist else 'Digits'}: {sizes}; {height} x {width} pixels\n")
 
-    model = CNN(*data.train.images.shape[2:], key=jax.random.key(options.seed))
+    model = CNN(height, width, key=jax.random.key(options.seed))
     print(summary(model), end="\n\n")
     start = time.perf_counter()
     epochs = options.epochs or (3 if options.mnist else 30)
     model, history = train(model, data, epochs, options.batch_size, options.seed)
     logits = predict(model, data.test.images)
     loss, accuracy = score(logits, data.test.labels)
-    print(
-        f"\nTrained in {time.perf_counter() - start:.1f} s. Test: loss {loss:.3f}, {accuracy:.2%} right."
-    )
+    seconds = time.perf_counter() - start
+    print(f"\nTrained in {seconds:.1f} s. Test: loss {loss:.3f}, {accuracy:.2%} right.")
 
     faults = check_round_trip(model, options.out / "model.eqx", data.test.images)
     if not faults:
-        print(
-            "Saved, and loaded into a fresh skeleton: every leaf and every prediction is the same."
-        )
+        print("Saved, loaded into a fresh skeleton: every leaf and prediction is the same.")
     digits_figures.draw_curve(history, accuracy, options.out / "curve.png")
     digits_figures.draw_predictions(*data.test, logits, options.out / "predictions.png")
     print(f"See {options.out}: model.eqx, curve.png, predictions.png")

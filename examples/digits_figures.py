@@ -38,7 +38,7 @@ def draw_curve(history: list[dict[str, float]], test_accuracy: float, path: Path
 def draw_predictions(
     images: np.ndarray, labels: np.ndarray, logits: np.ndarray, path: Path
 ) -> None:
-    """Test digits with what was predicted, the wrong ones first and in red; the confusion matrix."""
+    """Test digits with what was predicted, wrong ones first; and the confusion matrix."""
     predicted = logits.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     right = np.flatnonzero(predicted == labels)

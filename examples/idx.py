@@ -21,7 +21,7 @@ class IdxError(ValueError):
 
 
 def find(folder: Path, name: str) -> Path:
-    """The file `name` in `folder`, with or without `.gz`, spelled `...-idx3-...` or `....idx3-...`."""
+    """The file `name` in `folder`, with or without `.gz`; some copies say `.idx3` for `-idx3`."""
     dotted = name.replace("-idx", ".idx")
     for candidate in (name, f"{name}.gz", dotted, f"{dotted}.gz"):
         if (folder / candidate).is_file():
