@@ -72,12 +72,14 @@ def test_public_objects_show_their_public_path(name: str):
 
 
 def test_the_meta_distribution_holds_the_same_objects():
-    eqx = importlib.import_module("equinoctial")
-    for key in eqx.__all__:
-        value = getattr(eqx, key)
-        if not isinstance(value, types.ModuleType):
-            homes = [p for p in PARTS if getattr(importlib.import_module(p), key, None) is value]
-            assert homes, f"equinoctial.{key} is no object of a part"
+    eqx, nn = (importlib.import_module(name) for name in ("equinoctial", "equinoctial.nn"))
+    parts = [importlib.import_module(name) for name in PARTS]
+    for module in (eqx, nn):
+        for key in module.__all__:
+            value = getattr(module, key)
+            is_module = isinstance(value, types.ModuleType)
+            same = any(getattr(part, key, None) is value for part in parts)
+            assert is_module or same, f"{module.__name__}.{key} is no object of a part"
 
 
 def promised() -> Iterator[tuple[str, dict[str, Any]]]:

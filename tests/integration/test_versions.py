@@ -31,6 +31,8 @@ def test_one_version_and_siblings_pinned_to_it():
             sibling = re.match(r"[\w-]+", requirement).group()
             if sibling in PROJECTS:
                 assert requirement == f"{sibling}=={version}", name
+    for file in ROOT.glob("packages/*/src/**/*.py"):
+        assert set(re.findall(r'^__version__ = "(.*)"', file.read_text(), re.M)) <= {version}, file
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
 
 
