@@ -13,6 +13,7 @@ import jax.tree_util as jtu
 
 from ._errors import WhereError
 from ._explain import explain_ambiguous, explain_changed, explain_missing, explain_place
+from ._jax import PyTreeDef
 from ._standin import DistinctTuple, StandIn, stand_in_tree
 
 _MISSING: Final[Any] = object()
@@ -30,7 +31,7 @@ class _Cut(NamedTuple):
 
     parts: list[Any]  # leaves; for nodes, the node with stand-ins in it
     nodes: set[int]  # which parts are nodes
-    treedef: jtu.PyTreeDef  # puts the parts together
+    treedef: PyTreeDef  # puts the parts together
     chosen: _Chosen
 
 
@@ -81,10 +82,10 @@ def tree_at(
     leaves, treedef = jtu.tree_flatten(pytree, is_leaf)
     tree, stand_ins = stand_in_tree(pytree, leaves, treedef, is_leaf is not None)
     selected = _ask(where, tree, pytree)
-    if type(selected) is StandIn and stand_ins[selected.index] is selected:
+    if type(selected) is StandIn and stand_ins[selected.position] is selected:
         if jtu.tree_leaves(tree) != stand_ins:
             explain_changed(treedef, stand_ins)
-        cut = _Cut(leaves.copy(), set(), treedef, selected.index)
+        cut = _Cut(leaves.copy(), set(), treedef, selected.position)
     else:
         candidates: dict[int, Any] = {}
         _collect(selected, candidates)
@@ -137,7 +138,7 @@ def _cut(
     pytree: Any,
     tree: Any,
     leaves: list[Any],
-    treedef: jtu.PyTreeDef,
+    treedef: PyTreeDef,
     stand_ins: list[Any],
 ) -> _Cut:
     """Flatten down to the candidates, and say which of the parts are selected."""
@@ -149,7 +150,7 @@ def _cut(
         places.setdefault(id(x), []).append(place)
         if type(x) is StandIn or type(x) is DistinctTuple:
             met.append(x)
-            parts[place] = leaves[x.index]
+            parts[place] = leaves[x.position]
         else:
             nodes.add(place)
             met.extend(jtu.tree_leaves(x))
@@ -197,7 +198,7 @@ def _ask_again(
             return original is part or (type(original) is type(part) and foreign(original))
         if type(original) is not type(part):
             return False
-        expected = [leaves[x.index] for x in jtu.tree_leaves(part)]
+        expected = [leaves[x.position] for x in jtu.tree_leaves(part)]
         found = jtu.tree_leaves(original, is_leaf=is_leaf)
         return len(found) == len(expected) and all(
             x is y or foreign(x) for x, y in zip(found, expected, strict=True)

@@ -4,13 +4,13 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path) -> Generator[IO[bytes]]:
     """Open a file for writing that takes its place at `path` at the end, if nothing was raised.
 
     It is written under another name in the same folder, brought to the disk, and renamed, which is

@@ -82,8 +82,8 @@ def _check(
         raise ValueError(
             f"The PyTree node of type `{type(node).__name__}` at `{path_str(path)}` is the same "
             f"object as the one at `{path_str(first)}`. JAX makes two nodes of it when the tree is "
-            "flattened, as at every `jax.jit`, and they will no longer be shared. Keep it in one place "
-            "and refer to it, or put a copy in the other."
+            "flattened, as at every `jax.jit`, and they will no longer be shared. Keep it in one "
+            "place and refer to it, or put a copy in the other."
         )
 
 

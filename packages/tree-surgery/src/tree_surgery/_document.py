@@ -69,7 +69,9 @@ class Writer:
         if kind is list:
             return Bracket("[", [("", self.write(y)) for y in x], "", "]", self.indent)
         if kind is dict:
-            return Bracket("{", [("", self.entry(*pair)) for pair in x.items()], "", "}", self.indent)
+            return Bracket(
+                "{", [("", self.entry(*pair)) for pair in x.items()], "", "}", self.indent
+            )
         if isinstance(x, jax.Array | np.ndarray):
             return _array(x) if self.short_arrays else None
         if isinstance(x, jax.ShapeDtypeStruct):

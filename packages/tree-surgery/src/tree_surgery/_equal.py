@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 
+from ._jax import Tracer
+
 
 def tree_equal(
     *pytrees: Any, typematch: bool = False, rtol: Any = 0.0, atol: Any = 0.0
@@ -71,10 +73,8 @@ def _kind(x: Any, kinds: dict[type, int]) -> int:
     """What sort of leaf it is, remembered by type: asking JAX for each leaf would take longest."""
     kind = kinds.get(type(x))
     if kind is None:
-        if isinstance(x, jax.core.Tracer):
-            kind = _TRACER if isinstance(x, jax.Array) else _OTHER
-        elif isinstance(x, jax.Array):
-            kind = _JAX
+        if isinstance(x, jax.Array):
+            kind = _TRACER if isinstance(x, Tracer) else _JAX
         else:
             kind = _NUMPY if isinstance(x, np.ndarray | np.generic) else _OTHER
         kinds[type(x)] = kind
@@ -101,7 +101,7 @@ def _may_be_equal(
 def _all_equal(
     pairs: list[tuple[Any, Any]], kinds: dict[type, int], rtol: Any, atol: Any
 ) -> bool | jax.Array:
-    traced_tolerance = isinstance(rtol, jax.core.Tracer) or isinstance(atol, jax.core.Tracer)
+    traced_tolerance = isinstance(rtol, Tracer) or isinstance(atol, Tracer)
     tolerant = traced_tolerance or bool(rtol != 0) or bool(atol != 0)
     # Where there are only CPUs, and all of them are ours, NumPy sees every array as it is.
     only_here = jax.default_backend() == "cpu" and jax.process_count() == 1
@@ -122,8 +122,8 @@ def _all_equal(
     if not there:
         return True
     results = [_equal_there(x, y, tolerant, rtol, atol) for x, y in there]
-    traced = [r for r in results if isinstance(r, jax.core.Tracer)]
-    known = [r for r in results if not isinstance(r, jax.core.Tracer)]
+    traced = [r for r in results if isinstance(r, Tracer)]
+    known = [r for r in results if not isinstance(r, Tracer)]
     if not all(jax.device_get(known)):
         return False
     return jnp.stack(traced).all() if traced else True
@@ -131,7 +131,7 @@ def _all_equal(
 
 def _is_here(x: Any) -> bool:
     """Whether NumPy can look at the values without waiting for an accelerator."""
-    if isinstance(x, jax.core.Tracer):
+    if isinstance(x, Tracer):
         return False
     if not isinstance(x, jax.Array):
         return True

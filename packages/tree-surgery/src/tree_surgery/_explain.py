@@ -1,4 +1,4 @@
-"""What to say when `tree_at` cannot find what `where` returned. Only ever run on the way to an error."""
+"""What to say when `tree_at` cannot find what `where` returned. Run on the way to an error only."""
 
 import dataclasses as dc
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import jax.tree_util as jtu
 
 from ._errors import WhereError
+from ._jax import PyTreeDef
 from ._one_level import children_with_keys
 from ._path import path_str
 from ._standin import StandIn, find_rewritten
@@ -23,18 +24,18 @@ def explain_ambiguous(x: Any, times: int) -> str:
     """Why an object that is in the tree several times is not the name of one node."""
     if x is None:
         return (
-            f"`where` chose a `None`, but the tree has {times} of them, and there is no telling one "
-            "`None` from another. Say that they are leaves, and they are told apart by position: "
+            f"`where` chose a `None`, but the tree has {times} of them, and there is no telling "
+            "which is meant. Say that they are leaves, and they are told apart by position: "
             "`tree_at(..., is_leaf=lambda x: x is None)`."
         )
     return (
-        f"`where` chose a `{type(x).__name__}` that is one object in {times} places of the tree, so "
-        "there is no telling which is meant. Treat it as a leaf with `is_leaf=...`."
+        f"`where` chose a `{type(x).__name__}` that is one object in {times} places of the tree, "
+        "so there is no telling which is meant. Treat it as a leaf with `is_leaf=...`."
     )
 
 
-def explain_changed(treedef: jtu.PyTreeDef, stand_ins: list[Any]) -> None:
-    """Raise if it was `where` that changed the tree, and not the tree that rebuilds itself otherwise."""
+def explain_changed(treedef: PyTreeDef, stand_ins: list[Any]) -> None:
+    """Raise if it was `where` that changed the tree, and not a node that rebuilds itself so."""
     if jtu.tree_leaves(treedef.unflatten(stand_ins)) == stand_ins:
         raise WhereError("`where` must only look at the tree, but it changed it.")
 
@@ -59,17 +60,17 @@ def explain_missing(x: Any, pytree: Any, tree: Any, within: Any = StandIn) -> st
     if static is not None:
         path, node, name = static
         return (
-            f"`where` chose `{name}` of the `{type(node).__name__}` at `{path_str(path)}`, which is "
-            "static: it is part of the structure of the tree, not a node in it. Replace the node "
-            "around it, with `replace_fn=lambda node: dataclasses.replace(node, "
-            f"{name}=...)`, or build the tree anew."
+            f"`where` chose `{name}` of the `{type(node).__name__}` at `{path_str(path)}`, which "
+            "is static: it is part of the structure of the tree, not a node in it. Choose the node "
+            "around it, and replace that with "
+            f"`replace_fn=lambda node: dataclasses.replace(node, {name}=...)`."
         )
     if type(x) is StandIn:
         return "`where` chose a leaf of another tree, not of the one that it was called on."
     return (
-        f"`where` must choose nodes of the tree, but chose {_describe(x)}, which is none. It may be "
-        "static, or computed, or the `where` may make a new object of it; a sequence of nodes "
-        "must be a list or a tuple."
+        f"`where` must choose nodes of the tree, but chose {_describe(x)}, which is none. Is it "
+        "static, or computed, or made anew by `where`? A sequence of nodes must be a list or a "
+        "tuple."
     )
 
 

@@ -35,7 +35,7 @@ class Bracket(wl.GroupDoc):
         fix(self, "indent", indent)
 
     @property
-    def child(self) -> _Doc:
+    def child(self) -> _Doc:  # pyright: ignore[reportIncompatibleVariableOverride]  # computed
         """The same in documents of `wadler_lindig`, for whoever lays it out with that."""
         return _as_documents(self).child
 
@@ -49,7 +49,7 @@ def _as_documents(bracket: Bracket) -> _Doc:
 
 
 def layout(doc: _Doc, width: int) -> str:
-    """The text of a document, broken such that lines have at most `width` characters if they can."""
+    """The text of a document, in lines of at most `width` characters where that is possible."""
     flat = _Flattener()
     out: list[str] = []
     column = 0
@@ -142,7 +142,7 @@ class _Flattener:
             pieces = [(prefix, *self(x)) for prefix, x in doc.items]
             width = sum([len(prefix) + length for prefix, length, _ in pieces])
             width += 2 * max(len(pieces) - 1, 0) + len(doc.begin) + len(doc.tail) + len(doc.end)
-            if any([text is None for _, _, text in pieces]):
+            if any(text is None for _, _, text in pieces):
                 return width, None
             inside = ", ".join([f"{prefix}{text}" for prefix, _, text in pieces])
             return width, f"{doc.begin}{inside}{doc.tail}{doc.end}"

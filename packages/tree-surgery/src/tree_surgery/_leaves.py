@@ -1,5 +1,6 @@
 """How one leaf is saved and loaded: the default filter specs, and leaves that do it themselves."""
 
+from collections.abc import Callable
 from typing import IO, Any, Protocol, runtime_checkable
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._errors import SerialiseError
+from ._jax import Tracer
 from ._records import read_record_data, read_record_header, write_record
 
 _KEY = "prng_key:"
@@ -16,9 +18,9 @@ _KEY = "prng_key:"
 class SerialisableLeaf(Protocol):
     """A leaf that saves and loads itself, for a class that `tree_serialise_leaves` does not know.
 
-    Whatever `__serialise_leaf__` writes, `__deserialise_leaf__` must read, to the byte, and return a
-    leaf of the same type: it is called on the leaf of `like`. Arrays and numbers are best written by
-    [`tree_surgery.default_serialise_filter_spec`][] and read by
+    Whatever `__serialise_leaf__` writes, `__deserialise_leaf__` must read, to the byte, and return
+    a leaf of the same type: it is called on the leaf of `like`. Arrays and numbers are best written
+    by [`tree_surgery.default_serialise_filter_spec`][] and read by
     [`tree_surgery.default_deserialise_filter_spec`][].
 
     ```python
@@ -66,22 +68,13 @@ def default_serialise_filter_spec(f: IO[bytes], x: Any) -> None:
     """
     if isinstance(x, jax.Array):
         write_record(f, _from_jax(x))
-    elif isinstance(x, np.ndarray | np.generic):
-        write_record(f, np.asarray(x))
-    elif isinstance(x, bool | float | complex):
+    elif isinstance(x, np.ndarray | np.generic | bool | float | complex):
         write_record(f, np.asarray(x))
     elif isinstance(x, int):
-        small = -(2**63) <= x < 2**64
-        # Beyond 64 bits, NumPy has no integers but Python's own; digits are as good.
-        write_record(
-            f,
-            np.asarray(int(x), np.uint64 if x >= 2**63 else np.int64)
-            if small
-            else np.asarray(str(int(x))),
-        )
+        write_record(f, _from_int(int(x)))
     elif isinstance(x, jax.ShapeDtypeStruct):
         raise SerialiseError(f"{x} has no values to save.")
-    elif isinstance(x, SerialisableLeaf):
+    elif hasattr(type(x), "__serialise_leaf__"):
         x.__serialise_leaf__(f)
 
 
@@ -91,8 +84,8 @@ def default_deserialise_filter_spec(f: IO[bytes], x: Any) -> Any:
     **Arguments:**
 
     - `f`: a binary file object.
-    - `x`: a leaf that says what to expect. A `jax.ShapeDtypeStruct` expects a JAX array, and puts it
-        where its sharding says, if it has one.
+    - `x`: a leaf that says what to expect. A `jax.ShapeDtypeStruct` expects a JAX array, and puts
+        it where its sharding says, if it has one.
 
     **Returns:**
 
@@ -111,13 +104,13 @@ def default_deserialise_filter_spec(f: IO[bytes], x: Any) -> Any:
         return array if isinstance(x, np.ndarray) else array[()]
     if isinstance(x, bool | int | float | complex):
         return _read_number(f, x)
-    if isinstance(x, SerialisableLeaf):
+    if hasattr(type(x), "__deserialise_leaf__"):
         return x.__deserialise_leaf__(f)
     return x
 
 
 def _from_jax(x: jax.Array) -> np.ndarray[Any, Any]:
-    if isinstance(x, jax.core.Tracer):
+    if isinstance(x, Tracer):
         raise SerialiseError(
             f"{x} is being traced, and has no value yet. Save outside of `jax.jit`."
         )
@@ -133,6 +126,12 @@ def _from_jax(x: jax.Array) -> np.ndarray[Any, Any]:
     record = np.empty(x.shape, [(name, data.dtype.str, data.shape[x.ndim :])])
     record[name] = data
     return record
+
+
+def _from_int(x: int) -> np.ndarray[Any, Any]:
+    if -(2**63) <= x < 2**64:
+        return np.asarray(x, np.uint64 if x >= 2**63 else np.int64)
+    return np.asarray(str(x))  # NumPy has no integers of this size but Python's own; digits will do
 
 
 def _to_jax(f: IO[bytes], x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
@@ -176,8 +175,8 @@ def _read(f: IO[bytes], shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, A
 
 def _read_number(f: IO[bytes], x: Any) -> Any:
     dtype, shape, fortran = read_record_header(f)
-    kinds = {bool: "b", int: "iuU", float: "fiu", complex: "cfiu"}
-    kind = next(kind for kind in kinds if isinstance(x, kind))
+    kinds: dict[Callable[[Any], Any], str] = {bool: "b", int: "iuU", float: "fiu", complex: "cfiu"}
+    kind: Any = next(kind for kind in (bool, int, float, complex) if isinstance(x, kind))
     if shape != () or dtype.kind not in kinds[kind]:
         raise _mismatch((), f"Python {kind.__name__}", shape, dtype)
     found = read_record_data(f, dtype, shape, fortran).item()

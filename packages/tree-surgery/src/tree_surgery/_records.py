@@ -19,15 +19,16 @@ def write_record(file: IO[bytes], array: np.ndarray[Any, Any]) -> None:
     if array.dtype.hasobject:
         raise SerialiseError(
             f"an array of Python objects (dtype {array.dtype}) cannot be saved, since that would "
-            "need pickle, which is not safe to load. Convert it, or leave it out with `filter_spec`."
+            "need pickle, which is not safe to load. Convert it, or leave it out by `filter_spec`."
         )
     npy.write_array(file, array, allow_pickle=False)
 
 
 def read_record_header(file: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     """Dtype, shape, and whether the data are in Fortran's order."""
-    start = bytearray(len(_MAGIC) + 2)
-    _fill(file, memoryview(start))
+    buffer = bytearray(len(_MAGIC) + 2)
+    _fill(file, memoryview(buffer))
+    start = bytes(buffer)
     if start[:-2] != _MAGIC:
         raise SerialiseError("the file is foreign or damaged: there is no array record here.")
     version = (start[-2], start[-1])
@@ -53,14 +54,14 @@ def read_record_data(
 ) -> np.ndarray[Any, Any]:
     """The values that follow a header, in an array of their own."""
     data = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
-    _fill(file, memoryview(data))
+    _fill(file, data.data)
     if dtype.itemsize == 0:
         return np.zeros(shape, dtype)
     return data.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _fill(file: IO[bytes], view: memoryview) -> None:
-    """Read exactly as many bytes as there is room for, even from a stream that gives few at once."""
+    """Read as many bytes as there is room for, even from a stream that gives few at once."""
     done, size = 0, len(view)
     read_into = getattr(file, "readinto", None)
     while done < size:
@@ -73,7 +74,7 @@ def _fill(file: IO[bytes], view: memoryview) -> None:
         if not count:
             missing = f", {size - done} of {size} bytes too early" if done else ""
             raise SerialiseError(
-                f"the file ends here{missing}. It was cut short, or `like` has more leaves than were "
-                "saved."
+                f"the file ends here{missing}. It was cut short, or `like` has more leaves than "
+                "were saved."
             )
         done += count

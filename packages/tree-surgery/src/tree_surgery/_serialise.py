@@ -1,10 +1,10 @@
-"""`tree_serialise_leaves` and `tree_deserialise_leaves`: the leaves of a tree, in order, in a file."""
+"""`tree_serialise_leaves`, `tree_deserialise_leaves`: the leaves of a tree in a file, in order."""
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NoReturn, cast
 
 import jax
 import jax.tree_util as jtu
@@ -12,6 +12,7 @@ import numpy as np
 
 from ._atomic import replacing
 from ._errors import SerialiseError
+from ._jax import PyTreeDef
 from ._leaves import default_deserialise_filter_spec, default_serialise_filter_spec
 from ._path import leaf_paths, path_str
 
@@ -27,9 +28,9 @@ def tree_serialise_leaves(
 ) -> None:
     """The leaves of a tree are written to a file, one after the other, and nothing else is.
 
-    The format is that of Equinox 0.13.8 (each array as a NumPy record): it reads these files, and its
-    files are read by [`tree_surgery.tree_deserialise_leaves`][]. Typed PRNG keys and integers beyond
-    64 bits, which it does not save, are records too, in a form of our own.
+    The format is that of Equinox 0.13.8 (each array as a NumPy record): it reads these files, and
+    its files are read by [`tree_surgery.tree_deserialise_leaves`][]. Typed PRNG keys and integers
+    beyond 64 bits, which it cannot load, are records too, in a form of our own.
 
     A file is written under another name in the same folder, synced to the disk and then renamed: if
     anything fails, or the process is killed, the file that was there before is still there, whole.
@@ -64,9 +65,12 @@ def tree_serialise_leaves(
     """
     leaves, specs, _ = _plan(filter_spec, pytree, is_leaf)
     with _open(path_or_file, write=True) as (file, _):
-        for index, (leaf, spec) in enumerate(zip(leaves, specs, strict=True)):
-            with _naming(pytree, is_leaf, index):
-                spec(file, leaf)
+        index = 0
+        try:
+            for index, spec in enumerate(specs):
+                spec(file, leaves[index])
+        except Exception as error:
+            _raise_named(error, leaf_paths(pytree, is_leaf)[index])
 
 
 def tree_deserialise_leaves(
@@ -102,11 +106,14 @@ def tree_deserialise_leaves(
     leaves, specs, treedef = _plan(filter_spec, like, is_leaf)
     new: list[Any] = []
     with _open(path_or_file, write=False) as (file, ours):
-        for index, (leaf, spec) in enumerate(zip(leaves, specs, strict=True)):
-            with _naming(like, is_leaf, index):
-                new.append(spec(file, leaf))
+        index = 0
+        try:
+            for index, spec in enumerate(specs):
+                new.append(spec(file, leaves[index]))
                 if spec is not default_deserialise_filter_spec:
-                    _check_like(new[-1], leaf)
+                    _check_like(new[-1], leaves[index])
+        except Exception as error:
+            _raise_named(error, leaf_paths(like, is_leaf)[index])
         if ours and file.read(1):
             raise SerialiseError(
                 f"The file goes on after the last of the {len(leaves)} leaves of `like`. It holds "
@@ -117,7 +124,7 @@ def tree_deserialise_leaves(
 
 def _plan(
     filter_spec: Any, pytree: Any, is_leaf: _IsLeaf
-) -> tuple[list[Any], list[Callable[..., Any]], jtu.PyTreeDef]:
+) -> tuple[list[Any], list[Callable[..., Any]], PyTreeDef]:
     """The leaves, and for each the function that writes or reads it."""
     leaves, treedef = jtu.tree_flatten(pytree, is_leaf)
     specs: list[Callable[..., Any]] = []
@@ -135,7 +142,7 @@ def _plan(
 
 
 @contextlib.contextmanager
-def _open(path_or_file: _PathOrFile, write: bool) -> Iterator[tuple[IO[bytes], bool]]:
+def _open(path_or_file: _PathOrFile, write: bool) -> Generator[tuple[IO[bytes], bool]]:
     """The file object to use, and whether it is ours rather than the caller's."""
     if hasattr(path_or_file, "write" if write else "read"):
         file = cast(IO[bytes], path_or_file)
@@ -154,7 +161,7 @@ def _open(path_or_file: _PathOrFile, write: bool) -> Iterator[tuple[IO[bytes], b
 
 
 @contextlib.contextmanager
-def _rewinding(file: IO[bytes]) -> Iterator[None]:
+def _rewinding(file: IO[bytes]) -> Generator[None]:
     """Whoever fails to read leaves the file where it was, if it can be."""
     start = file.tell() if hasattr(file, "seekable") and file.seekable() else None
     try:
@@ -165,20 +172,15 @@ def _rewinding(file: IO[bytes]) -> Iterator[None]:
         raise
 
 
-@contextlib.contextmanager
-def _naming(tree: Any, is_leaf: _IsLeaf, index: int) -> Iterator[None]:
-    """Errors name the leaf. Those of the file system stay what they are, with a note."""
-    try:
-        yield
-    except OSError as error:
-        error.add_note(f"At leaf `{leaf_paths(tree, is_leaf)[index]}`.")
-        raise
-    except SerialiseError as error:
-        raise error.at(leaf_paths(tree, is_leaf)[index]) from error.__cause__
-    except Exception as error:
-        path = leaf_paths(tree, is_leaf)[index]
-        message = f"Leaf `{path}`: `filter_spec` failed with {type(error).__name__}: {error}"
-        raise SerialiseError(message, path=path) from error
+def _raise_named(error: Exception, path: str) -> NoReturn:
+    """Raise the error, naming the leaf. Errors of the file system stay what they are, noted."""
+    if isinstance(error, SerialiseError):
+        raise error.at(path) from error.__cause__
+    if isinstance(error, OSError):
+        error.add_note(f"At leaf `{path}`.")
+        raise error
+    message = f"Leaf `{path}`: `filter_spec` failed with {type(error).__name__}: {error}"
+    raise SerialiseError(message, path=path) from error
 
 
 def _check_like(new: Any, like: Any) -> None:

@@ -5,19 +5,20 @@ from typing import Any
 import jax.tree_util as jtu
 
 from ._errors import WhereError
+from ._jax import PyTreeDef
 from ._one_level import children_with_keys
 from ._path import path_str
 
 
 class StandIn:
-    """What `where` sees in place of the leaf number `index`."""
+    """What `where` sees in place of the leaf number `position`."""
 
-    __slots__ = ("index",)
+    __slots__ = ("position",)
 
-    index: int
+    position: int
 
-    def __init__(self, index: int):
-        self.index = index
+    def __init__(self, position: int):
+        self.position = position
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
@@ -25,25 +26,25 @@ class StandIn:
         )
 
     def __repr__(self) -> str:
-        return f"<stand-in for leaf {self.index}>"
+        return f"<stand-in for leaf {self.position}>"
 
 
 class DistinctTuple(tuple[Any, ...]):
     """An empty tuple that, unlike `()`, is not the same object wherever it occurs."""
 
-    index: int
+    position: int
 
 
 def stand_in_tree(
-    pytree: Any, leaves: list[Any], treedef: jtu.PyTreeDef, empty_tuples: bool
+    pytree: Any, leaves: list[Any], treedef: PyTreeDef, empty_tuples: bool
 ) -> tuple[Any, list[Any]]:
     """The tree with a stand-in for each leaf, and the stand-ins in order."""
     stand_ins: list[Any] = list(map(StandIn, range(len(leaves))))
     if empty_tuples:
-        for index, leaf in enumerate(leaves):
+        for position, leaf in enumerate(leaves):
             if type(leaf) is tuple and not leaf:
-                stand_ins[index] = DistinctTuple()
-                stand_ins[index].index = index
+                stand_ins[position] = DistinctTuple()
+                stand_ins[position].position = position
     try:
         return treedef.unflatten(stand_ins), stand_ins
     except Exception as error:

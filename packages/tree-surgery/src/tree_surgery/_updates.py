@@ -13,7 +13,7 @@ def _is_none(x: Any) -> bool:
 
 
 def apply_updates(model: Any, updates: Any) -> Any:
-    """Each leaf of `updates` is added to the leaf of `model` in the same place; `None` adds nothing.
+    """Each leaf of `updates` is added to the leaf of `model` in its place; `None` adds nothing.
 
     **Arguments:**
 

@@ -1,0 +1,108 @@
+"""Tree surgery on the model of 12 blocks: edit, compare, print, save and load."""
+
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from case import Absolute, Case, Thunk, peer
+from model import build
+
+import pytree_module
+import tree_surgery
+
+MEGABYTES = 64
+
+
+def cases() -> list[Case | Absolute]:
+    """Each case does the same to our model by our functions and to the peer's by the peer's."""
+    ours = operations(tree_surgery, build(pytree_module))
+    equinox = peer()
+    theirs: dict[str, Thunk] = {} if equinox is None else operations(equinox, build(equinox))
+    return [
+        *(Case(name, ours[name], theirs.get(name), limit) for name, limit in LIMITS.items()),
+        Absolute(
+            "import tree_surgery, after jax",
+            "import tree_surgery",
+            setup="import jax",
+            limit_ms=30,
+            peer_statement="import equinox",
+        ),
+    ]
+
+
+LIMITS: dict[str, float | None] = {
+    "tree_at: one leaf": 0.2,
+    "tree_at: one layer": None,
+    "tree_equal: two equal models": 0.3,
+    "tree_equal: they differ in the first array": None,
+    "tree_pformat": 0.5,
+    "tree_check": None,
+    "apply_updates": None,
+    "save the model, to memory": 1.0,
+    "load the model, from memory": 1.0,
+    f"save {MEGABYTES} MB, to a file": None,
+    f"load {MEGABYTES} MB, from a file": None,
+}
+
+
+def operations(library: Any, model: Any) -> dict[str, Thunk]:
+    """What is timed, by `library` on `model`."""
+    twin = jax.tree.map(copy, model)
+    first = jax.tree.leaves(model)[0]
+    other = library.tree_at(leaf, model, first + 1)
+    updates = jax.tree.map(lambda x: x if isinstance(x, jax.Array) else None, model)
+    saved = save(library, model).getvalue()
+    rows = [jnp.asarray(np.random.default_rng(0).random((1024, 1024), np.float32))]
+    rows = [row + i for i in range(MEGABYTES // 4) for row in rows]
+    folder = Path(tempfile.mkdtemp())
+    library.tree_serialise_leaves(folder / "big", rows)
+
+    def load() -> Any:
+        return library.tree_deserialise_leaves(io.BytesIO(saved), model)
+
+    return {
+        "tree_at: one leaf": lambda: library.tree_at(leaf, model, 0),
+        "tree_at: one layer": lambda: library.tree_at(layer, model, None),
+        "tree_equal: two equal models": lambda: bool(library.tree_equal(model, twin)),
+        "tree_equal: they differ in the first array": lambda: bool(
+            library.tree_equal(model, other)
+        ),
+        "tree_pformat": lambda: library.tree_pformat(model),
+        "tree_check": lambda: library.tree_check(model),
+        "apply_updates": lambda: jax.block_until_ready(library.apply_updates(model, updates)),
+        "save the model, to memory": lambda: save(library, model),
+        "load the model, from memory": lambda: waited(load),
+        f"save {MEGABYTES} MB, to a file": lambda: library.tree_serialise_leaves(
+            folder / "big", rows
+        ),
+        f"load {MEGABYTES} MB, from a file": lambda: waited(
+            lambda: library.tree_deserialise_leaves(folder / "big", rows)
+        ),
+    }
+
+
+def leaf(model: Any) -> Any:
+    return model.blocks[0].norm1.weight
+
+
+def layer(model: Any) -> Any:
+    return model.blocks[6].mlp.up
+
+
+def copy(x: Any) -> Any:
+    return x + 0 if isinstance(x, jax.Array) else x
+
+
+def save(library: Any, model: Any) -> io.BytesIO:
+    file = io.BytesIO()
+    library.tree_serialise_leaves(file, model)
+    return file
+
+
+def waited(load: Callable[[], Any]) -> Any:
+    return jax.block_until_ready([x for x in jax.tree.leaves(load()) if isinstance(x, jax.Array)])
