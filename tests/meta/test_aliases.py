@@ -1,0 +1,59 @@
+"""One import holds every public name of the parts, and they work together."""
+
+import importlib
+import pickle
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import equinoctial as eqx
+
+PARTS = ["tree_surgery", "pytree_module", "filtered_transforms", "runtime_checks", "nn_layers"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_public_name_of_a_part_is_here_and_the_same(part: str):
+    module = importlib.import_module(part)
+    for name in module.__all__:
+        value = getattr(module, name)
+        if isinstance(value, types.ModuleType):
+            continue
+        here = getattr(eqx.nn if part == "nn_layers" else eqx, name, None)
+        assert here is value or getattr(eqx, name, None) is value, f"{part}.{name}"
+
+
+@pytest.mark.parametrize("name", ["tree_at", "Module", "filter_jit", "error_if", "nn.Linear"])
+def test_pickles_by_the_public_path_of_its_part(name: str):
+    value = eqx
+    for part in name.split("."):
+        value = getattr(value, part)
+    assert value.__module__ in PARTS
+    assert pickle.loads(pickle.dumps(value)) is value
+
+
+def test_a_step_of_gradient_descent():
+    """The parts together, against the closed form of the gradient in NumPy."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 3)).astype("float32"), rng.normal(size=(8, 2)).astype("float32")
+    model = eqx.nn.Linear(3, 2, key=jax.random.key(0))
+
+    @eqx.filter_jit
+    @eqx.filter_value_and_grad
+    def loss(model, x, y):
+        x = eqx.error_if(x, ~jnp.isfinite(x), "x has to be finite")
+        return jnp.mean((jax.vmap(model)(x) - y) ** 2)
+
+    value, grads = loss(model, x, y)
+    residual = x @ np.asarray(model.weight).T + np.asarray(model.bias) - y
+    np.testing.assert_allclose(value, (residual**2).mean(), rtol=1e-5)
+    np.testing.assert_allclose(grads.weight, 2 * residual.T @ x / y.size, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(grads.bias, 2 * residual.sum(0) / y.size, rtol=1e-4, atol=1e-6)
+
+    stepped = eqx.apply_updates(model, jax.tree.map(lambda g: -0.1 * g, grads))
+    assert loss(stepped, x, y)[0] < value
+    frozen = eqx.tree_at(lambda m: m.bias, stepped, model.bias)
+    assert eqx.tree_equal(frozen.bias, model.bias)
+    assert not eqx.tree_equal(frozen, model)
