@@ -4,13 +4,14 @@ import inspect
 from typing import Any
 
 import jax.tree_util as jtu
+
 from pytree_module import Module
 from tree_surgery import path_str
 
 from ._predicates import array_mask, is_array
 
 
-class if_array(Module):  # noqa: N801 (a public name, used like a function)
+class if_array(Module):
     """An axis for arrays, and none for everything else: `if_array(axis)(x)`.
 
     **Arguments:**

@@ -3,9 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.tree_util as jtu
-
 from ._jax import is_concrete, sub_jaxprs
 
 _CHECKS: dict[Any, Callable[[Exception], BaseException | None]] = {}
@@ -28,10 +25,13 @@ def register_check(primitive: Any, translate: Callable[[Exception], BaseExceptio
     _CHECKS[primitive] = translate
 
 
+def any_checks() -> bool:
+    """Whether a check was ever registered."""
+    return len(_CHECKS) > 0
+
+
 def has_checks(jaxpr: Any) -> bool:
     """Whether a registered primitive is anywhere in `jaxpr`."""
-    if len(_CHECKS) == 0:
-        return False
     seen: set[int] = set()
     todo = [jaxpr]
     while todo:
@@ -55,8 +55,8 @@ def translated(error: Exception) -> BaseException | None:
     return None
 
 
-def wait(out: Any) -> None:
-    """Waits for the arrays of `out`, unless they are traced."""
-    for leaf in jtu.tree_leaves(out):
-        if isinstance(leaf, jax.Array) and is_concrete(leaf):
-            leaf.block_until_ready()
+def wait(arrays: list[Any]) -> None:
+    """Waits for arrays, as far as they are not traced."""
+    for array in arrays:
+        if is_concrete(array):
+            array.block_until_ready()

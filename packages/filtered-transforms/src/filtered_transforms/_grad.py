@@ -1,15 +1,16 @@
-"""`filter_grad` and `filter_value_and_grad`: differentiate the inexact arrays of the first argument."""
+"""Gradients by the inexact arrays of the first argument."""
 
 from typing import Any
 
 import jax
 import jax.tree_util as jtu
+
 from pytree_module import field
 
 from ._partition import merge, split
 from ._predicates import inexact_mask
 from ._static_leaf import wrap_static
-from ._wrapper import Wrapper, module_of
+from ._wrapper import Wrapper, decorate, module_of
 
 
 class GradWrapper(Wrapper):
@@ -105,6 +106,18 @@ def _check_gradkwargs(name: str, gradkwargs: dict[str, Any]) -> None:
         raise TypeError(f"`{name}` got an unexpected keyword argument {min(unknown)!r}.")
 
 
+def _wrap(fun: Any, has_aux: bool, with_value: bool, gradkwargs: dict[str, Any]) -> Any:
+    name = "filter_value_and_grad" if with_value else "filter_grad"
+    _check_gradkwargs(name, gradkwargs)
+
+    def wrap(fun: Any) -> GradWrapper:
+        return GradWrapper(fun, has_aux, with_value, gradkwargs)
+
+    if fun is ...:
+        return lambda fun: decorate(wrap, fun, name)
+    return decorate(wrap, fun, name)
+
+
 def filter_value_and_grad(fun: Any = ..., *, has_aux: bool = False, **gradkwargs: Any) -> Any:
     """The value of a function and its gradient by the inexact arrays of the first argument.
 
@@ -135,10 +148,7 @@ def filter_value_and_grad(fun: Any = ..., *, has_aux: bool = False, **gradkwargs
     assert value == 3.0 and gradient["w"][0] == 2.0 and gradient["name"] is None
     ```
     """
-    if fun is ...:
-        return lambda fun: filter_value_and_grad(fun, has_aux=has_aux, **gradkwargs)
-    _check_gradkwargs("filter_value_and_grad", gradkwargs)
-    return GradWrapper(fun, has_aux, True, gradkwargs)
+    return _wrap(fun, has_aux, True, gradkwargs)
 
 
 def filter_grad(fun: Any = ..., *, has_aux: bool = False, **gradkwargs: Any) -> Any:
@@ -161,7 +171,4 @@ def filter_grad(fun: Any = ..., *, has_aux: bool = False, **gradkwargs: Any) -> 
     assert gradient[0][0] == 2.0 and gradient[1] is None
     ```
     """
-    if fun is ...:
-        return lambda fun: filter_grad(fun, has_aux=has_aux, **gradkwargs)
-    _check_gradkwargs("filter_grad", gradkwargs)
-    return GradWrapper(fun, has_aux, False, gradkwargs)
+    return _wrap(fun, has_aux, False, gradkwargs)

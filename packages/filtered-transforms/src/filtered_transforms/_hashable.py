@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import jax.tree_util as jtu
-
 from ._partition import mask_of, merge, split
 
 

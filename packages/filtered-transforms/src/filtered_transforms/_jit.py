@@ -1,16 +1,19 @@
 """`filter_jit`: arrays are traced, everything else is static."""
 
 import weakref
+from itertools import compress
 from typing import Any
 
 import jax
 import jax.tree_util as jtu
-from pytree_module import field
 
-from ._checks import has_checks, translated, wait
+from pytree_module import BoundMethod, field
+
+from ._checks import any_checks, has_checks, translated, wait
 from ._options import JitOptions, jit_options
 from ._programs import QUIET, Programs, Signature, stop_quiet
-from ._wrapper import Wrapper, module_of
+from ._stages import Lowered, Traced
+from ._wrapper import Wrapper, decorate, module_of
 
 _flatten = jtu.tree_flatten
 _ref = weakref.ref
@@ -22,6 +25,7 @@ class _Registry:
     __slots__ = ("by_function", "of_trees", "options")
 
     def __init__(self, options: JitOptions):
+        jax.jit(lambda: None, **options.jit_arguments())  # says now what it does not know
         self.options = options
         self.by_function: dict[weakref.ref[Any], Programs] = {}
         self.of_trees = Programs(None, options)
@@ -42,21 +46,29 @@ _REGISTRIES: dict[JitOptions, _Registry] = {}
 
 
 def _registry(options: JitOptions) -> _Registry:
-    return _REGISTRIES.setdefault(options, _Registry(options))
+    found = _REGISTRIES.get(options)
+    return _REGISTRIES.setdefault(options, _Registry(options)) if found is None else found
 
 
 _WEAK: dict[type, bool] = {}
 
 
 def _is_weak(fun: Any) -> bool:
+    """Whether programs are kept for `fun` itself, as long as it lives.
+
+    It is so for functions, and all that is a leaf and equal to itself alone. Others are part of
+    the key under which a program is found, so that equal ones share it.
+    """
     found = _WEAK.get(fun.__class__)
     if found is None:
-        found = jtu.tree_structure(fun).num_nodes == 1 and jtu.all_leaves([fun])
+        cls: Any = fun.__class__
+        by_identity = cls.__eq__ is object.__eq__ and cls.__hash__ is object.__hash__
+        found = by_identity and jtu.all_leaves([fun])
         try:
             _ref(fun)
         except TypeError:
             found = False
-        _WEAK[fun.__class__] = found
+        _WEAK[cls] = found
     return found
 
 
@@ -72,50 +84,89 @@ class JitWrapper(Wrapper):
         fun, registry = self.fun, self.registry
         if _WEAK.get(fun.__class__):
             programs = registry.by_function.get(_ref(fun))
-            if programs is None:
-                programs = registry.add(fun)
-            call = (args, kwargs)
-        elif _is_weak(fun):
-            return self(*args, **kwargs)
-        else:
-            programs = registry.of_trees
-            call = (fun, args, kwargs)
-        return _run(programs, call)
+            if programs is not None:
+                return _run(programs, (args, kwargs))
+        return _run(*self._programs(args, kwargs))
+
+    def _programs(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Programs, tuple[Any, ...]]:
+        """The programs among which that of a call is, and the call as they take it."""
+        fun, registry = self.fun, self.registry
+        if not _is_weak(fun):
+            return registry.of_trees, (fun, args, kwargs)
+        programs = registry.by_function.get(_ref(fun))
+        return programs or registry.add(fun), (args, kwargs)
+
+    def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
+        """As `jax.jit(...).trace`. A `jax.ShapeDtypeStruct` stands for an array."""
+        return Traced.of(*self._programs(args, kwargs))
+
+    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
+        """As `jax.jit(...).lower`. A `jax.ShapeDtypeStruct` stands for an array."""
+        return self.trace(*args, **kwargs).lower()
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else BoundJit(self, instance)
 
     def __repr__(self) -> str:
         return f"filter_jit({self.fun!r})"
 
 
+class BoundJit(BoundMethod):
+    # A jitted function of a class, read from an instance.
+
+    def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
+        return self.func.trace(self.args[0], *args, **kwargs).bind(self.args[0])
+
+    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
+        return self.func.lower(self.args[0], *args, **kwargs).bind(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BoundJit, (self.func, self.args[0])
+
+
+jtu.register_pytree_with_keys(
+    BoundJit,
+    lambda bound: (
+        ((jtu.GetAttrKey("__func__"), bound.func), (jtu.GetAttrKey("__self__"), bound.args[0])),
+        None,
+    ),
+    lambda _, children: BoundJit(*children),
+    lambda bound: ((bound.func, bound.args[0]), None),
+)
+
+
 def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
     leaves, treedef = _flatten(call)
-    types = tuple([leaf.__class__ for leaf in leaves])
+    types = tuple(map(type, leaves))
     try:
         plan = programs.known.get((treedef, types))
     except TypeError:
         plan = None
     if plan is None:
-        plan = programs.plan(treedef, types, leaves, call)
+        plan = programs.plan(treedef, leaves, call)
     try:
-        program = plan.programs.get(plan.static_key(leaves))
+        program = plan.programs.get(plan.key(leaves))
     except TypeError:
         program = None
     if program is None:
         program = programs.program(plan, leaves, call)
-    given = [leaf for leaf, here in zip(leaves, plan.donated) if here]
-    kept = [leaf for leaf, here in zip(leaves, plan.kept) if here]
+    given = list(compress(leaves, plan.donated))
+    kept = list(compress(leaves, plan.kept))
     try:
         if programs.options.quiet:
-            out, signature = _run_quietly(program, given, kept)
+            arrays, signature = _run_quietly(program, given, kept)
         else:
-            out, signature = program(given, kept)
+            arrays, signature = program(given, kept)
         if signature.has_checks is not False:
-            _settle(program, given, kept, out, signature)
+            _settle(program, given, kept, arrays, signature)
     except jax.errors.JaxRuntimeError as error:
         found = translated(error)
         if found is None:
             raise
         raise found from None
-    return out
+    return signature.result(arrays)
 
 
 def _run_quietly(program: Any, given: list[Any], kept: list[Any]) -> Any:
@@ -128,13 +179,17 @@ def _run_quietly(program: Any, given: list[Any], kept: list[Any]) -> Any:
 
 
 def _settle(
-    program: Any, given: list[Any], kept: list[Any], out: Any, signature: Signature
+    program: Any, given: list[Any], kept: list[Any], arrays: list[Any], signature: Signature
 ) -> None:
     """Finds out, once, whether the program has run-time checks, and waits for it if so."""
     if signature.has_checks is None:
-        signature.has_checks = has_checks(program.trace(given, kept).jaxpr.jaxpr)
+        signature.has_checks = (
+            any_checks()
+            and not jax.config.jax_disable_jit  # then there is no program, and `out` is there
+            and has_checks(program.trace(given, kept).jaxpr.jaxpr)
+        )
     if signature.has_checks:
-        wait(out)
+        wait(arrays)
 
 
 def filter_jit(fun: Any = ..., *, donate: Any = "none", **jitkwargs: Any) -> Any:
@@ -145,8 +200,9 @@ def filter_jit(fun: Any = ..., *, donate: Any = "none", **jitkwargs: Any) -> Any
     - `fun`: the function; or any callable PyTree, such as a module or one of its methods, whose
         arrays are then traced as well. Left out, a decorator is returned.
     - `donate`: whose memory the result may reuse: `"all"` arrays; `"all-except-first"`, all but
-        those of the first argument; `"none"`. With `"warn"` and `"warn-except-first"` a donation
-        that the program has no use for is reported.
+        those of the first argument; `"none"`; or those of some parameters, as a tuple of their
+        names. With names, `"warn"` and `"warn-except-first"`, JAX warns of a donation that the
+        program has no use for.
     - `**jitkwargs`: passed on to `jax.jit`: `inline`, `keep_unused`, `compiler_options`, ...
 
     **Returns:**
@@ -177,14 +233,13 @@ def filter_jit(fun: Any = ..., *, donate: Any = "none", **jitkwargs: Any) -> Any
     ```
     """
     options = jit_options(donate, jitkwargs)
+
+    def wrap(fun: Any) -> JitWrapper:
+        return JitWrapper(fun, options)
+
     if fun is ...:
-        return lambda fun: filter_jit(fun, donate=donate, **jitkwargs)
-    if not callable(fun):
-        raise TypeError(
-            f"`filter_jit` expects a function, got a {type(fun).__name__}, which is not a callable "
-            f"object: {fun!r}."
-        )
-    return JitWrapper(fun, options)
+        return lambda fun: decorate(wrap, fun, "filter_jit")
+    return decorate(wrap, fun, "filter_jit")
 
 
 def clear_caches() -> None:

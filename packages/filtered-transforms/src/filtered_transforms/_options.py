@@ -1,7 +1,8 @@
 """What `filter_jit` was told: which arrays to donate, and what to pass on to `jax.jit`."""
 
 import dataclasses
-import weakref
+import inspect
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax.tree_util as jtu
@@ -37,49 +38,66 @@ def _thawed(value: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class JitOptions:
-    donate: str
+    donate: str | tuple[str, ...]
     jitkwargs: _Frozen
 
     @property
     def quiet(self) -> bool:
         """Whether donations that the program cannot use are passed over in silence."""
-        return self.donate.startswith("all")
+        return isinstance(self.donate, str) and self.donate.startswith("all")
 
     def jit_arguments(self) -> dict[str, Any]:
         """The keyword arguments for `jax.jit`."""
         return _thawed(self.jitkwargs)
 
-    def donated(
-        self, call: tuple[Any, ...], function: weakref.ref[Any] | None, size: int
-    ) -> list[bool]:
-        """For each leaf of a call, whether it is donated if it is an array."""
+    def donated(self, fun: Any, call: tuple[Any, ...], size: int) -> list[bool]:
+        """For each leaf of a call of `fun`, whether it is donated if it is an array."""
         if self.donate == "none":
             return [False] * size
-        if not self.donate.endswith("-except-first"):
+        if self.donate in ("all", "warn"):
             return [True] * size
-        *fun, args, kwargs = call
-        before = jtu.tree_structure(fun).num_leaves
-        if len(args) > 0:
-            first = jtu.tree_structure(args[0]).num_leaves
-        else:
-            before, first = _keyword_range(fun[0] if fun else function(), kwargs, before)
-        return [not before <= i < before + first for i in range(size)]
+        *function, args, kwargs = call
+        before = jtu.tree_structure(function).num_leaves
+        ranges = list(_ranges(fun, args, kwargs, before))
+        if isinstance(self.donate, str):
+            first = next((where for is_first, _, where in ranges if is_first), range(0))
+            return [i not in first for i in range(size)]
+        unknown = set(self.donate) - _parameters(fun).keys()
+        if unknown:
+            raise ValueError(
+                f"`donate` names {', '.join(sorted(map(repr, unknown)))}, which the function has "
+                f"no parameter for; it has {', '.join(map(repr, _parameters(fun)))}."
+            )
+        given = [where for _, name, where in ranges if name in self.donate]
+        return [any(i in where for where in given) for i in range(size)]
 
 
-def _keyword_range(fun: Any, kwargs: dict[str, Any], before: int) -> tuple[int, int]:
-    """Where the leaves of the first parameter begin, and how many they are, if given by keyword."""
-    import inspect
-
+def _parameters(fun: Any) -> Mapping[str, inspect.Parameter]:
     try:
-        name = next(iter(inspect.signature(fun).parameters), None)
-    except (TypeError, ValueError):
-        return before, 0
+        return inspect.signature(fun).parameters
+    except (TypeError, ValueError):  # some builtins have no signature
+        return {}
+
+
+def _ranges(
+    fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any], start: int
+) -> Iterator[tuple[bool, str | None, range]]:
+    """Of each argument: whether it is the first parameter, that parameter's name, its leaves."""
+    parameters = list(_parameters(fun).values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+    others = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
+    first = parameters[0].name if parameters else None
+    names = {p.name for p in parameters}
+    for i, arg in enumerate(args):
+        stop = start + jtu.tree_structure(arg).num_leaves
+        yield i == 0, positional[i].name if i < len(positional) else rest, range(start, stop)
+        start = stop
     for key in sorted(kwargs):
-        size = jtu.tree_structure(kwargs[key]).num_leaves
-        if key == name:
-            return before, size
-        before += size
-    return before, 0
+        stop = start + jtu.tree_structure(kwargs[key]).num_leaves
+        is_first = len(args) == 0 and key == first
+        yield is_first, key if key in names else others, range(start, stop)
+        start = stop
 
 
 def jit_options(donate: Any, jitkwargs: dict[str, Any]) -> JitOptions:
@@ -88,10 +106,12 @@ def jit_options(donate: Any, jitkwargs: dict[str, Any]) -> JitOptions:
     **Raises:** `ValueError` for an unknown `donate`, or an option of `jax.jit` that goes by the
     number or the name of a parameter.
     """
-    if donate not in DONATE:
+    if isinstance(donate, (tuple, list)) and all(isinstance(name, str) for name in donate):
+        donate = tuple(donate)
+    elif donate not in DONATE:
         raise ValueError(
             f"`filter_jit(..., donate=...)` must be one of 'all', 'all-except-first', 'warn', "
-            f"'warn-except-first', or 'none'; got {donate!r}."
+            f"'warn-except-first', or 'none', or a tuple of names of parameters; got {donate!r}."
         )
     refused = [name for name in _REFUSED if name in jitkwargs]
     if refused:

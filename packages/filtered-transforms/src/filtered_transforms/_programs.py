@@ -4,6 +4,7 @@ A call is taken apart into arrays, which the program takes as one flat list, and
 (treedef, static leaves, and which leaves are arrays) is the key under which the program is found.
 """
 
+import struct
 import threading
 import warnings
 import weakref
@@ -13,15 +14,15 @@ from typing import Any
 
 import jax
 import jax.tree_util as jtu
+
 from tree_surgery import path_str
 
 from ._options import JitOptions
 from ._partition import merge
 from ._predicates import ARRAY_TYPES, array_mask
-from ._static_leaf import wrap_static
 
-_MAX_PLANS = 4096
-_MAX_PROGRAMS = 4096
+_MAX_PLANS = 1024  # of one function, or of all callable PyTrees together
+_MAX_PROGRAMS = 1024  # of one plan
 
 
 class UnhashableStaticError(TypeError, ValueError):
@@ -31,16 +32,43 @@ class UnhashableStaticError(TypeError, ValueError):
 
 
 class Signature:
-    # One trace of a program. It travels in the structure of what the trace returns, so that JAX
-    # hands it back with every result of that trace. `has_checks` is found after the first call.
+    # One trace of a program: the structure of its result and the leaves that are no arrays. It
+    # travels as a node without children in what the trace returns, so that JAX hands it back with
+    # every result of that trace. `has_checks` is found after the first call.
+    #
+    # (A node that unflattened to the static leaf itself would spare the second pass, but JAX takes
+    # its quick way only for results that are arrays throughout.)
 
-    __slots__ = ("has_checks",)
+    __slots__ = ("has_checks", "positions", "template", "treedef")
 
-    def __init__(self) -> None:
+    def __init__(self, treedef: Any, leaves: list[Any], mask: list[bool]):
         self.has_checks: bool | None = None
+        self.treedef = treedef
+        if all(mask):
+            self.template = None
+        else:
+            pairs = zip(leaves, mask, strict=True)
+            self.template = [None if array else leaf for leaf, array in pairs]
+        self.positions = [i for i, array in enumerate(mask) if array]
+
+    def result(self, arrays: list[Any]) -> Any:
+        """The result of the function, from the arrays in it."""
+        if self.template is not None:
+            leaves = self.template[:]
+            for i, array in zip(self.positions, arrays):  # noqa: B905 (as many as were traced)
+                leaves[i] = array
+            arrays = leaves
+        return self.treedef.unflatten(arrays)
 
 
 jtu.register_pytree_node(Signature, lambda seen: ((), seen), lambda seen, _: seen)
+
+
+def sign(out: Any) -> tuple[list[Any], Signature]:
+    """The arrays of a result, and all else about it."""
+    leaves, treedef = jtu.tree_flatten(out)
+    mask = array_mask(leaves)
+    return list(compress(leaves, mask)), Signature(treedef, leaves, mask)
 
 
 class _Quiet(threading.local):
@@ -61,7 +89,7 @@ def _start_quiet() -> None:
 
 
 def stop_quiet() -> None:
-    """Ends what tracing has started. Called after each call, and does nothing if it was no trace."""
+    """Ends what tracing has started; does nothing if nothing was traced."""
     context, QUIET.context = QUIET.context, None
     if context is not None:
         context.__exit__(None, None, None)
@@ -71,31 +99,45 @@ class Plan:
     # How to take the leaves of one structure of call apart, and the programs for its static
     # leaves. Programs differ in those; a structure without any has one program.
 
-    __slots__ = ("donated", "floats", "kept", "mask", "others", "programs", "treedef")
+    __slots__ = (
+        "arrays",
+        "complexes",
+        "donated",
+        "floats",
+        "kept",
+        "others",
+        "pack",
+        "programs",
+        "static",
+    )
 
-    def __init__(self, treedef: Any, leaves: list[Any], mask: list[bool], donated: list[bool]):
-        self.treedef = treedef
-        self.mask = mask
-        self.others = [not array for array in mask]
-        self.floats = any(
-            isinstance(leaf, (float, complex)) for leaf in compress(leaves, self.others)
-        )
+    def __init__(self, leaves: list[Any], mask: list[bool], donated: list[bool]):
+        self.arrays = mask
+        self.static = [not array for array in mask]
+        types = [leaf.__class__ for leaf in leaves]
+        # Keys tell 0.0 from -0.0, and make one NaN as good as another: floats go in as bits.
+        self.floats = [cls is float for cls in types]
+        self.complexes = any(cls is complex for cls in types)
+        self.pack = struct.Struct(f"{sum(self.floats)}d").pack if any(self.floats) else None
+        self.others = [
+            not array and cls is not float for array, cls in zip(mask, types, strict=True)
+        ]
         self.donated = [array and gone for array, gone in zip(mask, donated, strict=True)]
         self.kept = [array and not gone for array, gone in zip(mask, donated, strict=True)]
         self.programs: dict[Any, Any] = {}
 
-    def static_key(self, leaves: list[Any]) -> tuple[Any, ...]:
+    def key(self, leaves: list[Any]) -> Any:
         """The static leaves, as something to look a program up by. Their types are in the plan."""
-        static = compress(leaves, self.others)
-        if self.floats:  # 0.0 == -0.0 and nan != nan, but not here
-            return tuple(
-                repr(leaf) if isinstance(leaf, (float, complex)) else leaf for leaf in static
-            )
-        return tuple(static)
+        others = tuple(compress(leaves, self.others))
+        if self.complexes:
+            others = tuple(repr(x) if x.__class__ is complex else x for x in others)
+        if self.pack is None:
+            return others
+        return others, self.pack(*compress(leaves, self.floats))
 
 
 class Programs:
-    """The programs of one function (or, without one, of all callable PyTrees) and one set of options.
+    """The programs of one function, or of all callable PyTrees, with one set of options.
 
     The function is referred to weakly: when it goes, so do its programs.
     """
@@ -114,9 +156,19 @@ class Programs:
         self.known.clear()
         self.plans.clear()
 
-    def plan(self, treedef: Any, types: Any, leaves: list[Any], call: tuple[Any, ...]) -> Plan:
-        """The plan for a structure of call that was not met before, with these exact types."""
-        mask = array_mask(leaves)
+    def plan(
+        self,
+        treedef: Any,
+        leaves: list[Any],
+        call: tuple[Any, ...],
+        mask: list[bool] | None = None,
+    ) -> Plan:
+        """The plan for a structure of call, where exactly these types were not met before.
+
+        `mask` says which leaves are arrays, if it is not for the leaves themselves to say.
+        """
+        quick = mask is None
+        mask = array_mask(leaves) if mask is None else mask
         static_types = tuple(
             None if array else leaf.__class__ for leaf, array in zip(leaves, mask, strict=True)
         )
@@ -126,27 +178,32 @@ class Programs:
         except TypeError as error:
             raise unhashable(call, mask, error) from None
         if plan is None:
-            donated = self.options.donated(call, self.function, len(leaves))
-            plan = Plan(treedef, leaves, mask, donated)
-            _store(self.plans, key, plan, _MAX_PLANS)
-        if all(cls in ARRAY_TYPES for cls in types):
+            fun = call[0] if self.function is None else self.function()
+            donated = self.options.donated(fun, call, len(leaves))
+            plan = _store(self.plans, key, Plan(leaves, mask, donated), _MAX_PLANS)
+        types = tuple(map(type, leaves))
+        if quick and all(cls in ARRAY_TYPES for cls in types):
             _store(self.known, (treedef, types), plan, _MAX_PLANS)
         return plan
 
     def program(self, plan: Plan, leaves: list[Any], call: tuple[Any, ...]) -> Any:
-        """The program for static leaves that were not met before."""
-        program = make_program(self.function, plan, leaves, call, self.options)
+        """The program for the static leaves of a call."""
         try:
-            _store(plan.programs, plan.static_key(leaves), program, _MAX_PROGRAMS)
+            key = plan.key(leaves)
+            program = plan.programs.get(key)
         except TypeError as error:
-            raise unhashable(call, plan.mask, error) from None
+            raise unhashable(call, plan.arrays, error) from None
+        if program is None:
+            program = make_program(self.function, plan, leaves, call, self.options)
+            program = _store(plan.programs, key, program, _MAX_PROGRAMS)
         return program
 
 
-def _store(table: dict[Any, Any], key: Any, value: Any, limit: int) -> None:
+def _store(table: dict[Any, Any], key: Any, value: Any, limit: int) -> Any:
+    """Puts `value` into a table, unless another thread was quicker; returns what is there."""
     while len(table) >= limit:
         table.pop(next(iter(table)), None)
-    table[key] = value
+    return table.setdefault(key, value)
 
 
 def make_program(
@@ -156,9 +213,9 @@ def make_program(
     call: tuple[Any, ...],
     options: JitOptions,
 ) -> Any:
-    """A `jax.jit`-ed function of the donated and the kept arrays of a call with these static leaves."""
-    treedef, mask, donated = jtu.tree_structure(call), plan.mask, plan.donated
-    static = list(compress(leaves, plan.others))
+    """A `jax.jit`-ed function of the donated and the kept arrays of calls like this one."""
+    treedef, mask, donated = jtu.tree_structure(call), plan.arrays, plan.donated
+    static = list(compress(leaves, plan.static))
     gone = list(compress(donated, mask))
 
     def flat(given: list[Any], kept: list[Any]) -> Any:
@@ -169,7 +226,7 @@ def make_program(
             fun, args, kwargs = whole
         else:
             fun, (args, kwargs) = function(), whole
-        return wrap_static(fun(*args, **kwargs)), Signature()
+        return sign(fun(*args, **kwargs))
 
     named = call[0] if function is None else function()
     flat.__name__ = flat.__qualname__ = getattr(named, "__name__", type(named).__name__)

@@ -6,12 +6,13 @@ from typing import Any
 
 import jax
 import jax.tree_util as jtu
+
 from pytree_module import field
 
 from ._axes import axes_of, if_array, positional_axes
 from ._partition import merge
 from ._static_leaf import StaticLeaf, wrap_static
-from ._wrapper import Wrapper, module_of
+from ._wrapper import Wrapper, decorate, module_of
 
 
 class VmapWrapper(Wrapper):
@@ -137,13 +138,10 @@ def filter_vmap(
     assert y.shape == (5,) and name == "sum"
     ```
     """
+
+    def wrap(fun: Any) -> VmapWrapper:
+        return VmapWrapper(fun, in_axes, out_axes, axis_name, axis_size, vmapkwargs)
+
     if fun is ...:
-        return lambda fun: filter_vmap(
-            fun,
-            in_axes=in_axes,
-            out_axes=out_axes,
-            axis_name=axis_name,
-            axis_size=axis_size,
-            **vmapkwargs,
-        )
-    return VmapWrapper(fun, in_axes, out_axes, axis_name, axis_size, vmapkwargs)
+        return lambda fun: decorate(wrap, fun, "filter_vmap")
+    return decorate(wrap, fun, "filter_vmap")

@@ -1,5 +1,6 @@
 """What all wrapped functions share: they are modules, methods, and named as what they wrap."""
 
+from collections.abc import Callable
 from typing import Any
 
 from pytree_module import BoundMethod, Module, field
@@ -25,6 +26,10 @@ class Wrapper(Module):
     def __doc__(self) -> str | None:  # type: ignore[override]
         return self.fun.__doc__
 
+    @property
+    def __isabstractmethod__(self) -> bool:
+        return getattr(self.fun, "__isabstractmethod__", False)
+
     def __getattr__(self, name: str) -> Any:
         if name in ("__name__", "__qualname__"):
             return getattr(self.fun, name)
@@ -37,3 +42,18 @@ class Wrapper(Module):
 def module_of(fun: Any) -> str:
     """The module in which `fun` was written."""
     return getattr(fun, "__module__", None) or "builtins"
+
+
+def decorate(wrap: Callable[[Any], Any], fun: Any, name: str) -> Any:
+    """`wrap(fun)`, inside the `classmethod` or `staticmethod` if `fun` is one.
+
+    **Raises:** `TypeError` naming the transformation, `name`.
+    """
+    if isinstance(fun, (classmethod, staticmethod)):
+        return type(fun)(wrap(fun.__func__))
+    if not callable(fun):
+        raise TypeError(
+            f"`{name}` expects a function, got a {type(fun).__name__}, which is not a callable "
+            f"object: {fun!r}."
+        )
+    return wrap(fun)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from filtered_transforms.extend import register_check
 
 from ._errors import EquinoxRuntimeError

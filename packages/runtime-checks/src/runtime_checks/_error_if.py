@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+
 from filtered_transforms import is_array, is_array_like
 
 from ._check import Check, check_p
@@ -35,7 +36,7 @@ def _predicate(pred: Any) -> Any:
         raise TypeError(
             f"`pred` must be a bool or an array of them; got a {type(pred).__name__}: {pred!r}."
         )
-    if isinstance(pred, Tracer) or isinstance(pred, jax.Array):
+    if isinstance(pred, (Tracer, jax.Array)):
         return pred if pred.dtype == bool else pred != jnp.zeros((), pred.dtype)
     return np.asarray(pred).astype(bool)
 

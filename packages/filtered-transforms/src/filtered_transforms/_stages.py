@@ -1,0 +1,113 @@
+"""What `filter_jit(...).trace` and `.lower` return: JAX's stages, called as the function is."""
+
+from itertools import compress
+from typing import Any, Self
+
+import jax.tree_util as jtu
+
+from tree_surgery import path_str
+
+from ._eval_shape import abstract_mask
+from ._programs import Plan, Programs
+from ._static_leaf import same_value
+
+
+class _Call:
+    # The call for which a program was lowered: all but the arrays of its arguments.
+
+    def __init__(self, plan: Plan, treedef: Any, leaves: list[Any], fun: tuple[Any, ...]):
+        self.plan = plan
+        self.treedef = treedef
+        self.static = list(compress(leaves, plan.static))
+        self.fun = fun
+        self.bound: tuple[Any, ...] = ()
+
+    def arrays(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+        """The donated and the other arrays of a call like this one.
+
+        **Raises:** `TypeError` if it has another structure or other static leaves.
+        """
+        args = (*self.bound, *args)
+        leaves, treedef = jtu.tree_flatten((*self.fun, args, kwargs))
+        if treedef != self.treedef:
+            raise TypeError(
+                f"A compiled function takes arguments of the structure for which it was lowered. "
+                f"It was {self.treedef}, got {treedef}."
+            )
+        found = list(compress(leaves, self.plan.static))
+        for i, (old, new) in enumerate(zip(self.static, found, strict=True)):
+            if not same_value(old, new):
+                paths = jtu.tree_leaves_with_path((*self.fun, args, kwargs))
+                path = list(compress(paths, self.plan.static))[i][0]
+                where = ("function", "args", "kwargs")[path[0].idx + 1 - len(self.fun)]
+                raise TypeError(
+                    f"A compiled function takes the static values for which it was lowered. At "
+                    f"{where}{path_str(path[1:])} it was {old!r}, got {new!r}. Lower it again."
+                )
+        plan = self.plan
+        return list(compress(leaves, plan.donated)), list(compress(leaves, plan.kept))
+
+
+class _Stage:
+    # Has all that JAX's stage has, `as_text`, `cost_analysis`, ..., by passing it on.
+
+    def __init__(self, stage: Any, lowered_for: "_Call"):
+        self._stage = stage
+        self._lowered_for = lowered_for
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._stage, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *dir(self._stage)})
+
+    def bind(self, instance: Any) -> Self:
+        """The stage of a method: the compiled function is called without the instance."""
+        self._lowered_for.bound = (instance,)
+        return self
+
+    @property
+    def out_info(self) -> Any:
+        """The result, with shapes and dtypes in place of arrays."""
+        arrays, signature = self._stage.out_info
+        return signature.result(arrays)
+
+
+class Traced(_Stage):
+    """A traced program, by `filter_jit(...).trace`; all attributes of `jax.stages.Traced`."""
+
+    @classmethod
+    def of(cls, programs: Programs, call: tuple[Any, ...]) -> "Traced":
+        leaves, treedef = jtu.tree_flatten(call)
+        plan = programs.plan(treedef, leaves, call, abstract_mask(leaves))
+        program = programs.program(plan, leaves, call)
+        traced = program.trace(
+            list(compress(leaves, plan.donated)), list(compress(leaves, plan.kept))
+        )
+        return cls(traced, _Call(plan, treedef, leaves, call[:-2]))
+
+    def lower(self, **kwargs: Any) -> "Lowered":
+        """As `jax.stages.Traced.lower`."""
+        return Lowered(self._stage.lower(**kwargs), self._lowered_for)
+
+
+class Lowered(_Stage):
+    """A lowered program, by `filter_jit(...).lower`; all attributes of `jax.stages.Lowered`."""
+
+    def compile(self, *args: Any, **kwargs: Any) -> "Compiled":
+        """As `jax.stages.Lowered.compile`."""
+        return Compiled(self._stage.compile(*args, **kwargs), self._lowered_for)
+
+
+class Compiled(_Stage):
+    """A compiled program; all attributes of `jax.stages.Compiled`.
+
+    Called with the arguments for which it was lowered: arrays of the same shapes and dtypes,
+    everything else equal.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        arrays, signature = self._stage(*self._lowered_for.arrays(args, kwargs))
+        return signature.result(arrays)
