@@ -172,25 +172,26 @@ class Conv(Module):
         channels = self.weight.shape[1] * self.groups
         if len(received) != self.num_spatial_dims + 1 or received[0] != channels:
             _refuse(self, channels, received)
-        x = jnp.asarray(x)
+        if not isinstance(x, jax.Array):
+            x = jnp.asarray(x)
         if x.dtype != self.weight.dtype:
             raise TypeError(
                 f"`{type(self).__name__}` has parameters of dtype {self.weight.dtype}, but "
-                f"received an array of dtype {x.dtype}. A convolution needs the same dtype on both sides: "
-                f"convert one of them with `.astype`."
+                f"received an array of dtype {x.dtype}. A convolution needs the same dtype on both "
+                f"sides: convert one of them with `.astype`."
             )
         padding = self.padding
         if self.padding_mode != "ZEROS":
             x, padding = self._pad(x), "VALID"
         y = lax.conv_general_dilated(
-            lhs=x[None],
+            lhs=lax.expand_dims(x, (0,)),
             rhs=self.weight,
             window_strides=self.stride,
             padding=padding,
             rhs_dilation=self.dilation,
             feature_group_count=self.groups,
         )
-        y = jnp.squeeze(y, axis=0)
+        y = lax.squeeze(y, (0,))
         return y if self.bias is None else y + self.bias
 
     def _pad(self, x: Array) -> Array:

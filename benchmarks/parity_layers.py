@@ -1,0 +1,322 @@
+"""Compare our layers with Equinox's, number by number.
+
+    python benchmarks/parity_layers.py [--verbose]
+
+Each side builds every layer of a grid of options from the same key, in a process of its own, and
+writes down: the parameters with their key paths, the static fields, the printed tree, the outputs,
+the gradients with respect to parameters and input; or the type of the error. Then the two are
+compared: exactly, but for gradients and outputs that may differ in the last bits. Runs where
+Equinox is installed (the `bench` environment); exits with 1 if anything differs that is not listed
+in `KNOWN`.
+"""
+
+import argparse
+import importlib
+import itertools
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Build = Callable[[Any], Any]
+Subject = tuple[str, Build, Any]  # name, layers -> layer, input
+
+# Where ours is meant to differ: beginning of the name, what differs, and why.
+KNOWN = {
+    ("error Linear", "outcome"): "a wrong shape is a ShapeError, before any product is computed",
+    ("error MLP", "outcome"): "the same",
+    ("error Conv", "outcome"): "the same; sizes are checked when the layer is made",
+    ("error MaxPool", "outcome"): "the same; the peer raises AssertionError",
+    ("error Dropout", "outcome"): "a probability outside [0, 1] is refused",
+    ("MLP", "printed"): "the default activations have names: no lambda",
+    ("Sequential", "printed"): "the same",
+    ("Lambda", "printed"): "the same",
+}
+
+
+def arrays(*shape: int, dtype: Any = np.float32) -> np.ndarray:
+    values = np.random.default_rng(len(shape) + sum(shape)).normal(size=shape)
+    return values.astype(dtype)
+
+
+def linears() -> Iterator[Subject]:
+    sizes = [(3, 4), (7, 1), (64, 33), ("scalar", 4), (3, "scalar"), ("scalar", "scalar"), (0, 3)]
+    for (i, o), bias in itertools.product(sizes, (True, False)):
+        x = arrays() if i == "scalar" else arrays(i)
+        yield f"Linear {i} {o} {bias}", lambda n, i=i, o=o, b=bias: n.Linear(i, o, b, key=KEY), x
+    for dtype in ("float16", "bfloat16", "complex64"):
+        x = arrays(5).astype(jnp.dtype(dtype))
+        yield f"Linear {dtype}", lambda n, d=dtype: n.Linear(5, 6, dtype=jnp.dtype(d), key=KEY), x
+
+
+def convs() -> Iterator[Subject]:
+    grid = itertools.product(
+        ("VALID", "SAME", "SAME_LOWER", "same", 0, 2, [1, 3], ((0, 1), (2, 0)), [(1, 2), (0, 0)]),
+        ("ZEROS", "REFLECT", "replicate", "CIRCULAR"),
+        (1, (2, 1), 3),
+        (1, 2),
+        (1, 2),
+    )
+    for pad, mode, stride, dilation, groups in grid:
+        kwargs = {
+            "padding": pad,
+            "padding_mode": mode,
+            "stride": stride,
+            "dilation": dilation,
+            "groups": groups,
+        }
+        name = " ".join(map(str, kwargs.values()))
+        kernel = (2, 3) if groups == 2 else 3
+        yield (
+            f"Conv2d {name}",
+            lambda n, k=kernel, kw=kwargs: n.Conv2d(2, 4, k, key=KEY, **kw),
+            arrays(2, 7, 8),
+        )
+    for dims, size in ((1, 9), (2, 6), (3, 5)):
+        for kernel in (1, 2, 4):
+            name = f"Conv{dims}d {kernel}"
+            shape = (3,) + (size,) * dims
+            yield (
+                name,
+                lambda n, d=dims, k=kernel: getattr(n, f"Conv{d}d")(3, 2, k, key=KEY),
+                arrays(*shape),
+            )
+            yield (
+                f"{name} general",
+                lambda n, d=dims, k=kernel: n.Conv(d, 3, 2, k, padding=1, use_bias=False, key=KEY),
+                arrays(*shape),
+            )
+    for dtype in ("float16", "bfloat16", "complex64"):
+        x = arrays(2, 6, 6).astype(jnp.dtype(dtype))
+        yield (
+            f"Conv2d {dtype}",
+            lambda n, d=dtype: n.Conv2d(2, 3, 3, dtype=jnp.dtype(d), key=KEY),
+            x,
+        )
+
+
+def pools() -> Iterator[Subject]:
+    kinds = ("MaxPool", "AvgPool")
+    for kind, kernel, stride, pad, ceil in itertools.product(
+        kinds, (1, 2, 3, 4), (1, 2, 3, 5), (0, 1, 2, ((0, 1),)), (False, True)
+    ):
+        name = f"{kind}1d {kernel} {stride} {pad} {ceil}"
+        for size in (6, 7):
+            yield (
+                f"{name} on {size}",
+                lambda n, k=kind, a=(kernel, stride, pad, ceil): getattr(n, f"{k}1d")(*a),
+                arrays(2, size),
+            )
+    for kind in kinds:
+        yield (
+            f"{kind}2d",
+            lambda n, k=kind: getattr(n, f"{k}2d")((2, 3), 2, (1, 0)),
+            arrays(2, 5, 6),
+        )
+        yield f"{kind}3d", lambda n, k=kind: getattr(n, f"{k}3d")(2, 2), arrays(2, 4, 4, 5)
+        for dtype in ("bfloat16", "int32"):
+            x = (10 * arrays(2, 5, 6)).astype(jnp.dtype(dtype))
+            yield f"{kind}2d {dtype}", lambda n, k=kind: getattr(n, f"{k}2d")(2), x
+    yield "Pool add", lambda n: n.Pool(0, jax.lax.add, 1, 2, padding=1), arrays(2, 6)
+    yield "Pool min", lambda n: n.Pool(jnp.inf, jax.lax.min, 1, 3, 2), arrays(2, 6)
+
+
+def others() -> Iterator[Subject]:
+    for shape, weight, bias in itertools.product(((4,), (2, 3), ()), (True, False), (True, False)):
+        yield (
+            f"LayerNorm {shape} {weight} {bias}",
+            lambda n, a=(shape, 1e-4, weight, bias): n.LayerNorm(*a),
+            arrays(*shape),
+        )
+    for own, given in itertools.product(("float32", "bfloat16", "float16"), repeat=2):
+        yield (
+            f"LayerNorm {own} on {given}",
+            lambda n, d=own: n.LayerNorm(8, dtype=jnp.dtype(d)),
+            (50 * arrays(8)).astype(jnp.dtype(given)),
+        )
+    for p in (0.0, 0.3, 0.5, 1.0, jnp.float32(0.2)):
+        yield f"Dropout {p}", lambda n, p=p: n.Dropout(p), arrays(5, 6)
+    yield "Dropout inference", lambda n: n.Dropout(0.4, inference=True), arrays(5)
+    for depth, scan, bias in itertools.product((0, 1, 2, 4), (False, True), (True, False)):
+        yield (
+            f"MLP {depth} {scan} {bias}",
+            lambda n, d=depth, s=scan, b=bias: n.MLP(3, 2, 5, d, use_bias=b, scan=s, key=KEY),
+            arrays(3),
+        )
+    yield (
+        "MLP scalar",
+        lambda n: n.MLP("scalar", "scalar", 4, 2, jnp.tanh, jnp.exp, key=KEY),
+        arrays(),
+    )
+    yield (
+        "Sequential",
+        lambda n: n.Sequential(
+            [n.Linear(3, 4, key=KEY), n.Lambda(jnp.tanh), n.Dropout(0.4), n.Dropout(0.4)]
+        ),
+        arrays(3),
+    )
+    yield "Sequential sliced", lambda n: n.Sequential([n.Identity(), n.Dropout()])[1:], arrays(3)
+    yield "Sequential empty", lambda n: n.Sequential([]), arrays(3)
+    yield "Identity", lambda n: n.Identity(1, a=2), arrays(3)
+    yield "Lambda", lambda n: n.Lambda(jnp.sin), arrays(3)
+    yield (
+        "inference_mode",
+        lambda n: n.inference_mode(n.Sequential([n.Dropout(), n.Sequential([n.Dropout()])])),
+        arrays(3),
+    )
+
+
+def errors() -> Iterator[Subject]:
+    x = arrays(3)
+    yield "error LayerNorm shape", lambda n: n.LayerNorm(3), arrays(2, 3)
+    yield "error LayerNorm size", lambda n: n.LayerNorm(4), x
+    yield "error Conv2d rank", lambda n: n.Conv2d(3, 2, 3, key=KEY), arrays(1, 3, 5, 5)
+    yield "error Conv2d channels", lambda n: n.Conv2d(3, 2, 3, key=KEY), arrays(2, 5, 5)
+    yield "error Conv2d groups", lambda n: n.Conv2d(3, 2, 3, groups=2, key=KEY), x
+    yield "error Conv2d out groups", lambda n: n.Conv2d(2, 3, 3, groups=2, key=KEY), x
+    yield "error Conv2d padding", lambda n: n.Conv2d(3, 2, 3, padding="ODD", key=KEY), x
+    yield "error Conv2d padding length", lambda n: n.Conv2d(3, 2, 3, padding=(1, 1, 1), key=KEY), x
+    yield "error Conv2d mode", lambda n: n.Conv2d(3, 2, 3, padding_mode="ODD", key=KEY), x
+    yield "error Conv2d kernel", lambda n: n.Conv2d(3, 2, (3, 3, 3), key=KEY), x
+    yield "error Conv2d dtype", lambda n: n.Conv2d(3, 2, 3, key=KEY), arrays(3, 5, 5, dtype="i4")
+    yield "error Linear size", lambda n: n.Linear(4, 2, key=KEY), x
+    yield "error Linear batch", lambda n: n.Linear(3, 2, key=KEY), arrays(5, 3)
+    yield "error Linear scalar", lambda n: n.Linear("scalar", 2, key=KEY), x
+    yield "error Linear negative", lambda n: n.Linear(-1, 2, key=KEY), x
+    yield "error Linear float", lambda n: n.Linear(3.0, 2, key=KEY), x
+    yield "error Linear word", lambda n: n.Linear("word", 2, key=KEY), x
+    yield "error Linear no key", lambda n: n.Linear(3, 2), x
+    yield "error Linear key None", lambda n: n.Linear(3, 2, key=None), x
+    yield "error MaxPool2d rank", lambda n: n.MaxPool2d(2), arrays(1, 2, 5, 5)
+    yield "error MaxPool2d kernel", lambda n: n.MaxPool2d(2.5), x
+    yield "error MaxPool2d padding", lambda n: n.MaxPool2d(2, padding="SAME"), x
+    yield "error MaxPool1d wide padding", lambda n: n.MaxPool1d(2, padding=3), arrays(2, 6)
+    yield "error Dropout no key", lambda n: lambda x, key: n.Dropout()(x), x
+    yield "error Dropout p", lambda n: n.Dropout(1.5), x
+    yield "error MLP size", lambda n: n.MLP(4, 2, 3, 1, key=KEY), x
+    yield "error Sequential index", lambda n: n.Sequential([])[3], x
+    yield "error Sequential word", lambda n: n.Sequential([])["a"], x
+
+
+KEY = jax.random.PRNGKey(5)
+
+
+def examine(build: Build, x: Any, nn: Any, tree_pformat: Any) -> dict[str, Any]:
+    try:
+        layer = build(nn)
+        y = layer(jnp.asarray(x), key=jax.random.PRNGKey(7))
+    except Exception as error:
+        return {"outcome": type(error).__name__}
+    found: dict[str, Any] = {"outcome": "ok", "output": y, "printed": tree_pformat(layer)}
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(layer)
+    is_array = [isinstance(leaf, jax.Array) for _, leaf in leaves]
+    found["paths"] = [jax.tree_util.keystr(path) for path, _ in leaves]
+    found["arrays"] = [leaf for (_, leaf), yes in zip(leaves, is_array, strict=True) if yes]
+    found["others"] = [
+        repr(leaf).split(" at 0x")[0]
+        for (_, leaf), yes in zip(leaves, is_array, strict=True)
+        if not yes and not callable(leaf)
+    ]
+    static = {
+        name: getattr(layer, name)
+        for name, field in getattr(layer, "__dataclass_fields__", {}).items()
+        if field.metadata.get("static")
+    }
+    found["static"] = repr(static)
+    fill = [leaf for _, leaf in leaves]
+
+    def loss(own: list[Any], x: Any) -> Any:
+        own_iterator = iter(own)
+        full = [next(own_iterator) if yes else f for f, yes in zip(fill, is_array, strict=True)]
+        y = treedef.unflatten(full)(x, key=jax.random.PRNGKey(7))
+        return jnp.sum(jnp.abs(jnp.sin(y))).astype(jnp.float32)
+
+    if jnp.issubdtype(jnp.asarray(x).dtype, jnp.inexact):
+        try:
+            found["gradients"] = jax.grad(loss, argnums=(0, 1))(found["arrays"], jnp.asarray(x))
+        except Exception as error:
+            found["gradients"] = type(error).__name__
+    return found
+
+
+def write(side: str, file: Path) -> None:
+    eqx = importlib.import_module("equinoctial" if side == "ours" else "equinox")
+    warnings.simplefilter("ignore")
+    subjects = itertools.chain(linears(), convs(), pools(), others(), errors())
+    found = {name: examine(build, x, eqx.nn, eqx.tree_pformat) for name, build, x in subjects}
+    as_numpy = jax.tree.map(lambda v: np.asarray(v) if isinstance(v, jax.Array) else v, found)
+    file.write_bytes(pickle.dumps(as_numpy))
+
+
+def same(ours: Any, peers: Any, tolerance: float) -> bool:
+    a, b = jax.tree.flatten(ours), jax.tree.flatten(peers)
+    if a[1] != b[1]:
+        return False
+    for x, y in zip(a[0], b[0], strict=True):
+        if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+            if x.dtype != y.dtype or x.shape != y.shape:
+                return False
+            wide = np.complex128 if np.iscomplexobj(x) else np.float64
+            near = tolerance * (float(jnp.finfo(x.dtype).eps) if tolerance else 0)
+            if not np.allclose(x.astype(wide), y.astype(wide), near, near, equal_nan=True):
+                return False
+        elif x != y:
+            return False
+    return True
+
+
+# In units of the dtype's precision; 0 is bit for bit.
+TOLERANCES = {"output": 0, "gradients": 16}
+
+
+def compare(ours: dict[str, Any], peers: dict[str, Any], verbose: bool) -> int:
+    differing, known = 0, 0
+    for name in ours:
+        for key in ours[name].keys() | peers[name].keys():
+            mine, theirs = ours[name].get(key), peers[name].get(key)
+            if same(mine, theirs, TOLERANCES.get(key, 0)):
+                continue
+            if ours[name]["outcome"] != peers[name]["outcome"] and key != "outcome":
+                continue
+            reason = next(
+                (why for (start, k), why in KNOWN.items() if name.startswith(start) and k == key),
+                None,
+            )
+            known += reason is not None
+            differing += reason is None
+            if reason is None or verbose:
+                print(f"{name}: {key} differs{f' ({reason})' if reason else ''}")
+                print(f"  ours: {str(mine)[:400]}\n  peer: {str(theirs)[:400]}")
+    print(f"{len(ours)} subjects: {differing} unexpected differences, {known} known ones")
+    return differing
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--verbose", action="store_true", help="print the known differences too")
+    parser.add_argument("--write", nargs=2, metavar=("SIDE", "FILE"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.write:
+        write(options.write[0], Path(options.write[1]))
+        return 0
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for side in ("ours", "peer"):
+            file = Path(folder) / side
+            command = [sys.executable, __file__, "--write", side, str(file)]
+            subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+            results[side] = pickle.loads(file.read_bytes())
+    return 1 if compare(results["ours"], results["peer"], options.verbose) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
