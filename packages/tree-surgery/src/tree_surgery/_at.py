@@ -89,10 +89,15 @@ def tree_at(
     else:
         candidates: dict[int, Any] = {}
         _collect(selected, candidates)
-        if id(_EMPTY) in candidates and not (is_leaf is not None and is_leaf(_EMPTY)):
-            # There is only one `()`. Ask again, with the empty tuples of the tree as leaves.
-            return tree_at(where, pytree, replace, replace_fn, _or_empty_tuple(is_leaf))
-        cut = _cut(selected, candidates, pytree, tree, leaves, treedef, stand_ins)
+        parts, cut_treedef, places = _part(tree, candidates)
+        interned = _interned(candidates, places, is_leaf)
+        if interned:
+            return tree_at(where, pytree, replace, replace_fn, _or_one_of(interned, is_leaf))
+        nodes = _put_back(parts, leaves, stand_ins)
+        if nodes is None:
+            explain_changed(treedef, stand_ins)
+            raise WhereError(explain_missing(selected, pytree, tree), selected)
+        cut = _Cut(parts, nodes, cut_treedef, _resolve(selected, places, pytree, tree))
     originals = _ask_again(where, pytree, leaves, cut, is_leaf)
     if replace is _MISSING:
         _apply(cut.parts, cut.chosen, originals, replace_fn)
@@ -112,13 +117,6 @@ def _ask(where: Callable[[Any], Any], tree: Any, pytree: Any) -> Any:
     ) from failure
 
 
-def _or_empty_tuple(is_leaf: _IsLeaf) -> Callable[[Any], bool]:
-    def is_leaf_or_empty_tuple(x: Any) -> bool:
-        return x is _EMPTY or (is_leaf is not None and is_leaf(x))
-
-    return is_leaf_or_empty_tuple
-
-
 def _is_sequence(x: Any) -> bool:
     return isinstance(x, list | tuple) and type(cast(Any, x)) is not DistinctTuple
 
@@ -132,32 +130,53 @@ def _collect(selected: Any, candidates: dict[int, Any]) -> None:
                 _collect(x, candidates)
 
 
-def _cut(
-    selected: Any,
-    candidates: dict[int, Any],
-    pytree: Any,
-    tree: Any,
-    leaves: list[Any],
-    treedef: PyTreeDef,
-    stand_ins: list[Any],
-) -> _Cut:
-    """Flatten down to the candidates, and say which of the parts are selected."""
-    parts, cut_treedef = jtu.tree_flatten(tree, lambda x: id(x) in candidates)
+def _part(
+    tree: Any, candidates: dict[int, Any]
+) -> tuple[list[Any], PyTreeDef, dict[int, list[int]]]:
+    """Flatten down to the candidates. Also says at which places each part is, by identity."""
+    parts, treedef = jtu.tree_flatten(tree, lambda x: id(x) in candidates)
     places: dict[int, list[int]] = {}
+    for place, x in enumerate(parts):
+        places.setdefault(id(x), []).append(place)
+    return parts, treedef, places
+
+
+def _interned(
+    candidates: dict[int, Any], places: dict[int, list[int]], is_leaf: _IsLeaf
+) -> list[Any]:
+    """Candidates that are one object wherever they are: `()`, and nodes that rebuild to themselves.
+
+    To tell their places apart, they must be leaves, with stand-ins. (`None` too, but there the user
+    has to say so: in most trees it means that there is nothing.)
+    """
+    return [
+        x
+        for x in candidates.values()
+        if (x is _EMPTY or (x is not None and len(places.get(id(x), ())) > 1))
+        and not (is_leaf is not None and is_leaf(x))
+    ]
+
+
+def _or_one_of(objects: list[Any], is_leaf: _IsLeaf) -> Callable[[Any], bool]:
+    def is_leaf_or_one_of(x: Any) -> bool:
+        return any(x is y for y in objects) or (is_leaf is not None and is_leaf(x))
+
+    return is_leaf_or_one_of
+
+
+def _put_back(parts: list[Any], leaves: list[Any], stand_ins: list[Any]) -> set[int] | None:
+    """Put the leaves where their stand-ins are, and say which parts are nodes. `None` if the
+    stand-ins are not those of the tree, in order."""
     nodes: set[int] = set()
     met: list[Any] = []
     for place, x in enumerate(parts):
-        places.setdefault(id(x), []).append(place)
         if type(x) is StandIn or type(x) is DistinctTuple:
             met.append(x)
-            parts[place] = leaves[x.position]
+            parts[place] = leaves[x.position] if x.position < len(leaves) else x
         else:
             nodes.add(place)
             met.extend(jtu.tree_leaves(x))
-    if met != stand_ins:
-        explain_changed(treedef, stand_ins)
-        raise WhereError(explain_missing(selected, pytree, tree), selected)
-    return _Cut(parts, nodes, cut_treedef, _resolve(selected, places, pytree, tree))
+    return nodes if met == stand_ins else None
 
 
 def _resolve(selected: Any, places: dict[int, list[int]], pytree: Any, tree: Any) -> _Chosen:

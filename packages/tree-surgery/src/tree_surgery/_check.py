@@ -1,6 +1,6 @@
 """`tree_check`: is this a tree at all?"""
 
-from typing import Any
+from typing import Any, cast
 
 import jax.tree_util as jtu
 import numpy as np
@@ -73,10 +73,6 @@ def _check(
     children = children_with_keys(node)
     if not children:
         return
-    above[id(node)] = path
-    for key, child in children:
-        _check(path + key, child, seen, above)
-    del above[id(node)]
     first = seen.setdefault(id(node), path)
     if first is not path and not _is_harmless(node):
         raise ValueError(
@@ -85,10 +81,17 @@ def _check(
             "flattened, as at every `jax.jit`, and they will no longer be shared. Keep it in one "
             "place and refer to it, or put a copy in the other."
         )
+    above[id(node)] = path
+    for key, child in children:
+        _check(path + key, child, seen, above)
+    del above[id(node)]
 
 
 def _is_harmless(node: Any) -> bool:
-    leaves = jtu.tree_leaves(node)
-    if not leaves:
-        return True
-    return isinstance(node, tuple) and all(isinstance(leaf, _CONSTANTS) for leaf in leaves)
+    return not jtu.tree_leaves(node) or _is_constant(node)
+
+
+def _is_constant(x: Any) -> bool:
+    if isinstance(x, tuple):
+        return all(map(_is_constant, cast(tuple[Any, ...], x)))
+    return isinstance(x, _CONSTANTS)

@@ -3,7 +3,9 @@
 Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
+import ast
 import math
+import struct
 from typing import IO, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.lib import format as npy
 from ._errors import SerialiseError
 
 _MAGIC = b"\x93NUMPY"
+_LONGEST_HEADER = 1 << 16  # of structured dtypes; a hundred bytes is usual
 
 
 def write_record(file: IO[bytes], array: np.ndarray[Any, Any]) -> None:
@@ -26,26 +29,36 @@ def write_record(file: IO[bytes], array: np.ndarray[Any, Any]) -> None:
 
 def read_record_header(file: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     """Dtype, shape, and whether the data are in Fortran's order."""
-    buffer = bytearray(len(_MAGIC) + 2)
-    _fill(file, memoryview(buffer))
-    start = bytes(buffer)
+    start = _read(file, len(_MAGIC) + 2)
     if start[:-2] != _MAGIC:
         raise SerialiseError("the file is foreign or damaged: there is no array record here.")
-    version = (start[-2], start[-1])
+    major, minor = start[-2:]
+    if major not in (1, 2, 3) or minor != 0:
+        raise SerialiseError(f"its record has the unknown version ({major}, {minor}).")
+    (size,) = struct.unpack("<H" if major == 1 else "<I", _read(file, 2 if major == 1 else 4))
+    if size > _LONGEST_HEADER:
+        raise SerialiseError(f"the header of its record is damaged: it claims {size} bytes.")
+    text = _read(file, size)
     try:
-        if version == (1, 0):
-            shape, fortran, dtype = npy.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran, dtype = npy.read_array_header_2_0(file)
-        else:
-            raise ValueError(f"its version is {version}, not (1, 0) or (2, 0)")
-    except ValueError as error:
-        raise SerialiseError(f"the header of its record cannot be read: {error}.") from error
+        dtype, shape, fortran = _parse_header(text.decode("utf8" if major == 3 else "latin1"))
+    except (ValueError, TypeError, SyntaxError, KeyError, MemoryError, RecursionError) as error:
+        raise SerialiseError(f"the header of its record is damaged: {error}.") from error
     if dtype.hasobject:
         raise SerialiseError(
             "the file holds a pickled Python object here. It is not read, since loading a pickle "
             "can run any code."
         )
+    return dtype, shape, fortran
+
+
+def _parse_header(text: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+    header: dict[str, Any] = ast.literal_eval(text.strip())
+    descr, shape, fortran = header["descr"], header["shape"], header["fortran_order"]
+    sizes = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
+    if not sizes or not isinstance(fortran, bool):
+        raise ValueError(f"shape {shape!r}, order {fortran!r}")
+    # NumPy writes the dtype float8_e5m2 like this, and does not know it again.
+    dtype = np.dtype("V1") if descr == "<f1" else npy.descr_to_dtype(descr)
     return dtype, shape, fortran
 
 
@@ -58,6 +71,12 @@ def read_record_data(
     if dtype.itemsize == 0:
         return np.zeros(shape, dtype)
     return data.view(dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _read(file: IO[bytes], size: int) -> bytes:
+    buffer = bytearray(size)
+    _fill(file, memoryview(buffer))
+    return bytes(buffer)
 
 
 def _fill(file: IO[bytes], view: memoryview) -> None:
