@@ -89,7 +89,7 @@ def recursive():
         (jax.random.split(jax.random.key(0, impl="rbg")), "key<rbg>[2]"),
         (
             jax.ShapeDtypeStruct((2, 3), jnp.float32),
-            "ShapeDtypeStruct(shape=(2, 3), dtype=float32)",
+            repr(jax.ShapeDtypeStruct((2, 3), jnp.float32)),
         ),
         ([1, 1.5, True, None, 1j, "a", b"b", ...], "[1, 1.5, True, None, 1j, 'a', b'b', ...]"),
         ([(), [], {}, set(), frozenset([1])], "[(), [], {}, set(), frozenset({1})]"),

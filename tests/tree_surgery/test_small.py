@@ -154,7 +154,7 @@ def test_apply_updates_under_jit_and_grad():
     [
         ({"a": [None]}, {"a": [1.0]}, r"`\['a'\]\[0\]`.*`None`"),
         ({"a": np.ones(2)}, {"a": np.ones((3, 2))}, r"shape of `\['a'\]`.*\(2,\).*\(3, 2\)"),
-        ({"a": 1.0}, {"a": 1.0, "b": 2.0}, "structure"),
+        ({"a": 1.0}, {"a": 1.0, "b": 2.0}, "structure of the updates"),
     ],
 )
 def test_apply_updates_errors(model, updates, message):

@@ -130,7 +130,10 @@ def _wrapper(x: Any) -> _Doc | None:
     """What is no function but wraps one, and would else only say where in memory it is."""
     if isinstance(x, _KNOWN_TO_WL):
         return None
-    inner = inspect.unwrap(x)
+    try:
+        inner = inspect.unwrap(x)
+    except Exception:  # an object that has every attribute, and wraps for ever
+        return None
     if inner is x or not isinstance(inner, types.FunctionType):
         return None
     is_rule = isinstance(x, jax.custom_jvp | jax.custom_vjp) and x.__wrapped__ is inner

@@ -14,7 +14,7 @@ from ._atomic import replacing
 from ._errors import SerialiseError
 from ._jax import PyTreeDef
 from ._leaves import default_deserialise_filter_spec, default_serialise_filter_spec
-from ._path import leaf_paths, path_str
+from ._path import leaf_paths
 
 _IsLeaf = Callable[[Any], bool] | None
 _PathOrFile = str | os.PathLike[Any] | IO[bytes]
@@ -127,33 +127,41 @@ def _plan(
 ) -> tuple[list[Any], list[Callable[..., Any]], PyTreeDef]:
     """The leaves, and for each the function that writes or reads it."""
     leaves, treedef = jtu.tree_flatten(pytree, is_leaf)
+    if jtu.all_leaves([filter_spec]) and callable(filter_spec):
+        return leaves, [filter_spec] * len(leaves), treedef
+    functions, prefix = jtu.tree_flatten(filter_spec)
+    try:
+        subtrees = prefix.flatten_up_to(pytree)
+    except ValueError as error:
+        raise ValueError(
+            "The structure of `filter_spec` must be that of the tree, or a prefix of it in which a "
+            f"function stands for a whole subtree: {error}."
+        ) from error
     specs: list[Callable[..., Any]] = []
-
-    def broadcast(path: tuple[Any, ...], spec: Any, subtree: Any) -> None:
-        if not callable(spec):
+    for place, (function, subtree) in enumerate(zip(functions, subtrees, strict=True)):
+        if not callable(function):
             raise ValueError(
-                f"`filter_spec` must be a function of a file and a leaf, or a tree of them, but at "
-                f"`{path_str(path)}` it is {spec!r}."
+                "`filter_spec` must be a function of a file and a leaf, or a tree of them, but at "
+                f"`{leaf_paths(filter_spec)[place]}` it is {function!r}."
             )
-        specs.extend([spec] * len(jtu.tree_leaves(subtree, is_leaf=is_leaf)))
-
-    jtu.tree_map_with_path(broadcast, filter_spec, pytree)
+        specs.extend([function] * len(jtu.tree_leaves(subtree, is_leaf=is_leaf)))
     return leaves, specs, treedef
 
 
 @contextlib.contextmanager
 def _open(path_or_file: _PathOrFile, write: bool) -> Generator[tuple[IO[bytes], bool]]:
     """The file object to use, and whether it is ours rather than the caller's."""
-    if hasattr(path_or_file, "write" if write else "read"):
+    # Paths first: some kinds of them can read and write too.
+    if not isinstance(path_or_file, str | bytes | os.PathLike):
         file = cast(IO[bytes], path_or_file)
+        if not hasattr(file, "write" if write else "read"):
+            raise TypeError(
+                "Expected a path (a string or an `os.PathLike`) or a binary file object, got a "
+                f"`{type(path_or_file).__name__}`."
+            )
         with contextlib.nullcontext() if write else _rewinding(file):
             yield file, False
         return
-    if not isinstance(path_or_file, str | bytes | os.PathLike):
-        raise TypeError(
-            "Expected a path (a string or an `os.PathLike`) or a binary file object, got a "
-            f"`{type(path_or_file).__name__}`."
-        )
     path = Path(os.fsdecode(path_or_file))
     path = path if path.suffix else path.with_name(path.name + ".eqx")
     with replacing(path) if write else path.open("rb") as file:

@@ -5,7 +5,7 @@ from typing import Any
 import jax.tree_util as jtu
 import numpy as np
 
-from ._path import path_str
+from ._path import leaf_paths
 
 
 def _is_none(x: Any) -> bool:
@@ -41,21 +41,32 @@ def apply_updates(model: Any, updates: Any) -> Any:
     assert model["weight"].tolist() == [1.5, 0.5]
     ```
     """
-    return jtu.tree_map_with_path(_add, updates, model, is_leaf=_is_none)
+    changes, treedef = jtu.tree_flatten(updates, is_leaf=_is_none)
+    try:
+        leaves = treedef.flatten_up_to(model)
+    except ValueError as error:
+        raise ValueError(
+            f"The structure of the updates is not that of the model: {error}. Only `None` may "
+            "stand for a part of the model."
+        ) from error
+    new = [
+        leaf if change is None else _add(leaf, change, updates, place)
+        for place, (leaf, change) in enumerate(zip(leaves, changes, strict=True))
+    ]
+    return treedef.unflatten(new)
 
 
-def _add(path: tuple[Any, ...], update: Any, leaf: Any) -> Any:
-    if update is None:
-        return leaf
+def _add(leaf: Any, change: Any, updates: Any, place: int) -> Any:
     if leaf is None:
         raise ValueError(
-            f"`apply_updates` has an update at `{path_str(path)}`, where the model has `None`. "
-            "An update for nothing must be `None` too."
+            f"`apply_updates` has an update at `{leaf_paths(updates, _is_none)[place]}`, where the "
+            "model has `None`. An update for nothing must be `None` too."
         )
-    new = leaf + update
+    new = leaf + change
     if np.shape(new) != np.shape(leaf):
         raise ValueError(
-            f"`apply_updates` would change the shape of `{path_str(path)}`: the leaf has shape "
-            f"{np.shape(leaf)} and its update has shape {np.shape(update)}."
+            "`apply_updates` would change the shape of "
+            f"`{leaf_paths(updates, _is_none)[place]}`: the leaf has shape {np.shape(leaf)} and "
+            f"its update has shape {np.shape(change)}."
         )
     return new
