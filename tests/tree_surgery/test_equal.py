@@ -1,6 +1,7 @@
 """`tree_equal`: a table of pairs, and the same answer by NumPy, under jit and on any device."""
 
 import itertools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -187,3 +188,26 @@ def test_devices_and_shardings():
     for a, b in itertools.product(x, repeat=2):
         assert tree_equal(a, b) is True
         assert tree_equal(a, b + 1) is False
+
+
+def test_accelerators_are_waited_for_once(monkeypatch):
+    """As if nothing were on the CPU: everything is compared where it is, and fetched together."""
+    module = sys.modules["tree_surgery._equal"]
+    monkeypatch.setattr(module, "_is_here", lambda x: not isinstance(x, jax.Array))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    fetched = []
+    get = jax.device_get
+    monkeypatch.setattr(jax, "device_get", lambda x: fetched.append(len(x)) or get(x))
+
+    tree = [jnp.arange(4.0), {"key": jax.random.key(0), "n": np.ones(3)}, jnp.ones((2, 2)), "text"]
+    twin = jax.tree.map(lambda x: x, tree)
+    assert tree_equal(tree, twin) is True
+    assert fetched == [3]
+    assert tree_equal(tree, [tree[0] + 1, *tree[1:]]) is False
+    assert tree_equal(tree, [tree[0] + 1e-4, *tree[1:]], atol=1e-3) is True
+    assert tree_equal(tree, [*tree[:3], "other"]) is False
+    assert fetched == [3, 3, 3]
+
+    one, two = (jax.device_put(jnp.arange(4), device) for device in jax.devices()[:2])
+    assert tree_equal(one, two) is True
+    assert tree_equal(one, two + 1) is False

@@ -112,9 +112,8 @@ def _all_equal(
             x, y = jax.random.key_data(x), jax.random.key_data(y)
         elif dtype == jax.dtypes.float0:
             continue
-        here = not traced_tolerance and all(
-            _kind(z, kinds) <= (_JAX if only_here else _NUMPY) or _is_here(z) for z in (x, y)
-        )
+        sees = (_kind(z, kinds) <= (_JAX if only_here else _NUMPY) or _is_here(z) for z in (x, y))
+        here = not traced_tolerance and (all(sees) or _are_apart(x, y))
         if not here:
             there.append((x, y))
         elif not _equal_here(np.asarray(x), np.asarray(y), tolerant, rtol, atol):
@@ -136,6 +135,14 @@ def _is_here(x: Any) -> bool:
     if not isinstance(x, jax.Array):
         return True
     return x.is_fully_addressable and all(d.platform == "cpu" for d in x.devices())
+
+
+def _are_apart(x: Any, y: Any) -> bool:
+    """Whether JAX would refuse to compute with both, since they are on different devices."""
+    if isinstance(x, Tracer) or isinstance(y, Tracer):
+        return False
+    both = isinstance(x, jax.Array) and isinstance(y, jax.Array)
+    return both and x.devices() != y.devices()
 
 
 def _equal_here(x: Any, y: Any, tolerant: bool, rtol: Any, atol: Any) -> bool:

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import IO, Any, NoReturn, cast
+from typing import IO, Any, NoReturn
 
 import jax
 import jax.tree_util as jtu
@@ -153,7 +153,7 @@ def _open(path_or_file: _PathOrFile, write: bool) -> Generator[tuple[IO[bytes], 
     """The file object to use, and whether it is ours rather than the caller's."""
     # Paths first: some kinds of them can read and write too.
     if not isinstance(path_or_file, str | bytes | os.PathLike):
-        file = cast(IO[bytes], path_or_file)
+        file = path_or_file
         if not hasattr(file, "write" if write else "read"):
             raise TypeError(
                 "Expected a path (a string or an `os.PathLike`) or a binary file object, got a "
