@@ -5,10 +5,19 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+
+
+def project_of(file: Path) -> dict:
+    """The `[project]` table, with the requirements that hatch_build.py fills in."""
+    data = tomllib.loads(file.read_text())
+    hooks = data["tool"]["hatch"].get("metadata", {}).get("hooks", {})
+    return data["project"] | hooks.get("custom", {})
+
+
 PROJECTS = {
     project["name"]: (file.parent, project)
     for file in sorted(ROOT.glob("packages/*/pyproject.toml"))
-    for project in [tomllib.loads(file.read_text())["project"]]
+    for project in [project_of(file)]
 }
 HATCH = tomllib.loads((ROOT / "hatch.toml").read_text())["envs"]
 
@@ -42,6 +51,8 @@ def test_shared_metadata_agrees():
     licence = (ROOT / "LICENSE").read_text()
     for folder, _ in PROJECTS.values():
         assert (folder / "LICENSE").read_text() == licence, folder
+    hooks = [file.read_text() for file in ROOT.glob("packages/*/hatch_build.py")]
+    assert len(hooks) == 5 and len(set(hooks)) == 1
 
 
 def test_the_floor_environment_installs_the_declared_lower_bounds():
