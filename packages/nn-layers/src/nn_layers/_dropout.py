@@ -110,7 +110,7 @@ class Dropout(Module):
 
 
 def _drop(x: Array, p: Any, key: PRNGKeyArray) -> Array:
-    keep = 1 - jax.lax.stop_gradient(p)
+    keep = 1.0 - jax.lax.stop_gradient(p)
     mask = jr.bernoulli(key, keep, jnp.shape(x))
     if isinstance(keep, (int, float)):
         scale = keep if keep > 0 else 1.0

@@ -108,7 +108,7 @@ class LayerNorm(Module):
         """
         check_shape(self, x, self.shape)
         x = jnp.asarray(x)
-        exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        exact = x.astype(_wider(x.dtype, jnp.dtype(jnp.float32)))
         mean = jnp.mean(exact, keepdims=True)
         variance = jnp.maximum(0.0, jnp.var(exact, keepdims=True))
         y = (exact - mean) * lax.rsqrt(variance + self.eps)
@@ -120,7 +120,15 @@ class LayerNorm(Module):
         return y if state is _MISSING else (y, state)
 
 
+def _wider(dtype: Any, other: Any) -> Any:
+    """What both dtypes promote to, whatever promotion the user allows implicitly."""
+    if dtype == other:
+        return dtype
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.promote_types(dtype, other)
+
+
 def _promoted(operation: Any, x: Array, y: Array) -> Array:
     """`operation(x, y)` in the wider of both dtypes, also under strict promotion."""
-    dtype = jnp.promote_types(x.dtype, y.dtype)
+    dtype = _wider(x.dtype, y.dtype)
     return operation(x.astype(dtype), y.astype(dtype))

@@ -1,0 +1,184 @@
+"""What holds for every layer: key, tree, equality, one trace, pickle, documentation."""
+
+import copy
+import inspect
+import pickle
+import re
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import nn_layers as nn
+from filtered_transforms import (
+    combine,
+    filter_eval_shape,
+    filter_jit,
+    filter_vmap,
+    if_array,
+    is_array,
+    partition,
+)
+from pytree_module import Module
+from tree_surgery import tree_equal, tree_pformat
+
+KEY = jr.PRNGKey(9)
+
+# Name: how to make one, an input, and the paths of the leaves.
+LAYERS = {
+    "Linear": (lambda: nn.Linear(3, 2, key=KEY), (3,), ".weight .bias"),
+    "Conv": (lambda: nn.Conv(1, 2, 3, 2, key=KEY), (2, 5), ".weight .bias"),
+    "Conv1d": (lambda: nn.Conv1d(2, 3, 2, key=KEY), (2, 5), ".weight .bias"),
+    "Conv2d": (lambda: nn.Conv2d(2, 3, 2, key=KEY), (2, 5, 5), ".weight .bias"),
+    "Conv3d": (lambda: nn.Conv3d(2, 3, 2, key=KEY), (2, 4, 4, 4), ".weight .bias"),
+    "Pool": (lambda: nn.Pool(0, jax.lax.add, 1, 2), (2, 5), ".init .operation"),
+    "AvgPool1d": (lambda: nn.AvgPool1d(2), (2, 5), ".init .operation"),
+    "AvgPool2d": (lambda: nn.AvgPool2d(2), (2, 5, 5), ".init .operation"),
+    "AvgPool3d": (lambda: nn.AvgPool3d(2), (2, 4, 4, 4), ".init .operation"),
+    "MaxPool1d": (lambda: nn.MaxPool1d(2), (2, 5), ".init .operation"),
+    "MaxPool2d": (lambda: nn.MaxPool2d(2), (2, 5, 5), ".init .operation"),
+    "MaxPool3d": (lambda: nn.MaxPool3d(2), (2, 4, 4, 4), ".init .operation"),
+    "LayerNorm": (lambda: nn.LayerNorm(3), (3,), ".weight .bias"),
+    "Dropout": (lambda: nn.Dropout(0.5, inference=True), (3,), ".p .inference"),
+    "MLP": (
+        lambda: nn.MLP(3, 2, 4, 1, key=KEY),
+        (3,),
+        ".layers[0].weight .layers[0].bias .layers[1].weight .layers[1].bias .activation "
+        ".final_activation",
+    ),
+    "Sequential": (lambda: nn.Sequential([nn.Lambda(jnp.sin)]), (3,), ".layers[0].fn"),
+    "Lambda": (lambda: nn.Lambda(jax.nn.relu), (3,), ".fn"),
+    "Identity": (lambda: nn.Identity(), (3,), ""),
+}
+each_layer = pytest.mark.parametrize("name", LAYERS)
+
+
+def test_the_table_is_complete():
+    classes = {name for name in nn.__all__ if isinstance(getattr(nn, name), type(Module))}
+    assert classes == set(LAYERS) | {"StatefulLayer"}
+
+
+@each_layer
+def test_leaves_are_named_and_ordered(name):
+    make, _, paths = LAYERS[name]
+    found = jax.tree_util.tree_flatten_with_path(make())[0]
+    assert [jax.tree_util.keystr(path) for path, _ in found] == paths.split()
+
+
+@each_layer
+def test_takes_a_key_or_none(name):
+    make, shape, _ = LAYERS[name]
+    x = jr.normal(KEY, shape)
+    layer = make()
+    y = layer(x, key=None)
+    np.testing.assert_array_equal(y, layer(x))
+    np.testing.assert_array_equal(y, layer(x, key=KEY))
+    parameter = inspect.signature(type(layer).__call__).parameters["key"]
+    assert parameter.kind is parameter.KEYWORD_ONLY
+    assert parameter.default is None
+
+
+@each_layer
+def test_equal_layers_are_equal_and_share_a_trace(name):
+    make, shape, _ = LAYERS[name]
+    x = jr.normal(KEY, shape)
+    assert tree_equal(make(), make(), typematch=True)
+    assert jax.tree_util.tree_structure(make()) == jax.tree_util.tree_structure(make())
+    traces = []
+
+    @filter_jit
+    def call(layer, x):
+        traces.append(1)
+        return layer(x)
+
+    y = [call(make(), x) for _ in range(3)]
+    assert len(traces) == 1
+    np.testing.assert_allclose(y[0], make()(x), rtol=1e-4, atol=1e-6)
+
+
+@each_layer
+def test_vmap_is_a_loop(name):
+    make, shape, _ = LAYERS[name]
+    layer, x = make(), jr.normal(KEY, (3, *shape))
+    y = jax.vmap(layer)(x)
+    for i in range(3):
+        np.testing.assert_allclose(y[i], layer(x[i]), rtol=1e-4, atol=1e-5)
+
+
+@each_layer
+def test_copies_and_pickles(name):
+    make, shape, _ = LAYERS[name]
+    layer, x = make(), jr.normal(KEY, shape)
+    others = [copy.copy(layer), copy.deepcopy(layer)]
+    if name not in ("MLP", "Sequential", "Lambda"):  # they hold functions of JAX: not picklable
+        others.append(pickle.loads(pickle.dumps(layer)))
+    for other in others:
+        assert type(other) is type(layer)
+        np.testing.assert_array_equal(other(x), layer(x))
+
+
+@each_layer
+def test_skeleton_without_computing(name):
+    make, shape, _ = LAYERS[name]
+    skeleton = filter_eval_shape(make)
+    arrays, static = partition(make(), is_array)
+    shapes = jax.tree_util.tree_map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arrays)
+    is_struct = lambda x: isinstance(x, jax.ShapeDtypeStruct)  # noqa: E731
+    assert [s for s in jax.tree_util.tree_leaves(skeleton) if is_struct(s)] == (
+        jax.tree_util.tree_leaves(shapes)
+    )
+    np.testing.assert_array_equal(combine(arrays, static)(jnp.ones(shape)), make()(jnp.ones(shape)))
+
+
+@each_layer
+def test_prints_its_public_name(name):
+    assert tree_pformat(LAYERS[name][0]()).startswith(f"{name}(")
+    assert getattr(nn, name).__module__ == "nn_layers"
+
+
+@pytest.mark.parametrize("name", ["Linear", "Conv1d", "MLP"])
+def test_an_ensemble_is_made_and_called_by_vmap(name):
+    shape = LAYERS[name][1]
+    make = {
+        "Linear": lambda key: nn.Linear(3, 2, key=key),
+        "Conv1d": lambda key: nn.Conv1d(2, 3, 2, key=key),
+        "MLP": lambda key: nn.MLP(3, 2, 4, 2, key=key),
+    }[name]
+    keys, x = jr.split(KEY, 3), jr.normal(KEY, shape)
+    ensemble = filter_vmap(make)(keys)
+    y = filter_vmap(lambda layer, x: layer(x), in_axes=(if_array(0), None))(ensemble, x)
+    for i in range(3):
+        np.testing.assert_allclose(y[i], make(keys[i])(x), rtol=1e-4, atol=1e-5)
+
+
+def examples():
+    for name in nn.__all__:
+        value = getattr(nn, name)
+        yield name, inspect.cleandoc(value.__doc__ or "")
+
+
+@pytest.mark.parametrize(("name", "text"), [pytest.param(*e, id=e[0]) for e in examples()])
+def test_the_example_of_the_docstring_runs(name, text):
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    if name == "tree_inference":
+        return
+    assert blocks, f"{name} shows no example"
+    for block in blocks:
+        exec(compile(inspect.cleandoc(block), f"<docstring of {name}>", "exec"), {})
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_signatures_of_one_two_and_three_dimensions(ndim):
+    one = (lambda x: x) if ndim == 1 else (lambda x: (x,) * ndim)
+    parameters = inspect.signature(getattr(nn, f"Conv{ndim}d")).parameters
+    assert list(parameters)[:4] == ["in_channels", "out_channels", "kernel_size", "stride"]
+    assert [parameters[p].default for p in ("stride", "padding", "dilation", "groups")] == [
+        one(1),
+        one(0),
+        one(1),
+        1,
+    ]
+    assert parameters["key"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert "num_spatial_dims" not in parameters
