@@ -8,6 +8,9 @@ from typing import Any
 import jax
 import jax.tree_util as jtu
 import numpy as np
+import wadler_lindig as wl
+
+from tree_surgery import tree_pformat
 
 from ._jax import Tracer
 
@@ -60,7 +63,18 @@ class BoundMethod(functools.partial[Any]):
         return hash((self.func, treedef, *map(_leaf_hash, leaves)))
 
     def __repr__(self) -> str:
-        return f"BoundMethod(__func__={self.func!r}, __self__={self.args[0]!r})"
+        return tree_pformat(self)
+
+    def __pdoc__(self, **kwargs: Any) -> wl.AbstractDoc:
+        # How wadler-lindig, and with it `tree_pformat`, prints it within a larger tree.
+        parts = wl.named_objs([("__func__", self.func), ("__self__", self.args[0])], **kwargs)
+        return wl.bracketed(
+            begin=wl.TextDoc("BoundMethod("),
+            docs=parts,
+            sep=wl.comma,
+            end=wl.TextDoc(")"),
+            indent=kwargs["indent"],
+        )
 
 
 def _leaf_hash(leaf: Any) -> int:
