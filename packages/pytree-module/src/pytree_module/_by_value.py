@@ -1,28 +1,50 @@
-"""A box that compares and hashes its content by value, arrays included."""
+"""Trees compared and hashed by value, so that JAX can look things up: a `bool`, never an error."""
 
 from typing import Any
 
 import jax
+import jax.tree_util as jtu
 import numpy as np
 
-from tree_surgery import tree_equal
+from ._jax import Tracer
 
 
-def _hashable(leaf: Any) -> Any:
+def _same_leaf(x: Any, y: Any) -> bool:
+    if x is y:
+        return True
+    if type(x) is not type(y) or isinstance(x, Tracer):
+        return False
+    if isinstance(x, (jax.Array, np.ndarray)):
+        return x.shape == y.shape and x.dtype == y.dtype and bool((x == y).all())
+    return bool(x == y)
+
+
+def same_value(x: Any, y: Any) -> bool:
+    """Whether two trees have one structure and equal leaves. A traced leaf equals itself alone."""
+    if x is y:
+        return True
+    x_leaves, x_treedef = jtu.tree_flatten(x)
+    y_leaves, y_treedef = jtu.tree_flatten(y)
+    return x_treedef == y_treedef and all(map(_same_leaf, x_leaves, y_leaves))
+
+
+def _leaf_hash(leaf: Any) -> int:
     if isinstance(leaf, (jax.Array, np.ndarray)):
-        return leaf.shape, str(leaf.dtype)
+        return hash(leaf.shape)
     try:
-        hash(leaf)
+        return hash(leaf)
     except TypeError:
-        return type(leaf)
-    return leaf
+        return hash(type(leaf))
+
+
+def value_hash(tree: Any) -> int:
+    """A hash that agrees with `same_value`: of arrays only the shape counts."""
+    leaves, treedef = jtu.tree_flatten(tree)
+    return hash((treedef, *map(_leaf_hash, leaves)))
 
 
 class ByValue:
-    """Makes any PyTree usable as the static data of a treedef.
-
-    Equal if the trees are equal, with NumPy and JAX arrays compared by dtype, shape and elements.
-    """
+    """A box that makes any PyTree usable as the static data of a treedef."""
 
     __slots__ = ("value",)
 
@@ -30,15 +52,10 @@ class ByValue:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ByValue):
-            return NotImplemented
-        return self.value is other.value or bool(
-            tree_equal(self.value, other.value, typematch=True)
-        )
+        return isinstance(other, ByValue) and same_value(self.value, other.value)
 
     def __hash__(self) -> int:
-        leaves, treedef = jax.tree_util.tree_flatten(self.value)
-        return hash((treedef, *map(_hashable, leaves)))
+        return value_hash(self.value)
 
     def __repr__(self) -> str:
         return repr(self.value)

@@ -5,14 +5,12 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
 
-import jax
 import jax.tree_util as jtu
-import numpy as np
 import wadler_lindig as wl
 
 from tree_surgery import tree_pformat
 
-from ._jax import Tracer
+from ._by_value import same_value, value_hash
 
 
 class BoundMethod(functools.partial[Any]):
@@ -56,11 +54,10 @@ class BoundMethod(functools.partial[Any]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BoundMethod):
             return NotImplemented
-        return self.func == other.func and _same(self.args[0], other.args[0])
+        return self.func == other.func and same_value(self.args[0], other.args[0])
 
     def __hash__(self) -> int:
-        leaves, treedef = jtu.tree_flatten(self.args[0])
-        return hash((self.func, treedef, *map(_leaf_hash, leaves)))
+        return hash((self.func, value_hash(self.args[0])))
 
     def __repr__(self) -> str:
         return tree_pformat(self)
@@ -75,35 +72,6 @@ class BoundMethod(functools.partial[Any]):
             end=wl.TextDoc(")"),
             indent=kwargs["indent"],
         )
-
-
-def _leaf_hash(leaf: Any) -> int:
-    if isinstance(leaf, (jax.Array, np.ndarray)):
-        return hash(leaf.shape)
-    try:
-        return hash(leaf)
-    except TypeError:
-        return hash(type(leaf))
-
-
-def _same_leaf(x: Any, y: Any) -> bool:
-    if x is y:
-        return True
-    if isinstance(x, Tracer) or isinstance(y, Tracer):
-        return False
-    if isinstance(x, (jax.Array, np.ndarray)) or isinstance(y, (jax.Array, np.ndarray)):
-        if type(x) is not type(y) or x.shape != y.shape or x.dtype != y.dtype:
-            return False
-        return bool((x == y).all())
-    return type(x) is type(y) and bool(x == y)
-
-
-def _same(x: Any, y: Any) -> bool:
-    if x is y:
-        return True
-    x_leaves, x_treedef = jtu.tree_flatten(x)
-    y_leaves, y_treedef = jtu.tree_flatten(y)
-    return x_treedef == y_treedef and all(map(_same_leaf, x_leaves, y_leaves))
 
 
 _SELF_KEY = jtu.GetAttrKey("__self__")
