@@ -52,9 +52,11 @@ def axes_of(spec: Any, tree: Any, leaves: list[Any], name: str) -> list[Any]:
         subtrees = treedef.flatten_up_to(tree)
     except ValueError as error:
         found = jtu.tree_structure(tree)
+        is_in = name == "in_axes"
         raise ValueError(
             f"`{name}` does not fit what it is for: pytree structure error. {error} `{name}` is "
             f"{spec!r}; the structure is {found}."
+            + (" `in_axes` is a prefix of the tuple of the positional arguments." * is_in)
         ) from None
     axes: list[Any] = []
     for i, (one, subtree) in enumerate(zip(specs, subtrees, strict=True)):

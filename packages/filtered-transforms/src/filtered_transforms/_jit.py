@@ -116,6 +116,8 @@ class JitWrapper(Wrapper):
 class BoundJit(BoundMethod):
     # A jitted function of a class, read from an instance.
 
+    __doc__ = BoundMethod.__dict__["__doc__"]  # the property; else Python puts None here
+
     def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
         return self.func.trace(self.args[0], *args, **kwargs).bind(self.args[0])
 
