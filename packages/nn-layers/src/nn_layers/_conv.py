@@ -172,7 +172,7 @@ class Conv(Module):
         channels = self.weight.shape[1] * self.groups
         if len(received) != self.num_spatial_dims + 1 or received[0] != channels:
             _refuse(self, channels, received)
-        if not isinstance(x, jax.Array):
+        if not isinstance(x, jax.Array):  # pyright: ignore[reportUnnecessaryIsInstance] (NumPy's)
             x = jnp.asarray(x)
         if x.dtype != self.weight.dtype:
             raise TypeError(

@@ -1,7 +1,7 @@
 """Dropout."""
 
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -95,10 +95,9 @@ class Dropout(Module):
             use = f"write `dropout(x, inference={deterministic})`"
             warnings.warn(_RENAMED.format(use=use), stacklevel=3)
             inference = deterministic
-        if inference is None:
-            inference = self.inference
-        traced = isinstance(inference, jax.core.Tracer)
-        if not traced and inference:
+        flag: Any = self.inference if inference is None else inference
+        traced = _is_traced(flag)
+        if not traced and flag:
             return x
         if isinstance(self.p, (int, float)) and self.p == 0:
             return x
@@ -106,7 +105,7 @@ class Dropout(Module):
             _refuse_no_key(traced)
         y = _drop(x, self.p, key)
         # Under plain `jax.jit` the flag of a model is traced; then both branches exist.
-        return jnp.where(inference, x, y) if traced else y
+        return jnp.where(flag, x, y) if traced else y
 
 
 def _drop(x: Array, p: Any, key: PRNGKeyArray) -> Array:
@@ -123,7 +122,15 @@ def _drop(x: Array, p: Any, key: PRNGKeyArray) -> Array:
     return jnp.where(mask, y, jnp.zeros_like(y))
 
 
-def _refuse_no_key(traced: bool) -> None:
+def _is_traced(flag: Any) -> bool:
+    try:
+        bool(flag)
+    except jax.errors.TracerBoolConversionError:
+        return True
+    return False
+
+
+def _refuse_no_key(traced: bool) -> NoReturn:
     if traced:
         raise RuntimeError(
             "Dropout requires a key when running in non-deterministic mode, and cannot know which "

@@ -43,7 +43,8 @@ def padding_pairs(layer: str, value: Any, ndim: int) -> tuple[tuple[int, int], .
     **Raises:** `ValueError` naming the layer.
     """
     if _is_int(value):
-        return ((operator.index(value),) * 2,) * ndim
+        both = operator.index(value)
+        return ((both, both),) * ndim
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == ndim:
         pairs = [(entry, entry) if _is_int(entry) else entry for entry in value]
         if all(isinstance(p, Sequence) and len(p) == 2 and all(map(_is_int, p)) for p in pairs):
