@@ -109,7 +109,10 @@ def test_combine_takes_the_first_that_is_there():
     assert ft.combine([1, None]) == [1, None]
     assert ft.combine([None, None], [1, [2, 3]]) == [1, [2, 3]]
     assert ft.combine(None, [1, [2, 3]]) == [1, [2, 3]]
-    pair = lambda x: isinstance(x, tuple)
+
+    def pair(x: Any) -> bool:
+        return isinstance(x, tuple)
+
     assert ft.combine([None, (1, 2)], [0, None], is_leaf=pair) == [0, (1, 2)]
 
 

@@ -82,7 +82,10 @@ def test_out_axes(out_axes: Any):
     if theirs == (ft.if_array(1), None):
         f, theirs = (lambda a: (a, V)), (1, None)
     else:
-        f = lambda a: (a, 2 * a)
+
+        def f(a: jax.Array) -> Any:
+            return a, 2 * a
+
     for x, y in zip(
         ft.filter_vmap(f, out_axes=out_axes)(X), jax.vmap(f, out_axes=theirs)(X), strict=True
     ):
@@ -145,7 +148,9 @@ def test_modules_and_methods():
 
 
 def test_gradient_through_vmap():
-    f = lambda x: ft.filter_vmap(lambda a: (a**2).sum())(x).sum()
+    def f(x: jax.Array) -> jax.Array:
+        return ft.filter_vmap(lambda a: (a**2).sum())(x).sum()
+
     np.testing.assert_array_equal(ft.filter_grad(f)(X), 2 * X)
 
 

@@ -11,7 +11,8 @@ from pytree_module import BoundMethod, field
 
 from ._checks import any_checks, has_checks, translated, wait
 from ._options import JitOptions, jit_options
-from ._programs import QUIET, Programs, Signature, stop_quiet
+from ._programs import QUIET, Programs, stop_quiet
+from ._signature import Signature
 from ._stages import Lowered, Traced
 from ._wrapper import Wrapper, decorate, module_of
 
@@ -163,7 +164,7 @@ def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
             arrays, signature = program(given, kept)
         if signature.has_checks is not False:
             _settle(program, given, kept, arrays, signature)
-    except jax.errors.JaxRuntimeError as error:
+    except Exception as error:  # JAX raises a ValueError from its quick way, else a JaxRuntimeError
         found = translated(error)
         if found is None:
             raise

@@ -11,7 +11,8 @@ from pytree_module import field
 
 from ._axes import axes_of, if_array, positional_axes
 from ._partition import merge
-from ._static_leaf import StaticLeaf, wrap_static
+from ._predicates import array_mask
+from ._signature import Signature
 from ._wrapper import Wrapper, decorate, module_of
 
 
@@ -53,22 +54,29 @@ class VmapWrapper(Wrapper):
         mapped = [axis is not None for axis in axes]
         unmapped = [leaf for leaf, here in zip(leaves, mapped, strict=True) if not here]
         out_axes: list[Any] = []  # filled by the trace; `jax.vmap` reads it after that
-        out_treedef: Any = None
+        signature: Any = None
 
         def flat(*given: Any) -> list[Any]:
-            nonlocal out_treedef
+            nonlocal signature
             out = fun(*treedef.unflatten(merge(mapped, given, unmapped)))
             out_leaves, out_treedef = jtu.tree_flatten(out)
-            out_axes[:] = axes_of(out_spec, out, out_leaves, "out_axes")
-            # What is no array becomes a node without leaves, so that it needs no axis.
-            return [
-                leaf if axis is not None else wrap_static(leaf)
-                for leaf, axis in zip(out_leaves, out_axes, strict=True)
+            axes = axes_of(out_spec, out, out_leaves, "out_axes")
+            # What is no array and has no axis does not go through `jax.vmap`.
+            through = [
+                axis is not None or array
+                for axis, array in zip(axes, array_mask(out_leaves), strict=True)
             ]
+            out_axes[:] = compress(axes, through)
+            signature = Signature(out_treedef, out_leaves, through)
+            return list(compress(out_leaves, through))
 
         in_axes = tuple(compress(axes, mapped))
         if len(in_axes) == 0 and self.axis_size is None:
-            return _unbatched(flat, out_axes, lambda: out_treedef)
+            # Nothing is mapped: the result is that of the function, if it needs no axis either.
+            arrays = flat()
+            if any(axis is not None for axis in out_axes):
+                raise _no_axis()
+            return signature.result(arrays)
         batched = jax.vmap(
             flat,
             in_axes=in_axes,
@@ -77,24 +85,18 @@ class VmapWrapper(Wrapper):
             axis_size=self.axis_size,
             **dict(self.vmapkwargs),
         )
-        out = batched(*compress(leaves, mapped))
-        return out_treedef.unflatten(out)
+        arrays = batched(*compress(leaves, mapped))
+        return signature.result(arrays)
 
     def __repr__(self) -> str:
         return f"filter_vmap({self.fun!r})"
 
 
-def _unbatched(flat: Any, out_axes: list[Any], out_treedef: Any) -> Any:
-    """The result where nothing is mapped: that of the function, if it needs no axis either."""
-    out = flat()
-    if any(axis is not None for axis in out_axes):
-        raise ValueError(
-            "Cannot resolve batch dimension. Non-`None` `out_axes` requires either `in_axes` or "
-            "`axis_size` to be not `None`: no argument is mapped, so there is nothing to say how "
-            "often to repeat the result."
-        )
-    return out_treedef().unflatten(
-        [leaf.value if isinstance(leaf, StaticLeaf) else leaf for leaf in out]
+def _no_axis() -> ValueError:
+    return ValueError(
+        "Cannot resolve batch dimension. Non-`None` `out_axes` requires either `in_axes` or "
+        "`axis_size` to be not `None`: no argument is mapped, so there is nothing to say how "
+        "often to repeat the result."
     )
 
 
