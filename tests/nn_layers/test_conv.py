@@ -153,7 +153,7 @@ def test_the_named_are_the_general(cls, ndim):
 
 # https://github.com/patrick-kidger/equinox/commit/811c572
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.complex64])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["ZEROS", "CIRCULAR"])
 def test_the_dtype_stays(dtype, mode):
     conv = Conv2d(2, 3, 3, padding=1, padding_mode=mode, dtype=dtype, key=KEY)
     assert conv.weight.dtype == conv.bias.dtype == dtype

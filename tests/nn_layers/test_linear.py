@@ -26,6 +26,16 @@ def test_initial_values_are_those_of_the_documented_draw():
     )
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("size", [(1, 1), (5, 31), (64, 33), (257, 300)])
+def test_the_draw_is_exact_to_the_last_bit(size, dtype):
+    linear = Linear(*size, dtype=dtype, key=KEY)
+    bound = 1 / math.sqrt(size[0])
+    for key, parameter in zip(jr.split(KEY), (linear.weight, linear.bias), strict=True):
+        expected = jr.uniform(key, parameter.shape, dtype, minval=-bound, maxval=bound)
+        np.testing.assert_array_equal(parameter.astype(jnp.float32), expected.astype(jnp.float32))
+
+
 def test_complex_parameters_draw_both_parts():
     linear = Linear(3, 4, dtype=jnp.complex64, key=KEY)
     real_key, imag_key = jr.split(jr.split(KEY)[0])

@@ -5,11 +5,6 @@ Shapes are known while tracing, so every check here reads the same eagerly and u
 
 from typing import Any, NoReturn
 
-import jax
-import numpy as np
-
-_SCALARS = (bool, int, float, complex)
-
 
 class ShapeError(ValueError, TypeError):
     """A layer was called on an array of the wrong shape.
@@ -61,13 +56,11 @@ def shape_of(layer: Any, x: Any) -> tuple[int, ...]:
 
     **Raises:** `TypeError` if `x` is no array, naming the layer.
     """
-    if isinstance(x, (jax.Array, np.ndarray, np.generic)):
-        return x.shape
-    if isinstance(x, _SCALARS):
-        return ()
     try:
-        return tuple(x.shape)  # ShapeDtypeStruct, and arrays of other libraries
+        return x.shape
     except AttributeError:
+        if isinstance(x, (bool, int, float, complex)):
+            return ()
         raise TypeError(
             f"`{type(layer).__name__}` takes an array, but was called on a "
             f"{type(x).__name__}: {x!r}. Convert it with `jax.numpy.asarray`."

@@ -20,30 +20,36 @@ def bound_for(fan_in: int) -> float:
     return 1.0 if fan_in == 0 else 1 / math.sqrt(fan_in)
 
 
-def uniform(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any, bound: Any) -> Array:
-    """Uniform on [-bound, bound); for a complex dtype, real and imaginary part each are."""
-    if not jnp.issubdtype(dtype, jnp.complexfloating):
-        return jr.uniform(key, shape, dtype, minval=-bound, maxval=bound)
-    part = jnp.finfo(dtype).dtype
-    real_key, imag_key = jr.split(key, 2)
-    real = jr.uniform(real_key, shape, part, minval=-bound, maxval=bound)
-    imag = jr.uniform(imag_key, shape, part, minval=-bound, maxval=bound)
-    return jax.lax.complex(real, imag)
-
-
 # One compiled call draws both: a call of JAX costs more than drawing the numbers of a small layer.
+# It returns the very numbers that `jax.random.uniform` returns: nothing is computed from them here,
+# since the compiler would then be free to round otherwise.
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _draw_both(
+def _draw_parts(
     key: PRNGKeyArray,
     bound: Any,
     weight_shape: tuple[int, ...],
     bias_shape: tuple[int, ...] | None,
     dtype: Any,
-) -> tuple[Array, Array | None]:
-    weight_key, bias_key = jr.split(key, 2)
-    weight = uniform(weight_key, weight_shape, dtype, bound)
-    bias = None if bias_shape is None else uniform(bias_key, bias_shape, dtype, bound)
-    return weight, bias
+) -> list[list[Array]]:
+    """For weight and bias: the one array, or for a complex dtype real and imaginary part."""
+    parts: list[list[Array]] = []
+    keys = jr.split(key, 2)
+    for own_key, shape in ((keys[0], weight_shape), (keys[1], bias_shape)):
+        if shape is None:
+            parts.append([])
+        elif jnp.issubdtype(dtype, jnp.complexfloating):
+            real = jnp.finfo(dtype).dtype
+            both = jr.split(own_key, 2)
+            parts.append([jr.uniform(k, shape, real, -bound, bound) for k in (both[0], both[1])])
+        else:
+            parts.append([jr.uniform(own_key, shape, dtype, -bound, bound)])
+    return parts
+
+
+def _assemble(parts: list[Array]) -> Array | None:
+    if len(parts) == 2:
+        return jax.lax.complex(parts[0], parts[1])
+    return parts[0] if parts else None
 
 
 def draw_weight_and_bias(
@@ -53,7 +59,7 @@ def draw_weight_and_bias(
     weight_shape: tuple[int, ...],
     bias_shape: tuple[int, ...] | None,
     dtype: Any,
-) -> tuple[Array, Array | None]:
+) -> tuple[Any, Array | None]:
     r"""Weight and bias, both uniform on $[-1/\sqrt{\text{fan-in}}, 1/\sqrt{\text{fan-in}})$.
 
     **Arguments:**
@@ -73,4 +79,5 @@ def draw_weight_and_bias(
     dtype = default_dtype() if dtype is None else jnp.dtype(dtype)
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(f"`{layer}`: `dtype` must be floating point or complex, got {dtype}.")
-    return _draw_both(key, bound_for(fan_in), weight_shape, bias_shape, dtype)
+    weight, bias = _draw_parts(key, bound_for(fan_in), weight_shape, bias_shape, dtype)
+    return _assemble(weight), _assemble(bias)
