@@ -37,6 +37,10 @@ def cases() -> list[Case]:
         conv = nn.Conv2d(3, 8, 3, padding="SAME", key=key)
         return lambda: jax.block_until_ready(conv(image))
 
+    def call_sequential(nn: Any) -> Any:
+        sequential = nn.Sequential([nn.Identity() for _ in range(8)])
+        return lambda: sequential(x)
+
     def trace_mlp(nn: Any) -> Any:
         mlp = nn.MLP(64, 64, 64, 4, key=key)
         return lambda: jax.make_jaxpr(lambda x: mlp(x))(x)
@@ -47,6 +51,7 @@ def cases() -> list[Case]:
         ("create Conv2d(3, 8, 3)", create_conv, None),
         ("call a Linear eagerly", call_linear, None),
         ("call a Conv2d eagerly", call_conv, None),
+        ("call a Sequential of 8 Identity", call_sequential, None),
         ("trace an MLP, 4 hidden layers", trace_mlp, None),
     ]
     made = []

@@ -6,6 +6,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
+from filtered_transforms import filter_jit
 from nn_layers import (
     Dropout,
     Identity,
@@ -62,6 +63,17 @@ def test_each_layer_has_its_own_key():
 )
 def test_bare_functions_and_layers_without_key(bare, key):
     np.testing.assert_allclose(Sequential([bare, Identity()])(X, key=key), bare(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("takes_key_first", [True, False])
+def test_wrappers_have_the_signature_of_what_they_wrap(takes_key_first):
+    """Two instances of one class, of which one takes a key and the other does not."""
+    with_key = filter_jit(lambda x, *, key: jr.normal(key, x.shape))
+    without = filter_jit(lambda x: 2 * x)
+    order = [with_key, without] if takes_key_first else [without, with_key]
+    y = Sequential(order)(X, key=KEY)
+    drawn = jr.normal(jr.split(KEY)[0 if takes_key_first else 1], X.shape)
+    np.testing.assert_allclose(y, 2 * drawn if takes_key_first else drawn, rtol=1e-6)
 
 
 def test_keywords_take_the_key():

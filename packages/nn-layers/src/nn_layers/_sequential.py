@@ -1,6 +1,7 @@
 """Layers one after the other."""
 
 import inspect
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -44,8 +45,25 @@ def _is_stateful(layer: Any) -> bool:
     return isinstance(layer, StatefulLayer) and layer.is_stateful()
 
 
+# Reading a signature takes longer than calling a layer: it is read once for each class of layers.
+# Weak, so that it keeps no class alive; two threads that meet here write the same.
+_TAKES_KEY: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
+
+
 def _takes_key(layer: Any) -> bool:
-    """Whether `layer(x, key=...)` is possible; if nobody can know, it is not."""
+    """Whether `layer(x, key=...)` is possible."""
+    cls = type(layer)
+    known = _TAKES_KEY.get(cls)
+    if known is None:
+        known = _reads_key(layer)
+        # What wraps a function may have its signature, which differs between instances.
+        if isinstance(layer, Module) and not hasattr(layer, "__wrapped__"):
+            _TAKES_KEY[cls] = known
+    return known
+
+
+def _reads_key(layer: Any) -> bool:
+    """As the signature says; if there is none, nobody can know, and the answer is no."""
     try:
         parameters = inspect.signature(layer).parameters
     except (TypeError, ValueError):
