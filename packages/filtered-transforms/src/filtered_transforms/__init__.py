@@ -5,8 +5,14 @@ from ._axes import if_array as if_array
 from ._eval_shape import filter_eval_shape as filter_eval_shape
 from ._grad import filter_grad as filter_grad
 from ._grad import filter_value_and_grad as filter_value_and_grad
+from ._jacobian import filter_hessian as filter_hessian
+from ._jacobian import filter_jacfwd as filter_jacfwd
+from ._jacobian import filter_jacrev as filter_jacrev
 from ._jit import clear_caches as clear_caches
 from ._jit import filter_jit as filter_jit
+from ._jvp import filter_jvp as filter_jvp
+from ._jvp import filter_linearize as filter_linearize
+from ._jvp import filter_vjp as filter_vjp
 from ._partition import combine as combine
 from ._partition import filter as filter
 from ._partition import partition as partition
@@ -14,6 +20,9 @@ from ._predicates import is_array as is_array
 from ._predicates import is_array_like as is_array_like
 from ._predicates import is_inexact_array as is_inexact_array
 from ._predicates import is_inexact_array_like as is_inexact_array_like
+from ._shard import filter_shard as filter_shard
+from ._staging import filter_checkpoint as filter_checkpoint
+from ._staging import filter_make_jaxpr as filter_make_jaxpr
 from ._vmap import filter_vmap as filter_vmap
 
 __version__ = "0.1.0"
@@ -22,10 +31,19 @@ __all__ = [
     "clear_caches",
     "combine",
     "filter",
+    "filter_checkpoint",
     "filter_eval_shape",
     "filter_grad",
+    "filter_hessian",
+    "filter_jacfwd",
+    "filter_jacrev",
     "filter_jit",
+    "filter_jvp",
+    "filter_linearize",
+    "filter_make_jaxpr",
+    "filter_shard",
     "filter_value_and_grad",
+    "filter_vjp",
     "filter_vmap",
     "if_array",
     "is_array",

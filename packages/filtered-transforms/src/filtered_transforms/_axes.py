@@ -32,10 +32,6 @@ class if_array(Module):
         return self.axis if is_array(x) else None
 
 
-def _is_none(x: Any) -> bool:
-    return x is None
-
-
 def axes_of(spec: Any, tree: Any, leaves: list[Any], name: str) -> list[Any]:
     """The axis for each of the `leaves` of `tree`.
 

@@ -5,13 +5,13 @@ from typing import Any
 from ._partition import mask_of, merge, split
 
 
-def hashable_partition(pytree: Any, filter_spec: Any) -> tuple[list[Any], tuple[Any, ...]]:
+def hashable_partition(pytree: Any, filter_fn: Any) -> tuple[list[Any], tuple[Any, ...]]:
     """Splits a tree into the list of leaves that a filter selects, and a hashable rest.
 
     **Arguments:**
 
     - `pytree`: any PyTree whose other leaves have a hash.
-    - `filter_spec`: as for `filtered_transforms.partition`.
+    - `filter_fn`: as the `filter_spec` of `filtered_transforms.partition`.
 
     **Returns:**
 
@@ -29,21 +29,21 @@ def hashable_partition(pytree: Any, filter_spec: Any) -> tuple[list[Any], tuple[
     assert hashable_combine([0], static) == {"x": 0, "f": "relu"}
     ```
     """
-    leaves, mask, treedef = mask_of(pytree, filter_spec, None)
+    leaves, mask, treedef = mask_of(pytree, filter_fn, None)
     mask = [bool(selected) for selected in mask]
     dynamic, others = split(leaves, mask)
     return dynamic, (treedef, tuple(mask), tuple(others), tuple(map(type, others)))
 
 
-def hashable_combine(dynamic: list[Any], static: tuple[Any, ...]) -> Any:
+def hashable_combine(dynamic_leaves: list[Any], static: tuple[Any, ...]) -> Any:
     """The inverse of `hashable_partition`.
 
     **Arguments:**
 
-    - `dynamic`: as many leaves as `hashable_partition` selected, in the same order.
+    - `dynamic_leaves`: as many leaves as `hashable_partition` selected, in the same order.
     - `static`: the rest, as `hashable_partition` returned it.
 
     **Returns:** a tree.
     """
     treedef, mask, others, _ = static
-    return treedef.unflatten(merge(list(mask), dynamic, others))
+    return treedef.unflatten(merge(list(mask), dynamic_leaves, others))

@@ -117,13 +117,18 @@ class JitWrapper(Wrapper):
 class BoundJit(BoundMethod):
     # A jitted function of a class, read from an instance.
 
-    __doc__ = BoundMethod.__dict__["__doc__"]  # the property; else Python puts None here
+    # The property; else Python puts None here.
+    __doc__ = BoundMethod.__dict__["__doc__"]  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    @property
+    def _wrapper(self) -> JitWrapper:
+        return self.func  # pyright: ignore[reportReturnType]  (declared a function there)
 
     def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
-        return self.func.trace(self.args[0], *args, **kwargs).bind(self.args[0])
+        return self._wrapper.trace(self.args[0], *args, **kwargs).bind(self.args[0])
 
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
-        return self.func.lower(self.args[0], *args, **kwargs).bind(self.args[0])
+        return self._wrapper.lower(self.args[0], *args, **kwargs).bind(self.args[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BoundJit, (self.func, self.args[0])
@@ -188,7 +193,7 @@ def _settle(
     if signature.has_checks is None:
         signature.has_checks = (
             any_checks()
-            and not jax.config.jax_disable_jit  # then there is no program, and `out` is there
+            and not jax.config.read("jax_disable_jit")  # then there is no program to read
             and has_checks(program.trace(given, kept).jaxpr.jaxpr)
         )
     if signature.has_checks:

@@ -12,18 +12,19 @@ class Wrapper(Module):
     # stored, since every class has one of its own that would be found first.
 
     fun: Any
-    __module__: str = field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
+    __module__: str = field(static=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.__doc__ = Wrapper.__dict__["__doc__"]  # Python has put the subclass's own, None
+        # Python has put the subclass's own there, which is None.
+        type.__setattr__(cls, "__doc__", Wrapper.__dict__["__doc__"])
 
     @property
     def __wrapped__(self) -> Any:
         return self.fun
 
     @property
-    def __doc__(self) -> str | None:  # type: ignore[override]
+    def __doc__(self) -> str | None:
         return self.fun.__doc__
 
     @property
@@ -36,7 +37,10 @@ class Wrapper(Module):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else BoundMethod(self, instance)
+        if instance is None:
+            return self
+        bound: Any = BoundMethod  # declared to take a function; any callable will do
+        return bound(self, instance)
 
 
 def module_of(fun: Any) -> str:

@@ -1,6 +1,6 @@
 """What a failed check raises."""
 
-import sys
+import inspect
 from types import FrameType
 from typing import Any
 
@@ -45,7 +45,7 @@ _HIDDEN = frozenset(
 
 def user_location() -> str:
     """The nearest caller that is neither ours nor JAX's, as `"file:line in function"`."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = inspect.currentframe()
     while frame is not None:
         module: Any = frame.f_globals.get("__name__", "")
         if module.partition(".")[0] not in _HIDDEN:
