@@ -7,10 +7,19 @@ Everything here is defined in one of the distributions `tree_surgery`, `pytree_m
 from filtered_transforms import clear_caches as clear_caches
 from filtered_transforms import combine as combine
 from filtered_transforms import filter as filter
+from filtered_transforms import filter_checkpoint as filter_checkpoint
 from filtered_transforms import filter_eval_shape as filter_eval_shape
 from filtered_transforms import filter_grad as filter_grad
+from filtered_transforms import filter_hessian as filter_hessian
+from filtered_transforms import filter_jacfwd as filter_jacfwd
+from filtered_transforms import filter_jacrev as filter_jacrev
 from filtered_transforms import filter_jit as filter_jit
+from filtered_transforms import filter_jvp as filter_jvp
+from filtered_transforms import filter_linearize as filter_linearize
+from filtered_transforms import filter_make_jaxpr as filter_make_jaxpr
+from filtered_transforms import filter_shard as filter_shard
 from filtered_transforms import filter_value_and_grad as filter_value_and_grad
+from filtered_transforms import filter_vjp as filter_vjp
 from filtered_transforms import filter_vmap as filter_vmap
 from filtered_transforms import if_array as if_array
 from filtered_transforms import is_array as is_array
@@ -32,21 +41,29 @@ from pytree_module import static_field as static_field
 from runtime_checks import EquinoxRuntimeError as EquinoxRuntimeError
 from runtime_checks import EquinoxTracetimeError as EquinoxTracetimeError
 from runtime_checks import error_if as error_if
+from tree_surgery import Selector as Selector
 from tree_surgery import SerialisableLeaf as SerialisableLeaf
 from tree_surgery import SerialiseError as SerialiseError
 from tree_surgery import WhereError as WhereError
 from tree_surgery import apply_updates as apply_updates
+from tree_surgery import at as at
 from tree_surgery import default_deserialise_filter_spec as default_deserialise_filter_spec
 from tree_surgery import default_serialise_filter_spec as default_serialise_filter_spec
 from tree_surgery import path_str as path_str
+from tree_surgery import tree_apply as tree_apply
 from tree_surgery import tree_at as tree_at
 from tree_surgery import tree_check as tree_check
 from tree_surgery import tree_deserialise_leaves as tree_deserialise_leaves
 from tree_surgery import tree_equal as tree_equal
 from tree_surgery import tree_flatten_one_level as tree_flatten_one_level
+from tree_surgery import tree_paths as tree_paths
 from tree_surgery import tree_pformat as tree_pformat
 from tree_surgery import tree_pprint as tree_pprint
+from tree_surgery import tree_replace as tree_replace
+from tree_surgery import tree_select as tree_select
 from tree_surgery import tree_serialise_leaves as tree_serialise_leaves
+from tree_surgery import tree_set as tree_set
+from tree_surgery import where as where
 
 from . import internal as internal
 from . import nn as nn
@@ -61,12 +78,14 @@ __all__ = [
     "EquinoxTracetimeError",
     "Module",
     "Partial",
+    "Selector",
     "SerialisableLeaf",
     "SerialiseError",
     "Static",
     "StrictConfig",
     "WhereError",
     "apply_updates",
+    "at",
     "clear_caches",
     "combine",
     "default_deserialise_filter_spec",
@@ -74,10 +93,19 @@ __all__ = [
     "error_if",
     "field",
     "filter",
+    "filter_checkpoint",
     "filter_eval_shape",
     "filter_grad",
+    "filter_hessian",
+    "filter_jacfwd",
+    "filter_jacrev",
     "filter_jit",
+    "filter_jvp",
+    "filter_linearize",
+    "filter_make_jaxpr",
+    "filter_shard",
     "filter_value_and_grad",
+    "filter_vjp",
     "filter_vmap",
     "if_array",
     "internal",
@@ -90,13 +118,19 @@ __all__ = [
     "partition",
     "path_str",
     "static_field",
+    "tree_apply",
     "tree_at",
     "tree_check",
     "tree_deserialise_leaves",
     "tree_equal",
     "tree_flatten_one_level",
     "tree_inference",
+    "tree_paths",
     "tree_pformat",
     "tree_pprint",
+    "tree_replace",
+    "tree_select",
     "tree_serialise_leaves",
+    "tree_set",
+    "where",
 ]
