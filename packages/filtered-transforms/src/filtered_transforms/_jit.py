@@ -186,6 +186,10 @@ def _run_quietly(program: Any, given: list[Any], kept: list[Any]) -> Any:
         stop_quiet()
 
 
+def _jit_is_disabled() -> bool:
+    return jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]  (set by JAX)
+
+
 def _settle(
     program: Any, given: list[Any], kept: list[Any], arrays: list[Any], signature: Signature
 ) -> None:
@@ -193,7 +197,7 @@ def _settle(
     if signature.has_checks is None:
         signature.has_checks = (
             any_checks()
-            and not jax.config.read("jax_disable_jit")  # then there is no program to read
+            and not _jit_is_disabled()  # then there is no program to read
             and has_checks(program.trace(given, kept).jaxpr.jaxpr)
         )
     if signature.has_checks:

@@ -24,7 +24,7 @@ class Wrapper(Module):
         return self.fun
 
     @property
-    def __doc__(self) -> str | None:
+    def __doc__(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.fun.__doc__
 
     @property
