@@ -20,11 +20,19 @@ MEGABYTES = 64
 
 def cases() -> list[Case | Absolute]:
     """Each case does the same to our model by our functions and to the peer's by the peer's."""
-    ours = operations(tree_surgery, build(pytree_module))
+    model = build(pytree_module)
+    ours = operations(tree_surgery, model)
     equinox = peer()
     theirs: dict[str, Thunk] = {} if equinox is None else operations(equinox, build(equinox))
     return [
         *(Case(name, ours[name], theirs.get(name), limit) for name, limit in LIMITS.items()),
+        Case(
+            "tree_set: one leaf, by exact path",
+            lambda: tree_surgery.tree_set(model, "blocks[0].norm1.weight", 0),
+            others={"our tree_at": lambda: tree_surgery.tree_at(leaf, model, 0)},
+            limits={"our tree_at": 1.0},
+        ),
+        Case("tree_set: every array, by type", lambda: tree_surgery.tree_set(model, jax.Array, 0)),
         Absolute(
             "import tree_surgery, after jax",
             "import tree_surgery",

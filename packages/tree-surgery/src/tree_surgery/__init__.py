@@ -1,9 +1,13 @@
 """Edit, compare, check, print and save any JAX PyTree."""
 
-from typing import Any
+from typing import Any as _Any
 
 from ._at import tree_at as tree_at
 from ._check import tree_check as tree_check
+from ._edit import at as at
+from ._edit import tree_apply as tree_apply
+from ._edit import tree_select as tree_select
+from ._edit import tree_set as tree_set
 from ._equal import tree_equal as tree_equal
 from ._errors import SerialiseError as SerialiseError
 from ._errors import WhereError as WhereError
@@ -12,32 +16,44 @@ from ._leaves import default_deserialise_filter_spec as default_deserialise_filt
 from ._leaves import default_serialise_filter_spec as default_serialise_filter_spec
 from ._one_level import tree_flatten_one_level as tree_flatten_one_level
 from ._path import path_str as path_str
+from ._paths import tree_paths as tree_paths
 from ._pformat import tree_pformat as tree_pformat
 from ._pformat import tree_pprint as tree_pprint
+from ._replace import tree_replace as tree_replace
+from ._selector import Selector as Selector
 from ._serialise import tree_deserialise_leaves as tree_deserialise_leaves
 from ._serialise import tree_serialise_leaves as tree_serialise_leaves
 from ._updates import apply_updates as apply_updates
+from ._where import where as where
 
 __all__ = [
+    "Selector",
     "SerialisableLeaf",
     "SerialiseError",
     "WhereError",
     "apply_updates",
+    "at",
     "default_deserialise_filter_spec",
     "default_serialise_filter_spec",
     "path_str",
+    "tree_apply",
     "tree_at",
     "tree_check",
     "tree_deserialise_leaves",
     "tree_equal",
     "tree_flatten_one_level",
+    "tree_paths",
     "tree_pformat",
     "tree_pprint",
+    "tree_replace",
+    "tree_select",
     "tree_serialise_leaves",
+    "tree_set",
+    "where",
 ]
 
 
-def _publish(names: list[str], namespace: dict[str, Any]) -> None:
+def _publish(names: list[str], namespace: dict[str, _Any]) -> None:
     """`repr` and pickle show where these objects are public, not where they are written."""
     for name in names:
         namespace[name].__module__ = __name__

@@ -37,8 +37,19 @@ def tree_flatten_one_level(pytree: Any) -> tuple[list[Any], PyTreeDef]:
 
 def children_with_keys(node: Any) -> list[tuple[tuple[Any, ...], Any]]:
     """The immediate children of a node with their keys; nothing for a leaf or an empty node."""
-    pairs, _ = jtu.tree_flatten_with_path(node, is_leaf=_below(node))
-    return [pair for pair in pairs if pair[0]]
+    opened = open_node(node)
+    return (
+        [] if opened is None else [((key,), child) for key, child in zip(*opened[:2], strict=True)]
+    )
+
+
+def open_node(node: Any) -> tuple[list[Any], list[Any], PyTreeDef] | None:
+    """The keys and the children of a node, and the treedef that puts them together; `None` for a
+    leaf."""
+    if jtu.all_leaves([node]):
+        return None
+    pairs, treedef = jtu.tree_flatten_with_path(node, is_leaf=_below(node))
+    return [path[0] for path, _ in pairs], [child for _, child in pairs], treedef
 
 
 def _below(node: Any) -> Any:
