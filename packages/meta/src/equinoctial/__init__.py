@@ -41,6 +41,8 @@ from pytree_module import static_field as static_field
 from runtime_checks import EquinoxRuntimeError as EquinoxRuntimeError
 from runtime_checks import EquinoxTracetimeError as EquinoxTracetimeError
 from runtime_checks import error_if as error_if
+from tree_surgery import Frozen as Frozen
+from tree_surgery import Labels as Labels
 from tree_surgery import Selector as Selector
 from tree_surgery import SerialisableLeaf as SerialisableLeaf
 from tree_surgery import SerialiseError as SerialiseError
@@ -49,13 +51,17 @@ from tree_surgery import apply_updates as apply_updates
 from tree_surgery import at as at
 from tree_surgery import default_deserialise_filter_spec as default_deserialise_filter_spec
 from tree_surgery import default_serialise_filter_spec as default_serialise_filter_spec
+from tree_surgery import freeze as freeze
 from tree_surgery import path_str as path_str
+from tree_surgery import trainable as trainable
 from tree_surgery import tree_apply as tree_apply
 from tree_surgery import tree_at as tree_at
 from tree_surgery import tree_check as tree_check
 from tree_surgery import tree_deserialise_leaves as tree_deserialise_leaves
 from tree_surgery import tree_equal as tree_equal
 from tree_surgery import tree_flatten_one_level as tree_flatten_one_level
+from tree_surgery import tree_labels as tree_labels
+from tree_surgery import tree_mask as tree_mask
 from tree_surgery import tree_paths as tree_paths
 from tree_surgery import tree_pformat as tree_pformat
 from tree_surgery import tree_pprint as tree_pprint
@@ -63,6 +69,7 @@ from tree_surgery import tree_replace as tree_replace
 from tree_surgery import tree_select as tree_select
 from tree_surgery import tree_serialise_leaves as tree_serialise_leaves
 from tree_surgery import tree_set as tree_set
+from tree_surgery import unfreeze as unfreeze
 from tree_surgery import where as where
 
 from . import internal as internal
@@ -76,6 +83,8 @@ __all__ = [
     "BoundMethod",
     "EquinoxRuntimeError",
     "EquinoxTracetimeError",
+    "Frozen",
+    "Labels",
     "Module",
     "Partial",
     "Selector",
@@ -107,6 +116,7 @@ __all__ = [
     "filter_value_and_grad",
     "filter_vjp",
     "filter_vmap",
+    "freeze",
     "if_array",
     "internal",
     "is_array",
@@ -118,6 +128,7 @@ __all__ = [
     "partition",
     "path_str",
     "static_field",
+    "trainable",
     "tree_apply",
     "tree_at",
     "tree_check",
@@ -125,6 +136,8 @@ __all__ = [
     "tree_equal",
     "tree_flatten_one_level",
     "tree_inference",
+    "tree_labels",
+    "tree_mask",
     "tree_paths",
     "tree_pformat",
     "tree_pprint",
@@ -132,5 +145,6 @@ __all__ = [
     "tree_select",
     "tree_serialise_leaves",
     "tree_set",
+    "unfreeze",
     "where",
 ]

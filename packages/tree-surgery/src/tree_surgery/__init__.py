@@ -11,9 +11,16 @@ from ._edit import tree_set as tree_set
 from ._equal import tree_equal as tree_equal
 from ._errors import SerialiseError as SerialiseError
 from ._errors import WhereError as WhereError
+from ._freeze import Frozen as Frozen
+from ._freeze import freeze as freeze
+from ._freeze import trainable as trainable
+from ._freeze import unfreeze as unfreeze
 from ._leaves import SerialisableLeaf as SerialisableLeaf
 from ._leaves import default_deserialise_filter_spec as default_deserialise_filter_spec
 from ._leaves import default_serialise_filter_spec as default_serialise_filter_spec
+from ._mask import Labels as Labels
+from ._mask import tree_labels as tree_labels
+from ._mask import tree_mask as tree_mask
 from ._one_level import tree_flatten_one_level as tree_flatten_one_level
 from ._path import path_str as path_str
 from ._paths import tree_paths as tree_paths
@@ -27,6 +34,8 @@ from ._updates import apply_updates as apply_updates
 from ._where import where as where
 
 __all__ = [
+    "Frozen",
+    "Labels",
     "Selector",
     "SerialisableLeaf",
     "SerialiseError",
@@ -35,13 +44,17 @@ __all__ = [
     "at",
     "default_deserialise_filter_spec",
     "default_serialise_filter_spec",
+    "freeze",
     "path_str",
+    "trainable",
     "tree_apply",
     "tree_at",
     "tree_check",
     "tree_deserialise_leaves",
     "tree_equal",
     "tree_flatten_one_level",
+    "tree_labels",
+    "tree_mask",
     "tree_paths",
     "tree_pformat",
     "tree_pprint",
@@ -49,6 +62,7 @@ __all__ = [
     "tree_select",
     "tree_serialise_leaves",
     "tree_set",
+    "unfreeze",
     "where",
 ]
 

@@ -204,6 +204,13 @@ def find(where: Any, tree: Any) -> list[Spot]:
     return spots
 
 
+def mask(where: Any, tree: Any) -> list[bool]:
+    """For each leaf, in order, whether it is selected, or within a node that is."""
+    root = Spot(tree)
+    covers = _found(list(as_selector(where).find(root).picks.values())).covers
+    return [covers(spot.place) for spot in root.walk() if spot.is_leaf]
+
+
 def _found(spots: list[Spot]) -> Found:
     picks = {spot.place: spot for spot in spots}
     lengths = sorted({len(place) for place in picks})
