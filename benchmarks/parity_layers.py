@@ -1,6 +1,6 @@
 """Compare our layers with Equinox's, number by number.
 
-    python benchmarks/parity_layers.py [--verbose]
+    python benchmarks/parity_layers.py [--verbose] [--only REGEX]
 
 Each side builds every layer of a grid of options from the same key, in a process of its own, and
 writes down: the parameters with their key paths, the static fields, the printed tree, the outputs,
@@ -15,6 +15,7 @@ import importlib
 import itertools
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,13 @@ KNOWN = {
     ("AvgPool1d", "outcome"): "the same",
     ("error LayerNorm", "outcome"): "a ShapeError, which is a ValueError",
     ("Dropout 1.0", "gradients"): "0 instead of NaN",
+    ("error RMSNorm", "outcome"): "the same",
+    ("error GroupNorm shape", "outcome"): "the same",
+    ("error GRUCell", "outcome"): "the same",
+    ("error LSTMCell", "outcome"): "a TypeError says that a pair is expected",
+    ("PReLU 0.25 half", "gradients"): "that of the slope is summed in float32",
+    ("error PReLU", "outcome"): "a ShapeError",
+    ("error Embedding batch", "outcome"): "a ShapeError",
     ("error Dropout", "outcome"): "a probability outside [0, 1] is refused",
     ("MLP", "printed"): "the default activations have names: no lambda",
     ("Sequential", "printed"): "the same",
@@ -179,6 +187,100 @@ def others() -> Iterator[Subject]:
     )
 
 
+def norms() -> Iterator[Subject]:
+    for own, given in itertools.product(("float32", "bfloat16", "float16"), repeat=2):
+        x = (50 * arrays(8)).astype(jnp.dtype(given))
+        yield f"RMSNorm {own} on {given}", lambda n, d=own: n.RMSNorm(8, dtype=jnp.dtype(d)), x
+        yield (
+            f"GroupNorm {own} on {given}",
+            lambda n, d=own: n.GroupNorm(2, 8, dtype=jnp.dtype(d)),
+            x,
+        )
+    for shape, weight, bias in itertools.product(((4,), (2, 3)), (True, False), (True, False)):
+        yield (
+            f"RMSNorm {shape} {weight} {bias}",
+            lambda n, a=(shape, 1e-4, weight, bias): n.RMSNorm(*a),
+            arrays(*shape),
+        )
+    for groups, shape, affine in itertools.product(
+        (1, 2, 4), ((4,), (4, 5), (4, 3, 2)), (True, False)
+    ):
+        yield (
+            f"GroupNorm {groups} {shape} {affine}",
+            lambda n, a=(groups, 4 if affine else None, 1e-4, affine): n.GroupNorm(*a),
+            arrays(*shape),
+        )
+    yield "error RMSNorm shape", lambda n: n.RMSNorm(3), arrays(2, 3)
+    yield "error GroupNorm divides", lambda n: n.GroupNorm(2, 3), arrays(3)
+    yield "error GroupNorm channels", lambda n: n.GroupNorm(2), arrays(4)
+    yield "error GroupNorm shape", lambda n: n.GroupNorm(2, 4), arrays(3, 5)
+
+
+def units() -> Iterator[Subject]:
+    def on(make: Build, *more: Any) -> Build:
+        """A cell takes further arguments: bound here."""
+        return lambda n: Bound(make(n), more)
+
+    h, c = arrays(4), 2 * arrays(4)
+    for bias, dtype in itertools.product((True, False), ("float32", "float16", "complex64")):
+        own = {"use_bias": bias, "dtype": jnp.dtype(dtype), "key": KEY}
+        x, s, m = (v.astype(jnp.dtype(dtype)) for v in (arrays(3), h, c))
+        yield f"GRUCell {bias} {dtype}", on(lambda n, o=own: n.GRUCell(3, 4, **o), s), x
+        yield f"LSTMCell {bias} {dtype}", on(lambda n, o=own: n.LSTMCell(3, 4, **o), (s, m)), x
+    yield "error GRUCell input", on(lambda n: n.GRUCell(3, 4, key=KEY), h), arrays(5)
+    yield "error LSTMCell state", on(lambda n: n.LSTMCell(3, 4, key=KEY), h), arrays(3)
+    for slope in (0.25, jnp.float32(0.1), jnp.arange(3.0)):
+        name = f"PReLU {slope}"
+        yield name, lambda n, s=slope: WithoutKey(n.PReLU(s)), arrays(2, 3)
+        yield f"{name} half", lambda n, s=slope: WithoutKey(n.PReLU(s)), arrays(3, dtype="f2")
+    yield "PReLU default", lambda n: WithoutKey(n.PReLU()), arrays(3)
+    yield "error PReLU", lambda n: WithoutKey(n.PReLU(jnp.ones(2))), arrays(3)
+    for i in (0, 3, 9, -1, -9):
+        yield f"Embedding {i}", lambda n: n.Embedding(5, 3, key=KEY), np.int32(i)
+    half = {"dtype": jnp.float16, "key": KEY}
+    yield "Embedding half", lambda n: n.Embedding(5, 3, **half), np.int32(2)
+    yield "Embedding weight", lambda n: n.Embedding(weight=jnp.ones((2, 3))), np.int32(1)
+    yield "error Embedding weight", lambda n: n.Embedding(5, 3, jnp.ones((2, 3))), np.int32(1)
+    yield "error Embedding none", lambda n: n.Embedding(5, key=KEY), np.int32(1)
+    yield "error Embedding float", lambda n: n.Embedding(5, 3, key=KEY), np.float32(1)
+    yield "error Embedding batch", lambda n: n.Embedding(5, 3, key=KEY), np.arange(2)
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Bound:
+    """A layer with further arguments."""
+
+    def __init__(self, layer: Any, more: tuple[Any, ...]):
+        self.layer, self.more = layer, more
+
+    def __call__(self, x: Any, *, key: Any) -> Any:
+        y = self.layer(x, *self.more, key=key)
+        return jnp.concatenate(y) if isinstance(y, tuple) else y
+
+    def tree_flatten_with_keys(self) -> Any:
+        return ((jax.tree_util.GetAttrKey("layer"), self.layer),), self.more
+
+    def tree_flatten(self) -> Any:
+        return (self.layer,), self.more
+
+    @classmethod
+    def tree_unflatten(cls, more: Any, layer: Any) -> Any:
+        return cls(layer[0], more)
+
+
+class WithoutKey(Bound):
+    """A layer that takes no key at the peer."""
+
+    def __init__(self, layer: Any, more: Any = ()):
+        super().__init__(layer, more)
+
+    def __call__(self, x: Any, *, key: Any) -> Any:
+        return self.layer(x)
+
+
+jax.tree_util.register_pytree_with_keys_class(WithoutKey)
+
+
 def errors() -> Iterator[Subject]:
     x = arrays(3)
     yield "error LayerNorm shape", lambda n: n.LayerNorm(3), arrays(2, 3)
@@ -220,7 +322,8 @@ def examine(build: Build, x: Any, nn: Any, tree_pformat: Any) -> dict[str, Any]:
         y = layer(jnp.asarray(x), key=jax.random.PRNGKey(7))
     except Exception as error:
         return {"outcome": type(error).__name__}
-    found: dict[str, Any] = {"outcome": "ok", "output": y, "printed": tree_pformat(layer)}
+    inner = layer.layer if isinstance(layer, Bound) else layer
+    found: dict[str, Any] = {"outcome": "ok", "output": y, "printed": tree_pformat(inner)}
     leaves, treedef = jax.tree_util.tree_flatten_with_path(layer)
     is_array = [isinstance(leaf, jax.Array) for _, leaf in leaves]
     found["paths"] = [jax.tree_util.keystr(path) for path, _ in leaves]
@@ -231,8 +334,8 @@ def examine(build: Build, x: Any, nn: Any, tree_pformat: Any) -> dict[str, Any]:
         if not yes and not callable(leaf)
     ]
     static = {
-        name: getattr(layer, name)
-        for name, field in getattr(layer, "__dataclass_fields__", {}).items()
+        name: getattr(inner, name)
+        for name, field in getattr(inner, "__dataclass_fields__", {}).items()
         if field.metadata.get("static")
     }
     found["static"] = repr(static)
@@ -253,11 +356,15 @@ def examine(build: Build, x: Any, nn: Any, tree_pformat: Any) -> dict[str, Any]:
     return found
 
 
-def write(side: str, file: Path) -> None:
+def write(side: str, file: Path, only: str) -> None:
     eqx = importlib.import_module("equinoctial" if side == "ours" else "equinox")
     warnings.simplefilter("ignore")
-    subjects = itertools.chain(linears(), convs(), pools(), others(), errors())
-    found = {name: examine(build, x, eqx.nn, eqx.tree_pformat) for name, build, x in subjects}
+    subjects = itertools.chain(linears(), convs(), pools(), others(), norms(), units(), errors())
+    found = {
+        name: examine(build, x, eqx.nn, eqx.tree_pformat)
+        for name, build, x in subjects
+        if re.search(only, name)
+    }
     as_numpy = jax.tree.map(lambda v: np.asarray(v) if isinstance(v, jax.Array) else v, found)
     file.write_bytes(pickle.dumps(as_numpy))
 
@@ -309,15 +416,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--verbose", action="store_true", help="print the known differences too")
     parser.add_argument("--write", nargs=2, metavar=("SIDE", "FILE"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--only", default="", help="subjects whose name has this regular expression"
+    )
     options = parser.parse_args()
     if options.write:
-        write(options.write[0], Path(options.write[1]))
+        write(options.write[0], Path(options.write[1]), options.only)
         return 0
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         for side in ("ours", "peer"):
             file = Path(folder) / side
-            command = [sys.executable, __file__, "--write", side, str(file)]
+            command = [sys.executable, __file__, "--only", options.only, "--write", side, str(file)]
             subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
             results[side] = pickle.loads(file.read_bytes())
     return 1 if compare(results["ours"], results["peer"], options.verbose) else 0

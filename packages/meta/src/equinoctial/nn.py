@@ -9,14 +9,20 @@ from nn_layers import Conv1d as Conv1d
 from nn_layers import Conv2d as Conv2d
 from nn_layers import Conv3d as Conv3d
 from nn_layers import Dropout as Dropout
+from nn_layers import Embedding as Embedding
+from nn_layers import GroupNorm as GroupNorm
+from nn_layers import GRUCell as GRUCell
 from nn_layers import Identity as Identity
 from nn_layers import Lambda as Lambda
 from nn_layers import LayerNorm as LayerNorm
 from nn_layers import Linear as Linear
+from nn_layers import LSTMCell as LSTMCell
 from nn_layers import MaxPool1d as MaxPool1d
 from nn_layers import MaxPool2d as MaxPool2d
 from nn_layers import MaxPool3d as MaxPool3d
 from nn_layers import Pool as Pool
+from nn_layers import PReLU as PReLU
+from nn_layers import RMSNorm as RMSNorm
 from nn_layers import Sequential as Sequential
 from nn_layers import ShapeError as ShapeError
 from nn_layers import StatefulLayer as StatefulLayer
@@ -32,14 +38,20 @@ __all__ = [
     "Conv2d",
     "Conv3d",
     "Dropout",
+    "Embedding",
+    "GRUCell",
+    "GroupNorm",
     "Identity",
+    "LSTMCell",
     "Lambda",
     "LayerNorm",
     "Linear",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "PReLU",
     "Pool",
+    "RMSNorm",
     "Sequential",
     "ShapeError",
     "StatefulLayer",

@@ -5,7 +5,9 @@ from ._conv import Conv1d as Conv1d
 from ._conv import Conv2d as Conv2d
 from ._conv import Conv3d as Conv3d
 from ._dropout import Dropout as Dropout
+from ._embedding import Embedding as Embedding
 from ._errors import ShapeError as ShapeError
+from ._group_norm import GroupNorm as GroupNorm
 from ._inference import inference_mode as inference_mode
 from ._linear import Identity as Identity
 from ._linear import Linear as Linear
@@ -18,6 +20,10 @@ from ._pool import MaxPool1d as MaxPool1d
 from ._pool import MaxPool2d as MaxPool2d
 from ._pool import MaxPool3d as MaxPool3d
 from ._pool import Pool as Pool
+from ._prelu import PReLU as PReLU
+from ._recurrent import GRUCell as GRUCell
+from ._recurrent import LSTMCell as LSTMCell
+from ._rms_norm import RMSNorm as RMSNorm
 from ._sequential import Lambda as Lambda
 from ._sequential import Sequential as Sequential
 from ._sequential import StatefulLayer as StatefulLayer
@@ -37,14 +43,20 @@ __all__ = [
     "Conv2d",
     "Conv3d",
     "Dropout",
+    "Embedding",
+    "GRUCell",
+    "GroupNorm",
     "Identity",
+    "LSTMCell",
     "Lambda",
     "LayerNorm",
     "Linear",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "PReLU",
     "Pool",
+    "RMSNorm",
     "Sequential",
     "ShapeError",
     "StatefulLayer",

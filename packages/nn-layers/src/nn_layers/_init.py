@@ -20,21 +20,16 @@ def bound_for(fan_in: int) -> float:
     return 1.0 if fan_in == 0 else 1 / math.sqrt(fan_in)
 
 
-# One compiled call draws both: a call of JAX costs more than drawing the numbers of a small layer.
+# One compiled call draws all: a call of JAX costs more than drawing the numbers of a small layer.
 # It returns the very numbers that `jax.random.uniform` returns: nothing is computed from them here,
 # since the compiler would then be free to round otherwise.
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+@functools.partial(jax.jit, static_argnums=(2, 3))
 def _draw_parts(
-    key: PRNGKeyArray,
-    bound: Any,
-    weight_shape: tuple[int, ...],
-    bias_shape: tuple[int, ...] | None,
-    dtype: Any,
+    key: PRNGKeyArray, bound: Any, shapes: tuple[tuple[int, ...] | None, ...], dtype: Any
 ) -> list[list[Array]]:
-    """For weight and bias: the one array, or for a complex dtype real and imaginary part."""
+    """For each shape: the one array, or for a complex dtype real and imaginary part."""
     parts: list[list[Array]] = []
-    keys = jr.split(key, 2)
-    for own_key, shape in ((keys[0], weight_shape), (keys[1], bias_shape)):
+    for own_key, shape in zip(jr.split(key, len(shapes)), shapes, strict=True):
         if shape is None:
             parts.append([])
         elif jnp.issubdtype(dtype, jnp.complexfloating):
@@ -52,23 +47,24 @@ def _assemble(parts: list[Array]) -> Array | None:
     return parts[0] if parts else None
 
 
-def draw_weight_and_bias(
+def draw(
     layer: str,
     key: PRNGKeyArray,
     fan_in: int,
-    weight_shape: tuple[int, ...],
-    bias_shape: tuple[int, ...] | None,
+    shapes: tuple[tuple[int, ...] | None, ...],
     dtype: Any,
-) -> tuple[Any, Array | None]:
-    r"""Weight and bias, both uniform on $[-1/\sqrt{\text{fan-in}}, 1/\sqrt{\text{fan-in}})$.
+) -> list[Any]:
+    r"""Arrays uniform on $[-1/\sqrt{\text{fan-in}}, 1/\sqrt{\text{fan-in}})$.
 
     **Arguments:**
 
     - `layer`: the name of the layer, for errors.
-    - `key`: split in two: the first half for the weight, the second for the bias.
+    - `key`: split into one for each shape, in order.
     - `fan_in`: how many inputs each output depends on.
-    - `weight_shape`, `bias_shape`: the shapes; `None` for no bias.
-    - `dtype`: of both; `None` for JAX's default floating-point dtype.
+    - `shapes`: of the arrays; `None` for none, which uses its key up all the same.
+    - `dtype`: of all; `None` for JAX's default floating-point dtype.
+
+    **Returns:** an array or `None` for each shape.
 
     **Raises:** `TypeError` if there is no key, `ValueError` if the dtype is not inexact.
     """
@@ -79,5 +75,17 @@ def draw_weight_and_bias(
     dtype = default_dtype() if dtype is None else jnp.dtype(dtype)
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(f"`{layer}`: `dtype` must be floating point or complex, got {dtype}.")
-    weight, bias = _draw_parts(key, bound_for(fan_in), weight_shape, bias_shape, dtype)
-    return _assemble(weight), _assemble(bias)
+    return [_assemble(parts) for parts in _draw_parts(key, bound_for(fan_in), shapes, dtype)]
+
+
+def draw_weight_and_bias(
+    layer: str,
+    key: PRNGKeyArray,
+    fan_in: int,
+    weight_shape: tuple[int, ...],
+    bias_shape: tuple[int, ...] | None,
+    dtype: Any,
+) -> tuple[Any, Array | None]:
+    """Weight and bias by `draw`: the first key for the weight, the second for the bias."""
+    weight, bias = draw(layer, key, fan_in, (weight_shape, bias_shape), dtype)
+    return weight, bias

@@ -11,13 +11,15 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
 
+from ._dtypes import exact, promoted
 from ._errors import check_shape, size
 from ._init import default_dtype
 
-_MISSING: Any = object()
+MISSING: Any = object()
 
 
-def _shape(layer: str, value: Any) -> tuple[int, ...]:
+def shape_tuple(layer: str, value: Any) -> tuple[int, ...]:
+    """The `shape` given to a normalisation, as a tuple; an integer stands for a vector."""
     values = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
     return tuple(size(layer, "shape", entry) for entry in values)
 
@@ -83,7 +85,7 @@ class LayerNorm(Module):
                 stacklevel=2,
             )
             use_weight = use_bias = elementwise_affine
-        self.shape = shape = _shape("LayerNorm", shape)
+        self.shape = shape = shape_tuple("LayerNorm", shape)
         self.eps = eps
         self.use_weight = use_weight
         self.use_bias = use_bias
@@ -92,7 +94,7 @@ class LayerNorm(Module):
         self.bias = jnp.zeros(shape, dtype) if use_bias else None
 
     @jax.named_scope("nn.LayerNorm")
-    def __call__(self, x: Array, state: Any = _MISSING, *, key: PRNGKeyArray | None = None) -> Any:
+    def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
         """Normalises one example.
 
         **Arguments:**
@@ -108,27 +110,13 @@ class LayerNorm(Module):
         """
         check_shape(self, x, self.shape)
         x = jnp.asarray(x)
-        exact = x.astype(_wider(x.dtype, jnp.dtype(jnp.float32)))
-        mean = jnp.mean(exact, keepdims=True)
-        variance = jnp.maximum(0.0, jnp.var(exact, keepdims=True))
-        y = (exact - mean) * lax.rsqrt(variance + self.eps)
+        wide = exact(x)
+        mean = jnp.mean(wide, keepdims=True)
+        variance = jnp.maximum(0.0, jnp.var(wide, keepdims=True))
+        y = (wide - mean) * lax.rsqrt(variance + self.eps)
         if self.weight is not None:
-            y = _promoted(jnp.multiply, self.weight, y)
+            y = promoted(jnp.multiply, self.weight, y)
         if self.bias is not None:
-            y = _promoted(jnp.add, y, self.bias)
+            y = promoted(jnp.add, y, self.bias)
         y = y.astype(x.dtype)
-        return y if state is _MISSING else (y, state)
-
-
-def _wider(dtype: Any, other: Any) -> Any:
-    """What both dtypes promote to, whatever promotion the user allows implicitly."""
-    if dtype == other:
-        return dtype
-    with jax.numpy_dtype_promotion("standard"):
-        return jnp.promote_types(dtype, other)
-
-
-def _promoted(operation: Any, x: Array, y: Array) -> Array:
-    """`operation(x, y)` in the wider of both dtypes, also under strict promotion."""
-    dtype = _wider(x.dtype, y.dtype)
-    return operation(x.astype(dtype), y.astype(dtype))
+        return y if state is MISSING else (y, state)

@@ -1,0 +1,210 @@
+"""Recurrent cells: one step of a recurrent network."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from pytree_module import Module, field
+
+from ._errors import refuse_shape, shape_of, size
+from ._init import draw
+
+
+def _check(layer: Any, name: str, x: Any, expected: int) -> None:
+    received = shape_of(layer, x)
+    if received != (expected,):
+        refuse_shape(layer, (f"{name}={expected}",), received)
+
+
+class GRUCell(Module):
+    r"""One step of a gated recurrent unit.
+
+    With the rows of $W$, $U$ and $b$ split into three equal parts $r$, $z$, $n$, input $x$ and
+    hidden state $h$:
+    $$r = \sigma(W_r x + b_r + U_r h), \qquad z = \sigma(W_z x + b_z + U_z h),$$
+    $$n = \tanh(W_n x + b_n + r \odot (U_n h + b'_n)), \qquad h' = (1 - z) \odot n + z \odot h.$$
+
+    **Shapes:** the input is `(input_size,)`, hidden state and output are `(hidden_size,)`.
+    `weight_ih` ($W$) is `(3 * hidden_size, input_size)`, `weight_hh` ($U$)
+    `(3 * hidden_size, hidden_size)`, `bias` ($b$) `(3 * hidden_size,)`, `bias_n` ($b'_n$)
+    `(hidden_size,)`. PyTorch has two vectors, `bias_ih` and `bias_hh`, of which the parts for $r$
+    and $z$ only ever occur as their sum: that sum, with `bias_ih` for $n$, is `bias`; the part of
+    `bias_hh` for $n$ is `bias_n`.
+
+    **Initialisation:** all are uniform on $[-k, k)$ with $k = 1/\sqrt{\texttt{hidden\_size}}$.
+
+    **Arguments:**
+
+    - `input_size`, `hidden_size`: the sizes of input and hidden state.
+    - `use_bias`: whether there are biases.
+    - `dtype`: of the parameters; by default float32, or float64 under `jax_enable_x64`.
+    - `key`: what the initial parameters are drawn from.
+
+    **Source:** [Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder",
+    2014](https://arxiv.org/abs/1406.1078).
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import GRUCell
+
+        cell = GRUCell(2, 5, key=jax.random.key(0))
+        sequence = jnp.ones((7, 2))
+        last, _ = jax.lax.scan(lambda h, x: (cell(x, h), None), jnp.zeros(5), sequence)
+        assert last.shape == (5,)
+        ```
+    """
+
+    weight_ih: Array
+    weight_hh: Array
+    bias: Array | None
+    bias_n: Array | None
+    input_size: int = field(static=True)
+    hidden_size: int = field(static=True)
+    use_bias: bool = field(static=True)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        use_bias: bool = True,
+        dtype: Any = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        self.input_size = input_size = size("GRUCell", "input_size", input_size)
+        self.hidden_size = n = size("GRUCell", "hidden_size", hidden_size)
+        self.use_bias = use_bias
+        biases = ((3 * n,), (n,)) if use_bias else (None, None)
+        shapes = ((3 * n, input_size), (3 * n, n), *biases)
+        drawn = draw("GRUCell", key, n, shapes, dtype)
+        self.weight_ih, self.weight_hh, self.bias, self.bias_n = drawn
+
+    @jax.named_scope("nn.GRUCell")
+    def __call__(self, input: Array, hidden: Array, *, key: PRNGKeyArray | None = None) -> Array:
+        """Takes one step.
+
+        **Arguments:**
+
+        - `input`: of shape `(input_size,)`.
+        - `hidden`: the state, of shape `(hidden_size,)`.
+        - `key`: ignored; layers take a key so that all can be called alike.
+
+        **Returns:** the new state, of shape `(hidden_size,)`.
+
+        **Raises:** `ShapeError` for arrays of other shapes.
+        """
+        _check(self, "input_size", input, self.weight_ih.shape[-1])
+        _check(self, "hidden_size", hidden, self.weight_hh.shape[-1])
+        inputs = self.weight_ih @ input
+        if self.bias is not None:
+            inputs = inputs + self.bias
+        input_r, input_z, input_n = jnp.split(inputs, 3)
+        hidden_r, hidden_z, hidden_n = jnp.split(self.weight_hh @ hidden, 3)
+        if self.bias_n is not None:
+            hidden_n = hidden_n + self.bias_n
+        r = jax.nn.sigmoid(input_r + hidden_r)
+        z = jax.nn.sigmoid(input_z + hidden_z)
+        n = jnp.tanh(input_n + r * hidden_n)
+        return n + z * (hidden - n)
+
+
+class LSTMCell(Module):
+    r"""One step of a long short-term memory.
+
+    With the rows of $W$, $U$ and $b$ split into four equal parts $i$, $f$, $g$, $o$, input $x$,
+    hidden state $h$ and memory $c$:
+    $$i = \sigma(W_i x + U_i h + b_i), \quad f = \sigma(W_f x + U_f h + b_f), \quad
+    g = \tanh(W_g x + U_g h + b_g), \quad o = \sigma(W_o x + U_o h + b_o),$$
+    $$c' = f \odot c + i \odot g, \qquad h' = o \odot \tanh(c').$$
+
+    **Shapes:** the input is `(input_size,)`, hidden state and memory are `(hidden_size,)` each.
+    `weight_ih` ($W$) is `(4 * hidden_size, input_size)`, `weight_hh` ($U$)
+    `(4 * hidden_size, hidden_size)`, `bias` ($b$) `(4 * hidden_size,)`: the sum of PyTorch's
+    `bias_ih` and `bias_hh`.
+
+    **Initialisation:** all are uniform on $[-k, k)$ with $k = 1/\sqrt{\texttt{hidden\_size}}$.
+
+    **Arguments:**
+
+    - `input_size`, `hidden_size`: the sizes of input, and of hidden state and memory.
+    - `use_bias`: whether there is a bias.
+    - `dtype`: of the parameters; by default float32, or float64 under `jax_enable_x64`.
+    - `key`: what the initial parameters are drawn from.
+
+    **Source:** [Hochreiter and Schmidhuber, "Long Short-Term Memory",
+    1997](https://doi.org/10.1162/neco.1997.9.8.1735), with the forget gate of
+    [Gers et al., 2000](https://doi.org/10.1162/089976600300015015).
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import LSTMCell
+
+        cell = LSTMCell(2, 5, key=jax.random.key(0))
+        start = (jnp.zeros(5), jnp.zeros(5))
+        (h, c), _ = jax.lax.scan(lambda s, x: (cell(x, s), None), start, jnp.ones((7, 2)))
+        assert h.shape == c.shape == (5,)
+        ```
+    """
+
+    weight_ih: Array
+    weight_hh: Array
+    bias: Array | None
+    input_size: int = field(static=True)
+    hidden_size: int = field(static=True)
+    use_bias: bool = field(static=True)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        use_bias: bool = True,
+        dtype: Any = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        self.input_size = input_size = size("LSTMCell", "input_size", input_size)
+        self.hidden_size = n = size("LSTMCell", "hidden_size", hidden_size)
+        self.use_bias = use_bias
+        shapes = ((4 * n, input_size), (4 * n, n), (4 * n,) if use_bias else None)
+        self.weight_ih, self.weight_hh, self.bias = draw("LSTMCell", key, n, shapes, dtype)
+
+    @jax.named_scope("nn.LSTMCell")
+    def __call__(
+        self, input: Array, hidden: tuple[Array, Array], *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        """Takes one step.
+
+        **Arguments:**
+
+        - `input`: of shape `(input_size,)`.
+        - `hidden`: the pair of hidden state and memory, each of shape `(hidden_size,)`.
+        - `key`: ignored; layers take a key so that all can be called alike.
+
+        **Returns:** the pair of new hidden state and new memory.
+
+        **Raises:** `ShapeError` for arrays of other shapes, `TypeError` if `hidden` is no pair.
+        """
+        if not isinstance(hidden, (tuple, list)) or len(hidden) != 2:
+            raise TypeError(
+                f"`LSTMCell` takes a pair (hidden state, memory) as second argument, but received "
+                f"a {type(hidden).__name__}."
+            )
+        h, c = hidden
+        hidden_size = self.weight_hh.shape[-1]
+        _check(self, "input_size", input, self.weight_ih.shape[-1])
+        _check(self, "hidden_size", h, hidden_size)
+        _check(self, "hidden_size", c, hidden_size)
+        total = self.weight_ih @ input + self.weight_hh @ h
+        if self.bias is not None:
+            total = total + self.bias
+        i, f, g, o = jnp.split(total, 4)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return jax.nn.sigmoid(o) * jnp.tanh(c), c
