@@ -7,8 +7,11 @@ Everything here is defined in one of the distributions `tree_surgery`, `pytree_m
 from filtered_transforms import clear_caches as clear_caches
 from filtered_transforms import combine as combine
 from filtered_transforms import filter as filter
+from filtered_transforms import filter_associative_scan as filter_associative_scan
 from filtered_transforms import filter_checkpoint as filter_checkpoint
+from filtered_transforms import filter_cond as filter_cond
 from filtered_transforms import filter_eval_shape as filter_eval_shape
+from filtered_transforms import filter_fori_loop as filter_fori_loop
 from filtered_transforms import filter_grad as filter_grad
 from filtered_transforms import filter_hessian as filter_hessian
 from filtered_transforms import filter_jacfwd as filter_jacfwd
@@ -17,10 +20,14 @@ from filtered_transforms import filter_jit as filter_jit
 from filtered_transforms import filter_jvp as filter_jvp
 from filtered_transforms import filter_linearize as filter_linearize
 from filtered_transforms import filter_make_jaxpr as filter_make_jaxpr
+from filtered_transforms import filter_map as filter_map
+from filtered_transforms import filter_scan as filter_scan
 from filtered_transforms import filter_shard as filter_shard
+from filtered_transforms import filter_switch as filter_switch
 from filtered_transforms import filter_value_and_grad as filter_value_and_grad
 from filtered_transforms import filter_vjp as filter_vjp
 from filtered_transforms import filter_vmap as filter_vmap
+from filtered_transforms import filter_while_loop as filter_while_loop
 from filtered_transforms import if_array as if_array
 from filtered_transforms import is_array as is_array
 from filtered_transforms import is_array_like as is_array_like
@@ -46,6 +53,9 @@ from tree_surgery import Labels as Labels
 from tree_surgery import Selector as Selector
 from tree_surgery import SerialisableLeaf as SerialisableLeaf
 from tree_surgery import SerialiseError as SerialiseError
+from tree_surgery import TreeChange as TreeChange
+from tree_surgery import TreeDiff as TreeDiff
+from tree_surgery import TreeSize as TreeSize
 from tree_surgery import WhereError as WhereError
 from tree_surgery import apply_updates as apply_updates
 from tree_surgery import at as at
@@ -56,8 +66,10 @@ from tree_surgery import path_str as path_str
 from tree_surgery import trainable as trainable
 from tree_surgery import tree_apply as tree_apply
 from tree_surgery import tree_at as tree_at
+from tree_surgery import tree_cast as tree_cast
 from tree_surgery import tree_check as tree_check
 from tree_surgery import tree_deserialise_leaves as tree_deserialise_leaves
+from tree_surgery import tree_diff as tree_diff
 from tree_surgery import tree_equal as tree_equal
 from tree_surgery import tree_flatten_one_level as tree_flatten_one_level
 from tree_surgery import tree_labels as tree_labels
@@ -69,6 +81,9 @@ from tree_surgery import tree_replace as tree_replace
 from tree_surgery import tree_select as tree_select
 from tree_surgery import tree_serialise_leaves as tree_serialise_leaves
 from tree_surgery import tree_set as tree_set
+from tree_surgery import tree_size as tree_size
+from tree_surgery import tree_stack as tree_stack
+from tree_surgery import tree_unstack as tree_unstack
 from tree_surgery import unfreeze as unfreeze
 from tree_surgery import where as where
 
@@ -92,6 +107,9 @@ __all__ = [
     "SerialiseError",
     "Static",
     "StrictConfig",
+    "TreeChange",
+    "TreeDiff",
+    "TreeSize",
     "WhereError",
     "apply_updates",
     "at",
@@ -102,8 +120,11 @@ __all__ = [
     "error_if",
     "field",
     "filter",
+    "filter_associative_scan",
     "filter_checkpoint",
+    "filter_cond",
     "filter_eval_shape",
+    "filter_fori_loop",
     "filter_grad",
     "filter_hessian",
     "filter_jacfwd",
@@ -112,10 +133,14 @@ __all__ = [
     "filter_jvp",
     "filter_linearize",
     "filter_make_jaxpr",
+    "filter_map",
+    "filter_scan",
     "filter_shard",
+    "filter_switch",
     "filter_value_and_grad",
     "filter_vjp",
     "filter_vmap",
+    "filter_while_loop",
     "freeze",
     "if_array",
     "internal",
@@ -131,8 +156,10 @@ __all__ = [
     "trainable",
     "tree_apply",
     "tree_at",
+    "tree_cast",
     "tree_check",
     "tree_deserialise_leaves",
+    "tree_diff",
     "tree_equal",
     "tree_flatten_one_level",
     "tree_inference",
@@ -145,6 +172,9 @@ __all__ = [
     "tree_select",
     "tree_serialise_leaves",
     "tree_set",
+    "tree_size",
+    "tree_stack",
+    "tree_unstack",
     "unfreeze",
     "where",
 ]

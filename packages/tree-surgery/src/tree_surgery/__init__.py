@@ -3,7 +3,11 @@
 from typing import Any as _Any
 
 from ._at import tree_at as tree_at
+from ._cast import tree_cast as tree_cast
 from ._check import tree_check as tree_check
+from ._diff import TreeChange as TreeChange
+from ._diff import TreeDiff as TreeDiff
+from ._diff import tree_diff as tree_diff
 from ._edit import at as at
 from ._edit import tree_apply as tree_apply
 from ._edit import tree_select as tree_select
@@ -30,6 +34,10 @@ from ._replace import tree_replace as tree_replace
 from ._selector import Selector as Selector
 from ._serialise import tree_deserialise_leaves as tree_deserialise_leaves
 from ._serialise import tree_serialise_leaves as tree_serialise_leaves
+from ._size import TreeSize as TreeSize
+from ._size import tree_size as tree_size
+from ._stack import tree_stack as tree_stack
+from ._stack import tree_unstack as tree_unstack
 from ._updates import apply_updates as apply_updates
 from ._where import where as where
 
@@ -39,6 +47,9 @@ __all__ = [
     "Selector",
     "SerialisableLeaf",
     "SerialiseError",
+    "TreeChange",
+    "TreeDiff",
+    "TreeSize",
     "WhereError",
     "apply_updates",
     "at",
@@ -49,8 +60,10 @@ __all__ = [
     "trainable",
     "tree_apply",
     "tree_at",
+    "tree_cast",
     "tree_check",
     "tree_deserialise_leaves",
+    "tree_diff",
     "tree_equal",
     "tree_flatten_one_level",
     "tree_labels",
@@ -62,6 +75,9 @@ __all__ = [
     "tree_select",
     "tree_serialise_leaves",
     "tree_set",
+    "tree_size",
+    "tree_stack",
+    "tree_unstack",
     "unfreeze",
     "where",
 ]

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
-import numpy as np
 
+from ._arrays import is_array, is_of
 from ._edit import put
 from ._jax import Tracer
 from ._selector import find
@@ -174,15 +174,11 @@ def trainable(tree: Any) -> Any:
 
 def is_trainable(x: Any) -> bool:
     """Whether a leaf is an array, or the shape of one, that gradients exist for."""
-    return _is_array(x) and jnp.issubdtype(x.dtype, jnp.inexact)
-
-
-def _is_array(x: Any) -> bool:
-    return isinstance(x, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
+    return is_of(x, jnp.inexact)
 
 
 def _is_number(x: Any) -> bool:
-    return _is_array(x) or isinstance(x, float | complex)
+    return is_array(x) or isinstance(x, float | complex)
 
 
 def _is_frozen(x: Any) -> bool:
