@@ -19,7 +19,8 @@ class Case:
     `limit`: the ratio of our median to the peer's, at most. `others` (column -> callable) stand
     beside it in the table, such as "flax.nnx" or "flat jax.jit"; `limits` (column -> the ratio of
     our median to that column's, at most) judges against them. A callable whose work is
-    asynchronous waits for it itself, if waiting is part of what is compared.
+    asynchronous waits for it itself, if waiting is part of what is compared. With `own_clock` the
+    callables return the seconds that count, because not all that they do is to be timed.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Case:
     limit: float | None = None
     others: Mapping[str, Thunk] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
+    own_clock: bool = False
 
 
 @dataclass(frozen=True)

@@ -45,18 +45,26 @@ def spend(thunk: Thunk, number: int) -> float:
     return time.perf_counter() - start
 
 
-def measure(sides: dict[str, Thunk], rounds: int) -> dict[str, list[float]]:
+def measure(
+    sides: dict[str, Thunk], rounds: int, own_clock: bool = False
+) -> dict[str, list[float]]:
     """Seconds a call, for each side and round.
 
     The sides take turns within a round, so that a busy spell of the machine meets them all; every
     other round goes backwards, so that none is always first. The garbage collector stays on.
     """
-    numbers = {side: calibrate(thunk) for side, thunk in sides.items()}
+    numbers = {side: 1 if own_clock else calibrate(thunk) for side, thunk in sides.items()}
+    if own_clock:
+        for thunk in sides.values():
+            thunk()
     times: dict[str, list[float]] = {side: [] for side in sides}
     order = list(sides)
     for _ in range(rounds):
         for side in order:
-            times[side].append(spend(sides[side], numbers[side]) / numbers[side])
+            if own_clock:
+                times[side].append(sides[side]())
+            else:
+                times[side].append(spend(sides[side], numbers[side]) / numbers[side])
         order.reverse()
     return times
 
@@ -70,7 +78,7 @@ def judge(ratios: dict[str, float], limits: dict[str, float]) -> str:
 
 def run_case(case: Case, rounds: int) -> dict[str, Any]:
     sides = {OURS: case.ours} | ({PEER: case.peer} if case.peer else {}) | dict(case.others)
-    times = measure(sides, rounds)
+    times = measure(sides, rounds, case.own_clock)
     medians = {side: statistics.median(values) for side, values in times.items()}
     ratios = {side: medians[OURS] / medians[side] for side in medians if side != OURS}
     limits = ({PEER: case.limit} if case.limit is not None else {}) | dict(case.limits)

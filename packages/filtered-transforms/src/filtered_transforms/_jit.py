@@ -11,6 +11,7 @@ from pytree_module import BoundMethod, field
 
 from ._checks import any_checks, has_checks, translated, wait
 from ._options import JitOptions, jit_options
+from ._predicates import all_arrays
 from ._programs import QUIET, Programs, stop_quiet
 from ._signature import Signature
 from ._stages import Lowered, Traced
@@ -83,11 +84,14 @@ class JitWrapper(Wrapper):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         fun, registry = self.fun, self.registry
-        if _WEAK.get(fun.__class__):
-            programs = registry.by_function.get(_ref(fun))
-            if programs is not None:
-                return _run(programs, (args, kwargs))
-        return _run(*self._programs(args, kwargs))
+        programs = registry.by_function.get(_ref(fun)) if _WEAK.get(fun.__class__) else None
+        if programs is None:
+            programs, call = self._programs(args, kwargs)
+        else:
+            call = (args, kwargs)
+        if programs.quick is not None and not kwargs and all_arrays(args):
+            return _run_quick(programs.quick, args)
+        return _run(programs, call)
 
     def _programs(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -168,13 +172,27 @@ def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
         else:
             arrays, signature = program(given, kept)
         if signature.has_checks is not False:
-            _settle(program, given, kept, arrays, signature)
+            _settle(program, (given, kept), arrays, signature)
     except Exception as error:  # JAX raises a ValueError from its quick way, else a JaxRuntimeError
         found = translated(error)
         if found is None:
             raise
         raise found from None
     return signature.result(arrays)
+
+
+def _run_quick(program: Any, args: tuple[Any, ...]) -> Any:
+    """As `_run`, where every argument is an array: JAX can then take the call apart itself."""
+    try:
+        result, signature = program(*args)
+        if signature.has_checks is not False:
+            _settle(program, args, jtu.tree_leaves(result), signature)
+    except Exception as error:
+        found = translated(error)
+        if found is None:
+            raise
+        raise found from None
+    return result if signature.template is None else signature.result(result)
 
 
 def _run_quietly(program: Any, given: list[Any], kept: list[Any]) -> Any:
@@ -190,15 +208,13 @@ def _jit_is_disabled() -> bool:
     return jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]  (set by JAX)
 
 
-def _settle(
-    program: Any, given: list[Any], kept: list[Any], arrays: list[Any], signature: Signature
-) -> None:
+def _settle(program: Any, args: tuple[Any, ...], arrays: list[Any], signature: Signature) -> None:
     """Finds out, once, whether the program has run-time checks, and waits for it if so."""
     if signature.has_checks is None:
         signature.has_checks = (
             any_checks()
             and not _jit_is_disabled()  # then there is no program to read
-            and has_checks(program.trace(given, kept).jaxpr.jaxpr)
+            and has_checks(program.trace(*args).jaxpr.jaxpr)
         )
     if signature.has_checks:
         wait(arrays)

@@ -108,6 +108,15 @@ class _ArrayTypes(dict[type, bool]):
 ARRAY_TYPES = _ArrayTypes()
 
 
+def all_arrays(elements: tuple[Any, ...]) -> bool:
+    """Whether `is_array` holds for each element."""
+    known = ARRAY_TYPES
+    for element in elements:  # noqa: SIM110 (`all` over a generator takes twice as long)
+        if not (known.get(element.__class__) or known.of(element)):
+            return False
+    return True
+
+
 def array_mask(leaves: list[Any]) -> list[bool]:
     """`is_array` of each leaf."""
     known = ARRAY_TYPES

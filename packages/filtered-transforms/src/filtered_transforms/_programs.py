@@ -103,7 +103,7 @@ class Programs:
     The function is referred to weakly: when it goes, so do its programs.
     """
 
-    __slots__ = ("__weakref__", "function", "known", "options", "plans")
+    __slots__ = ("__weakref__", "function", "known", "options", "plans", "quick")
 
     def __init__(self, function: Any, options: JitOptions):
         self.function = None if function is None else weakref.ref(function)
@@ -112,6 +112,10 @@ class Programs:
         # static leaves alone, since all arrays are alike.
         self.known: dict[Any, Plan] = {}
         self.plans: dict[Any, Plan] = {}
+        # For calls with arrays alone as arguments, which nothing has to be taken out of.
+        self.quick: Any = None
+        if self.function is not None and options.donate == "none":
+            self.quick = quick_program(self.function, options)
 
     def clear(self) -> None:
         self.known.clear()
@@ -190,8 +194,29 @@ def make_program(
         return sign(fun(*args, **kwargs))
 
     named = call[0] if function is None else function()
-    flat.__name__ = flat.__qualname__ = getattr(named, "__name__", type(named).__name__)
+    name_as(flat, named)
     return jax.jit(flat, donate_argnums=(0,) if any(donated) else (), **options.jit_arguments())
+
+
+def quick_program(function: Callable[[], Any], options: JitOptions) -> Any:
+    """A `jax.jit`-ed function of arguments that are arrays.
+
+    It returns the result itself if that holds nothing but arrays, else the arrays in it; and the
+    signature.
+    """
+
+    def flat(*args: Any) -> Any:
+        out = function()(*args)
+        arrays, signature = sign(out)
+        return (out if signature.template is None else arrays), signature
+
+    name_as(flat, function())
+    return jax.jit(flat, **options.jit_arguments())
+
+
+def name_as(flat: Any, function: Any) -> None:
+    """Programs go by the names of their functions in profiles and in errors."""
+    flat.__name__ = flat.__qualname__ = getattr(function, "__name__", type(function).__name__)
 
 
 def unhashable(call: tuple[Any, ...], mask: list[bool], error: TypeError) -> Exception:
