@@ -53,6 +53,7 @@ from tree_surgery import Labels as Labels
 from tree_surgery import Selector as Selector
 from tree_surgery import SerialisableLeaf as SerialisableLeaf
 from tree_surgery import SerialiseError as SerialiseError
+from tree_surgery import Tied as Tied
 from tree_surgery import TreeChange as TreeChange
 from tree_surgery import TreeDiff as TreeDiff
 from tree_surgery import TreeSize as TreeSize
@@ -61,8 +62,10 @@ from tree_surgery import apply_updates as apply_updates
 from tree_surgery import at as at
 from tree_surgery import default_deserialise_filter_spec as default_deserialise_filter_spec
 from tree_surgery import default_serialise_filter_spec as default_serialise_filter_spec
+from tree_surgery import find_shared as find_shared
 from tree_surgery import freeze as freeze
 from tree_surgery import path_str as path_str
+from tree_surgery import tie as tie
 from tree_surgery import trainable as trainable
 from tree_surgery import tree_apply as tree_apply
 from tree_surgery import tree_at as tree_at
@@ -85,6 +88,7 @@ from tree_surgery import tree_size as tree_size
 from tree_surgery import tree_stack as tree_stack
 from tree_surgery import tree_unstack as tree_unstack
 from tree_surgery import unfreeze as unfreeze
+from tree_surgery import untie as untie
 from tree_surgery import where as where
 
 from . import internal as internal
@@ -107,6 +111,7 @@ __all__ = [
     "SerialiseError",
     "Static",
     "StrictConfig",
+    "Tied",
     "TreeChange",
     "TreeDiff",
     "TreeSize",
@@ -141,6 +146,7 @@ __all__ = [
     "filter_vjp",
     "filter_vmap",
     "filter_while_loop",
+    "find_shared",
     "freeze",
     "if_array",
     "internal",
@@ -153,6 +159,7 @@ __all__ = [
     "partition",
     "path_str",
     "static_field",
+    "tie",
     "trainable",
     "tree_apply",
     "tree_at",
@@ -176,5 +183,6 @@ __all__ = [
     "tree_stack",
     "tree_unstack",
     "unfreeze",
+    "untie",
     "where",
 ]

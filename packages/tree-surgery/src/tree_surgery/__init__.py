@@ -38,6 +38,10 @@ from ._size import TreeSize as TreeSize
 from ._size import tree_size as tree_size
 from ._stack import tree_stack as tree_stack
 from ._stack import tree_unstack as tree_unstack
+from ._tie import Tied as Tied
+from ._tie import find_shared as find_shared
+from ._tie import tie as tie
+from ._tie import untie as untie
 from ._updates import apply_updates as apply_updates
 from ._where import where as where
 
@@ -47,6 +51,7 @@ __all__ = [
     "Selector",
     "SerialisableLeaf",
     "SerialiseError",
+    "Tied",
     "TreeChange",
     "TreeDiff",
     "TreeSize",
@@ -55,8 +60,10 @@ __all__ = [
     "at",
     "default_deserialise_filter_spec",
     "default_serialise_filter_spec",
+    "find_shared",
     "freeze",
     "path_str",
+    "tie",
     "trainable",
     "tree_apply",
     "tree_at",
@@ -79,6 +86,7 @@ __all__ = [
     "tree_stack",
     "tree_unstack",
     "unfreeze",
+    "untie",
     "where",
 ]
 
