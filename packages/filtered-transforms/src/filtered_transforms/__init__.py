@@ -2,6 +2,8 @@
 
 from . import extend as extend
 from ._axes import if_array as if_array
+from ._branches import filter_cond as filter_cond
+from ._branches import filter_switch as filter_switch
 from ._eval_shape import filter_eval_shape as filter_eval_shape
 from ._grad import filter_grad as filter_grad
 from ._grad import filter_value_and_grad as filter_value_and_grad
@@ -13,6 +15,11 @@ from ._jit import filter_jit as filter_jit
 from ._jvp import filter_jvp as filter_jvp
 from ._jvp import filter_linearize as filter_linearize
 from ._jvp import filter_vjp as filter_vjp
+from ._loops import filter_fori_loop as filter_fori_loop
+from ._loops import filter_scan as filter_scan
+from ._loops import filter_while_loop as filter_while_loop
+from ._maps import filter_associative_scan as filter_associative_scan
+from ._maps import filter_map as filter_map
 from ._partition import combine as combine
 from ._partition import filter as filter
 from ._partition import partition as partition
@@ -31,8 +38,11 @@ __all__ = [
     "clear_caches",
     "combine",
     "filter",
+    "filter_associative_scan",
     "filter_checkpoint",
+    "filter_cond",
     "filter_eval_shape",
+    "filter_fori_loop",
     "filter_grad",
     "filter_hessian",
     "filter_jacfwd",
@@ -41,10 +51,14 @@ __all__ = [
     "filter_jvp",
     "filter_linearize",
     "filter_make_jaxpr",
+    "filter_map",
+    "filter_scan",
     "filter_shard",
+    "filter_switch",
     "filter_value_and_grad",
     "filter_vjp",
     "filter_vmap",
+    "filter_while_loop",
     "if_array",
     "is_array",
     "is_array_like",
