@@ -86,6 +86,7 @@ from tree_surgery import tree_serialise_leaves as tree_serialise_leaves
 from tree_surgery import tree_set as tree_set
 from tree_surgery import tree_size as tree_size
 from tree_surgery import tree_stack as tree_stack
+from tree_surgery import tree_summary as tree_summary
 from tree_surgery import tree_unstack as tree_unstack
 from tree_surgery import unfreeze as unfreeze
 from tree_surgery import untie as untie
@@ -181,6 +182,7 @@ __all__ = [
     "tree_set",
     "tree_size",
     "tree_stack",
+    "tree_summary",
     "tree_unstack",
     "unfreeze",
     "untie",

@@ -38,6 +38,7 @@ from ._size import TreeSize as TreeSize
 from ._size import tree_size as tree_size
 from ._stack import tree_stack as tree_stack
 from ._stack import tree_unstack as tree_unstack
+from ._summary import tree_summary as tree_summary
 from ._tie import Tied as Tied
 from ._tie import find_shared as find_shared
 from ._tie import tie as tie
@@ -84,6 +85,7 @@ __all__ = [
     "tree_set",
     "tree_size",
     "tree_stack",
+    "tree_summary",
     "tree_unstack",
     "unfreeze",
     "untie",

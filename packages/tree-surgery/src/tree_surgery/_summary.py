@@ -1,0 +1,153 @@
+"""`tree_summary`: the arrays of a tree as a table."""
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._arrays import is_array, is_of, sharding_of
+from ._freeze import Frozen
+from ._size import size_of
+from ._spot import Spot
+from ._table import to_html, to_markdown, to_text
+from ._tie import Tied
+
+HEADER = ("path", "type", "shape", "dtype", "parameters", "bytes", "sharding", "trainable")
+RIGHT = frozenset({"parameters", "bytes"})
+_FORMATS = {"text": to_text, "markdown": to_markdown, "html": to_html}
+
+
+def tree_summary(
+    tree: Any, depth: int | None = None, format: Literal["text", "markdown", "html"] = "text"
+) -> str:
+    """A table of all arrays in a tree, and of the nodes that hold them, with the totals of each.
+
+    **Arguments:**
+
+    - `tree`: a PyTree. Its arrays are those of JAX and NumPy, and `jax.ShapeDtypeStruct`s: of a
+        model too large to be built, make a summary of `jax.eval_shape(build)`.
+    - `depth`: how many steps from the root to go; to the leaves, without. What is deeper counts in
+        the totals of the nodes above it.
+    - `format`: `"text"`, `"markdown"` or `"html"`.
+
+    **Returns:**
+
+    A string. `parameters` are the elements of floating and complex arrays, `bytes` those of all
+    arrays, each array counted once. `sharding` is the device, or the partition of the axes over
+    several. `trainable` are floating and complex arrays that are not frozen (see
+    [`tree_surgery.freeze`][]); a node of which some are and some are not says `part`.
+
+    **Raises:**
+
+    `ValueError` for another `format`, or a negative depth.
+
+    ```python
+    import jax.numpy as jnp
+    from tree_surgery import tree_summary
+
+    model = {"layers": [{"w": jnp.ones((3, 4)), "b": jnp.ones(3)}], "steps": jnp.array(0)}
+    print(tree_summary(model, depth=1))
+    # path        type   shape  dtype  parameters  bytes  sharding  trainable
+    # -----------------------------------------------------------------------
+    # ['layers']  list                         15   60 B  cpu:0     yes
+    # ['steps']   Array  ()     int32           0    4 B  cpu:0     no
+    # -----------------------------------------------------------------------
+    # total       dict                         15   64 B  cpu:0     yes
+    ```
+    """
+    if format not in _FORMATS:
+        raise ValueError(f"The format of a summary is one of {list(_FORMATS)}, not {format!r}.")
+    if depth is not None and depth < 0:
+        raise ValueError(f"The depth of a summary is 0 or more, not {depth}.")
+    root = Spot(tree)
+    rows = [_row(item) for item in _items(root) if _is_shown(item, depth)]
+    total = _row(_Item(root, 0, root.value))[1:]
+    return _FORMATS[format](HEADER, rows, ("total", *total), RIGHT)
+
+
+class _Item(NamedTuple):
+    """One row: a node or an array, and how deep it is."""
+
+    spot: Spot
+    depth: int
+    value: Any  # what is shown; for something frozen, what is in it
+
+
+def _items(spot: Spot, depth: int = 0) -> Iterator[_Item]:
+    value = spot.value
+    if type(value) is Frozen:
+        value = value.value
+    yield _Item(spot, depth, value)
+    if value is spot.value:
+        for child in spot.children:
+            yield from _items(child, depth + 1)
+
+
+def _is_shown(item: _Item, depth: int | None) -> bool:
+    if depth is not None and item.depth > depth:
+        return False
+    if type(item.value) is Tied:
+        return True
+    return item.depth > 0 and bool(_arrays(item.spot))
+
+
+def _row(item: _Item) -> tuple[str, ...]:
+    spot, _, value = item
+    arrays = _arrays(spot)
+    if type(value) is Tied:
+        return (spot.path, f"tied to {value.to}", "", "", "", "", "", "")
+    size = size_of(leaf.value for leaf in arrays)
+    leaf = is_array(value)
+    return (
+        spot.path,
+        "Array" if isinstance(value, jax.Array) else type(value).__name__,
+        str(value.shape) if leaf else "",
+        str(value.dtype) if leaf else "",
+        f"{size.parameters:,}",
+        _bytes(size.bytes),
+        _one_of({_sharding(leaf.value) for leaf in arrays}, "mixed"),
+        _trainable(arrays),
+    )
+
+
+def _arrays(spot: Spot) -> list[Spot]:
+    return [leaf for leaf in spot.walk() if leaf.is_leaf and is_array(leaf.value)]
+
+
+def _trainable(arrays: list[Spot]) -> str:
+    answers = {
+        "no" if leaf.parent is not None and type(leaf.parent.value) is Frozen else "yes"
+        for leaf in arrays
+        if is_of(leaf.value, jnp.inexact)
+    }
+    return _one_of(answers, "part") or "no"
+
+
+def _one_of(words: set[str], several: str) -> str:
+    return several if len(words) > 1 else next(iter(words), "")
+
+
+def _sharding(x: Any) -> str:
+    sharding = sharding_of(x)
+    if sharding is None:
+        return "host" if isinstance(x, np.ndarray | np.generic) else ""
+    if len(sharding.device_set) == 1:
+        (device,) = sharding.device_set
+        return f"{device.platform}:{device.id}"
+    if isinstance(sharding, jax.sharding.NamedSharding):
+        axes = ", ".join(map(repr, sharding.spec))
+        return f"P({axes}) on {len(sharding.device_set)}"
+    return f"{type(sharding).__name__} on {len(sharding.device_set)}"
+
+
+def _bytes(n: int) -> str:
+    if n < 1000:
+        return f"{n} B"
+    size = float(n)
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1000:,.3g} TB"
