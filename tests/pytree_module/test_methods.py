@@ -1,11 +1,13 @@
 """Bound methods: PyTrees that behave like Python's own."""
 
+import dataclasses
 import functools
 import inspect
 import pickle
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from pytree_module import BoundMethod, Module, field
@@ -186,3 +188,69 @@ def test_getattr_of_the_class_is_asked_for_unknown_names_only() -> None:
 
     made = Forward(linear())
     assert made.known() == 1 and made.other == "no other" and isinstance(made.inner, Linear)
+
+
+class _Divide(Module):
+    by: object
+
+    def apply(self, x):
+        return x / self.by
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.checkpoint])
+@pytest.mark.parametrize("make", [jnp.float32, np.float32, lambda zero: np.full((), zero), float])
+def test_constants_that_differ_in_the_sign_of_zero_alone_are_not_shared(make, transform) -> None:
+    one = jnp.ones(())
+    plus, minus = _Divide(make(0.0)).apply, _Divide(make(-0.0)).apply  # both stay alive
+    assert plus != minus
+    assert transform(plus)(one) == jnp.inf
+    assert transform(minus)(one) == -jnp.inf
+
+
+def test_constants_that_differ_in_weak_type_alone_are_not_shared() -> None:
+    weak, strong = _Divide(jnp.asarray(2.0)).apply, _Divide(jnp.float32(2.0)).apply
+    assert weak != strong
+    x = jnp.ones((), jnp.float32)
+    assert jax.jit(weak)(x).dtype == jax.jit(strong)(x).dtype
+    with jax.numpy_dtype_promotion("standard"):
+        half = jnp.ones((), jnp.bfloat16)
+        assert jax.jit(weak)(half).dtype == jnp.bfloat16
+        assert jax.jit(strong)(half).dtype == jnp.float32
+
+
+def test_constants_on_different_devices_are_not_shared() -> None:
+    first, second = (_Divide(jax.device_put(2.0, device)).apply for device in jax.devices()[:2])
+    assert first != second
+
+
+@pytest.mark.parametrize("make", [jnp.ones, jax.random.key, jax.random.PRNGKey])
+def test_equality_is_a_bool_while_jax_traces(make) -> None:
+    first, second, other = _Divide(make(1)).apply, _Divide(make(1)).apply, _Divide(make(2)).apply
+    answers = []
+
+    @jax.jit
+    def traced(x):
+        answers.extend([first == second, first == other, hash(first) == hash(second)])
+        return x
+
+    traced(1.0)
+    assert answers == [True, False, True]
+
+
+def test_equal_methods_meet_in_one_trace() -> None:
+    first, second = _Divide(jnp.full(2, 2.0)).apply, _Divide(jnp.full(2, 2.0)).apply
+
+    @jax.jit
+    def traced(x):
+        return jax.checkpoint(first)(x) + jax.checkpoint(second)(x)
+
+    assert traced(jnp.ones(2)).tolist() == [1.0, 1.0]
+
+
+def test_a_bound_method_is_immutable() -> None:
+    method = _Divide(2.0).apply
+    for name in ("anything", "__name__", "func"):
+        with pytest.raises(dataclasses.FrozenInstanceError, match=name):
+            setattr(method, name, 1)
+        with pytest.raises(dataclasses.FrozenInstanceError, match=name):
+            delattr(method, name)

@@ -3,10 +3,36 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 
 from ._jax import Tracer
+
+
+def _bits(x: Any) -> bytes:
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        with jax.ensure_compile_time_eval():
+            x = jax.random.key_data(x)
+    return np.asarray(x).tobytes()
+
+
+def _same_array(x: Any, y: Any) -> bool:
+    """Whether two arrays are one and the same constant to the code that is compiled with them.
+
+    So bits count (`0.0` and `-0.0` differ), and so do weak types and devices. NumPy compares: JAX
+    would trace the comparison under `jax.jit`.
+    """
+    if x.shape != y.shape or x.dtype != y.dtype:
+        return False
+    if isinstance(x, jax.Array):
+        if not (x.is_fully_addressable and y.is_fully_addressable):
+            return False
+        if x.aval.weak_type != y.aval.weak_type or x.devices() != y.devices():
+            return False
+    elif x.dtype.hasobject:
+        return bool(np.all(x == y))
+    return _bits(x) == _bits(y)
 
 
 def _same_leaf(x: Any, y: Any) -> bool:
@@ -14,9 +40,10 @@ def _same_leaf(x: Any, y: Any) -> bool:
         return True
     if type(x) is not type(y) or isinstance(x, Tracer):
         return False
-    if isinstance(x, (jax.Array, np.ndarray)):
-        return x.shape == y.shape and x.dtype == y.dtype and bool((x == y).all())
-    return bool(x == y)
+    if isinstance(x, (jax.Array, np.ndarray, np.generic)):
+        return _same_array(x, y)
+    # A number equals its negative if it is zero, but prints otherwise.
+    return bool(x == y) and (type(x) not in (float, complex) or str(x) == str(y))
 
 
 def same_value(x: Any, y: Any) -> bool:
@@ -29,7 +56,7 @@ def same_value(x: Any, y: Any) -> bool:
 
 
 def _leaf_hash(leaf: Any) -> int:
-    if isinstance(leaf, (jax.Array, np.ndarray)):
+    if isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
         return hash(leaf.shape)
     try:
         return hash(leaf)

@@ -1,6 +1,8 @@
 """Methods that, read from an instance, are PyTrees: the function static, the instance a child."""
 
+import dataclasses
 import functools
+import reprlib
 from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
@@ -44,6 +46,16 @@ class BoundMethod(functools.partial[Any]):
         # `__name__`, `__qualname__`, `__annotations__`, and what decorators have left.
         return getattr(self.func, name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise dataclasses.FrozenInstanceError(
+            f"cannot assign to field {name!r}: a bound method of a module is as immutable as that."
+        )
+
+    def __delattr__(self, name: str) -> None:
+        raise dataclasses.FrozenInstanceError(
+            f"cannot delete field {name!r}: a bound method of a module is as immutable as that."
+        )
+
     def __get__(self, instance: object, owner: type | None = None) -> "BoundMethod":
         # It has been bound; as the attribute of another class it is a value.
         return self
@@ -59,6 +71,7 @@ class BoundMethod(functools.partial[Any]):
     def __hash__(self) -> int:
         return hash((self.func, value_hash(self.args[0])))
 
+    @reprlib.recursive_repr("<recursive>")  # A static field or a function may lead back here.
     def __repr__(self) -> str:
         return tree_pformat(self)
 
