@@ -9,6 +9,7 @@ import math
 import pickle
 import subprocess
 import sys
+import threading
 import weakref
 
 import jax
@@ -255,9 +256,7 @@ def test_update_wrapper_of_something_without_a_name() -> None:
     assert wrapped() == 3 and not hasattr(wrapped, "__name__")
     assert module_update_wrapper(Wrapper(1), add).__name__ == "add"
 
-
-def test_update_wrapper_says_what_is_missing() -> None:
-    with pytest.raises(TypeError, match="`Linear` has no `__wrapped__`"):
+    with pytest.raises(ValueError, match="must supply `__wrapped__`: `Linear` has none"):
         module_update_wrapper(Linear(2))
     with pytest.raises(TypeError, match="expects a Module"):
         module_update_wrapper(add)  # type: ignore[type-var]
@@ -327,3 +326,42 @@ def test_partial_traces_function_and_arguments() -> None:
     with pytest.raises(TypeError, match="multiple values"):
         partial(4.0, z=2.0)
     assert list(inspect.signature(Partial).parameters) == ["func", "args", "kwargs"]
+
+
+def test_threads_that_wrap_and_that_flatten_one_new_class() -> None:
+    def wrapped():
+        "The docstring."
+
+    lost = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(10):
+
+            class Wrapper(Module):
+                fn: object
+
+                @property
+                def __wrapped__(self):
+                    return self.fn
+
+            barrier = threading.Barrier(8)
+
+            def work(wraps, Wrapper=Wrapper, barrier=barrier):
+                barrier.wait()
+                for _ in range(10):
+                    module = Wrapper(wrapped)
+                    if wraps:
+                        module = module_update_wrapper(module)
+                    again = jax.tree.map(lambda leaf: leaf, module)
+                    if wraps and again.__dict__.get("__name__") != "wrapped":
+                        lost.append(again)
+
+            threads = [threading.Thread(target=work, args=(i % 2,)) for i in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert lost == []

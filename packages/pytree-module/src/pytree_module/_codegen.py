@@ -13,6 +13,7 @@ instance pays for telling them apart: `expect_irregular`.
 
 import dataclasses
 import linecache
+import threading
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -110,10 +111,19 @@ def _source(cls: type, check: bool) -> str:
     return "\n".join(functions)
 
 
-def generate(cls: type) -> None:
+# A thread must not put back code without the check when another has just asked for it.
+_GENERATING = threading.RLock()
+
+
+def generate(cls: type, check: bool = False) -> None:
     """Gives the functions of `cls` the code for the fields that it has now."""
+    with _GENERATING:
+        _generate(cls, check or _NAMESPACES[cls]["check"])
+
+
+def _generate(cls: type, check: bool) -> None:
     namespace = _NAMESPACES[cls]
-    source = _source(cls, namespace["check"])
+    source = _source(cls, check)
     filename = f"<pytree_module {cls.__module__}.{cls.__qualname__}>"
     # Lets a debugger and a traceback show the generated lines.
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
@@ -121,13 +131,13 @@ def generate(cls: type) -> None:
         namespace[f"key_{i}"] = jtu.GetAttrKey(name)
     for name, code in _codes(source, filename).items():
         namespace[name].__code__ = code
+    namespace["check"] = check  # Last: who reads it without the lock relies on the code above.
 
 
 def expect_irregular(cls: type) -> None:
     """Says that an instance of `cls` holds more than its fields."""
     if not _NAMESPACES[cls]["check"]:
-        _NAMESPACES[cls]["check"] = True
-        generate(cls)
+        generate(cls, check=True)
 
 
 def register(cls: type) -> None:

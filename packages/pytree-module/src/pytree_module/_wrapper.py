@@ -26,7 +26,8 @@ def module_update_wrapper(wrapper: _M, wrapped: Any = None) -> _M:
 
     A copy of `wrapper` with these attributes. `wrapper` itself does not change.
 
-    **Raises:** `TypeError` if `wrapper` is no `Module`, or has no `__wrapped__` and none is given.
+    **Raises:** `TypeError` if `wrapper` is no `Module`; `ValueError` if it has no `__wrapped__` and
+    none is given.
 
     !!! example
 
@@ -60,9 +61,10 @@ def module_update_wrapper(wrapper: _M, wrapped: Any = None) -> _M:
         )
     if wrapped is None:
         if not hasattr(type(wrapper), "__wrapped__") and not hasattr(wrapper, "__wrapped__"):
-            raise TypeError(
-                f"`{type(wrapper).__qualname__}` has no `__wrapped__`. Give it a property of that "
-                f"name which returns the wrapped function, or pass `wrapped=`."
+            raise ValueError(
+                f"Wrapper module must supply `__wrapped__`: `{type(wrapper).__qualname__}` has "
+                f"none. Give it a property of that name which returns the wrapped function, or "
+                f"pass `wrapped=`."
             )
         wrapped = wrapper.__wrapped__  # type: ignore[attr-defined]
     copied = object.__new__(type(wrapper))
