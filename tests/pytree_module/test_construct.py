@@ -406,3 +406,30 @@ def test_construction_in_many_threads() -> None:
         assert [own.x for own in made[n]] == [n * 1000 + i for i in range(500)]
         with pytest.raises(dataclasses.FrozenInstanceError):
             made[n][0].x = 1
+
+
+def test_own_new_may_set_an_attribute() -> None:
+    class Tagged(Module):
+        x: int
+
+        def __new__(cls, x):
+            module = super().__new__(cls)
+            object.__setattr__(module, "tag", "t")
+            return module
+
+    assert Tagged(3).x == 3 and jax.tree.leaves(Tagged(3)) == [3]
+
+
+def test_a_cycle_out_of_sight_of_jax_prints() -> None:
+    class Hiding(Module):
+        fn: object
+
+        def __init__(self):
+            self.fn = jax.tree_util.Partial(self.method, 1)
+
+        def method(self, x):
+            return x
+
+    hiding = Hiding()
+    assert hiding.fn() == 1
+    assert "<recursive>" in repr(hiding) and "<recursive>" in repr(hiding.method)

@@ -1,7 +1,9 @@
 """Fields: static ones, converters, defaults, and what `field` passes on to dataclasses."""
 
 import dataclasses
+import functools
 import inspect
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -205,3 +207,39 @@ def test_dataclasses_sees_the_fields() -> None:
         case Pair(a, b):
             assert (a, b) == (1, 2)
     assert dataclasses.asdict(Pair(1)) == {"a": 1, "b": 2}
+
+
+class _FromBytes:
+    def __init__(self, text: bytes):
+        self.text = text
+
+
+def _parse(text: "str | bytes") -> float:
+    return float(text)
+
+
+@pytest.mark.parametrize(
+    ("converter", "expected"),
+    [
+        (_parse, str | bytes),
+        (_FromBytes, bytes),
+        (lambda x: x, Any),
+        (float, Any),
+        (jnp.asarray, Any),
+        (functools.partial(jnp.asarray, dtype=jnp.float32), Any),
+        (max, Any),
+    ],
+)
+def test_constructor_takes_what_the_converter_takes(converter, expected) -> None:
+    class Foo(Module):
+        x: int = field(converter=converter)
+        y: int
+
+    class Bar(Foo):
+        z: int = 3
+
+    for cls in (Foo, Bar):
+        parameters = inspect.signature(cls).parameters
+        assert parameters["x"].annotation == expected
+        assert parameters["y"].annotation is int
+    assert Foo.__annotations__ == {"x": int, "y": int}

@@ -105,3 +105,21 @@ def test_decorator_on_a_method_and_on_a_class() -> None:
         scale.apply(jnp.ones((2, 2)))
     with pytest.raises(TypeCheckError):
         Scale(jnp.ones(2), 1)
+
+
+def test_constructor_is_checked_for_what_the_converter_takes() -> None:
+    def parse(text: str) -> jax.Array:
+        return jnp.asarray([float(word) for word in text.split()])
+
+    @jaxtyped(typechecker=beartype)
+    class Foo(Module):
+        x: Float[Array, " n"] = field(converter=jnp.asarray)
+        y: Float[Array, " n"] = field(converter=parse)
+        z: Float[Array, " n"]
+
+    foo = Foo([1.0, 2.0], "3 4", jnp.ones(2))
+    assert foo.x.tolist() == [1.0, 2.0] and foo.y.tolist() == [3.0, 4.0]
+    with pytest.raises(TypeCheckError, match="'y'"):
+        Foo([1.0, 2.0], 3.0, jnp.ones(2))
+    with pytest.raises(TypeCheckError, match="'z'"):
+        Foo([1.0, 2.0], "3 4", 1.0)

@@ -11,6 +11,7 @@ The order is fixed, for generated and own `__init__` alike:
 """
 
 import dataclasses
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,7 @@ class ClassInfo:
         "check_inits",
         "converters",
         "dynamic",
+        "is_abstract",
         "names",
         "open_abstract",
         "owner",
@@ -52,6 +54,9 @@ class ClassInfo:
             if "__check_init__" in base.__dict__
         )
         self.open_abstract: dict[str, str] = owner.__open_abstract__
+        self.is_abstract = (
+            len(self.open_abstract) > 0 or owner.__dict__.get("__strict__") == "abstract"
+        )
         self.plain_new = owner.__new__ is object.__new__
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -74,6 +79,13 @@ _REFERENCES = _count_fresh()
 
 def refuse_abstract(cls: type, open_abstract: dict[str, str]) -> None:
     """Raises the `TypeError` of an abstract class that is called."""
+    if not open_abstract:
+        if inspect.isabstract(cls):
+            return  # `object.__new__` names the methods.
+        raise TypeError(
+            f"Can't instantiate abstract class {cls.__name__}, defined with "
+            f"`strict=StrictConfig(force_abstract=True)`. Subclass it."
+        )
     kinds: dict[str, list[str]] = {}
     for attribute, kind in open_abstract.items():
         kinds.setdefault(kind, []).append(attribute)
@@ -98,6 +110,11 @@ def _take_defaults(info: ClassInfo, values: dict[str, Any]) -> None:
                 f"Field '{field.name}' was not initialized. `{info.owner.__qualname__}.__init__` "
                 f"must set `self.{field.name}`, or the field must have a default."
             )
+
+
+def is_made(info: ClassInfo, module: Any) -> bool:
+    """Whether an own `__new__` has returned an instance that was initialised before."""
+    return len(info.names) > 0 and module.__dict__.keys() >= info.names
 
 
 def finish(info: ClassInfo, module: Any, values: dict[str, Any]) -> None:

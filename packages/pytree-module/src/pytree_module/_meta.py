@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, dataclass_transform
 from ._abstract import open_abstract, own_abstract
 from ._annotations import own_annotations
 from ._codegen import register
-from ._construct import UNDER_CONSTRUCTION, ClassInfo, finish, refuse_abstract
-from ._field import field, static_field
+from ._construct import UNDER_CONSTRUCTION, ClassInfo, finish, is_made, refuse_abstract
+from ._field import converter_annotation, field, static_field
 from ._method import Method, is_method
 from ._strict import StrictOption, check_strict, strict_config
 
@@ -87,6 +87,12 @@ def _make_dataclass(cls: Any, annotations: dict[str, Any], abstract: dict[str, s
     cls.__doc__ = doc
     if abstract:
         cls.__annotations__ = annotations
+    if generate:
+        # Run-time type checkers hold the arguments to these: before, not after conversion.
+        for made in dataclasses.fields(cls):
+            converter = made.metadata.get("converter")
+            if converter is not None and made.init:
+                cls.__init__.__annotations__[made.name] = converter_annotation(converter)
 
 
 def construct(cls: "ModuleMeta", *args: Any, **kwargs: Any) -> Any:
@@ -95,14 +101,14 @@ def construct(cls: "ModuleMeta", *args: Any, **kwargs: Any) -> Any:
     if info is None or info.owner is not cls:
         info = ClassInfo(cls)
         type.__setattr__(cls, "__info__", info)
-    if info.open_abstract:
+    if info.is_abstract:
         refuse_abstract(cls, info.open_abstract)
     if info.plain_new:
         module: Any = _new(cls)
     else:
         new: Callable[..., Any] = cls.__new__
         module = new(cls, *args, **kwargs)
-        if not isinstance(module, cls) or module.__dict__:
+        if not isinstance(module, cls) or is_made(info, module):
             # Something else, or an instance that exists: neither is initialised (again).
             return module
     values = module.__dict__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from typing import Any
 
 import jax
@@ -120,6 +121,7 @@ class Module(metaclass=ModuleMeta):
         except TypeError:
             raise _unhashable(self) from None
 
+    @reprlib.recursive_repr("<recursive>")  # A static field or a function may lead back here.
     def __repr__(self) -> str:
         return tree_pformat(self)
 
