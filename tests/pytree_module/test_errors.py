@@ -365,3 +365,71 @@ def test_own_dunders_win() -> None:
             return "mine"
 
     assert Mine(1) == 7 and hash(Mine(1)) == 3 and repr(Mine(1)) == str(Mine(1)) == "mine"
+
+
+def test_a_class_forced_abstract_is_not_instantiated() -> None:
+    class AbstractFoo(Module, strict=StrictConfig(force_abstract=True)):
+        pass
+
+    class Foo(AbstractFoo, strict=True):
+        x: int
+
+    with pytest.raises(TypeError, match=r"abstract class AbstractFoo.*force_abstract"):
+        AbstractFoo()
+    assert Foo(1).x == 1
+
+
+def test_strict_refuses_a_field_in_place_of_a_concrete_method() -> None:
+    class AbstractFoo(Module, strict=True):
+        y: AbstractVar[int]
+
+        def method(self):
+            return self.y
+
+    with pytest.raises(TypeError, match=r"Foo` overrides `method`, which is concrete"):
+
+        class Foo(AbstractFoo, strict=True):
+            y: int
+            method: object
+
+
+@pytest.mark.parametrize("kind", [AbstractVar, AbstractClassVar])
+def test_abstract_annotation_needs_a_type(kind) -> None:
+    with pytest.raises(TypeError, match=f"unsubscripted `{kind.__name__}`.*Foo.x"):
+
+        class Foo(Module):
+            x: kind
+
+
+def test_abstract_class_attribute_with_a_value_is_named_so() -> None:
+    with pytest.raises(TypeError, match="Abstract class attribute x cannot have value"):
+
+        class Foo(Module):
+            x: AbstractClassVar[int] = 3
+
+
+@pytest.mark.parametrize("own_init", [False, True])
+@pytest.mark.parametrize("nested", [False, True])
+def test_warnings_point_at_the_call(own_init: bool, nested: bool) -> None:
+    class Generated(Module):
+        fn: object
+        s: object = field(static=True, default=None)
+
+    class Own(Module):
+        fn: object
+        s: object = field(static=True)
+
+        def __init__(self, fn, s=None):
+            self.fn, self.s = fn, s
+
+    class Leaf(Module):
+        def __call__(self, x):
+            return x
+
+    cls = Own if own_init else Generated
+    hiding = jax.vmap(Leaf())
+    with pytest.warns(UserWarning, match="JAX-transformed callable") as first:
+        cls([{"a": hiding}] if nested else hiding)
+    with pytest.warns(UserWarning, match="NumPy array") as second:
+        cls(1, [np.ones(2)] if nested else np.ones(2))
+    assert [w.filename for w in (*first, *second)] == [__file__] * 2

@@ -103,16 +103,21 @@ def own_abstract(
 ) -> dict[str, str]:
     """The abstract attributes that one class body declares: name to kind.
 
-    **Raises:** `TypeError` if one of them is given a value in the same body.
+    **Raises:** `TypeError` if one of them is given a value in the same body, or no type.
     """
     own: dict[str, str] = {}
     for attribute, annotation in annotations.items():
+        if annotation is AbstractVar or annotation is AbstractClassVar:
+            raise TypeError(
+                f"Cannot use unsubscripted `{annotation.__name__}`: say of which type "
+                f"`{name}.{attribute}` is, as in `{annotation.__name__}[int]`."
+            )
         kind = abstract_kind(annotation, module)
         if kind is None:
             continue
         if attribute in namespace:
             raise TypeError(
-                f"Abstract attribute {attribute} cannot have value: `{name}.{attribute}` is "
+                f"Abstract {kind} {attribute} cannot have value: `{name}.{attribute}` is "
                 f"annotated as abstract and set to {namespace[attribute]!r}. Leave the value to "
                 f"the subclasses, or annotate it with its type alone."
             )

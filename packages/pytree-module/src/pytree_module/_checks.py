@@ -1,6 +1,7 @@
 """What the values of fields are checked for when an instance has been built."""
 
 import warnings
+from collections.abc import Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType, NoneType
 from typing import Any
 
@@ -73,21 +74,23 @@ def _hidden_module(value: Any) -> Any:
 
 def check_dynamic(owner: type, name: str, value: Any) -> None:
     """Warns if `value` holds a transformed function that hides the parameters of a module."""
-    if isinstance(value, (list, tuple)):
-        for element in value:
+    for hidden in _hidden_modules(value):
+        qualified = f"{owner.__module__}.{owner.__qualname__}"
+        message = _HIDDEN.format(owner=qualified, name=name, hidden=type(hidden).__qualname__)
+        warnings.warn(message, stacklevel=4)  # Where the class is called.
+
+
+def _hidden_modules(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple, dict)):
+        for element in value.values() if isinstance(value, dict) else value:
             if type(element) not in _PLAIN_DYNAMIC:
-                check_dynamic(owner, name, element)
-    elif isinstance(value, dict):
-        check_dynamic(owner, name, tuple(value.values()))
+                yield from _hidden_modules(element)
     elif is_module(value) or isinstance(value, (jax.Array, np.generic)):
         _PLAIN_DYNAMIC.add(type(value))
     elif callable(value):
         hidden = _hidden_module(value)
         if hidden is not None:
-            qualified = f"{owner.__module__}.{owner.__qualname__}"
-            hidden_name = type(hidden).__qualname__
-            message = _HIDDEN.format(owner=qualified, name=name, hidden=hidden_name)
-            warnings.warn(message, stacklevel=5)
+            yield hidden
 
 
 def dotted(cls: type, path: tuple[Any, ...]) -> str:
@@ -117,7 +120,7 @@ def check_static(owner: type, name: str, value: Any, values: dict[str, Any]) -> 
             f"A NumPy array is being set as static! `{where}` is a {what}. It is compared by value "
             f"at each call of a jitted function and compiled in as a constant. Use Python numbers "
             f"or tuples (`.item()`, `.tolist()`), or drop `static=True`.",
-            stacklevel=5,
+            stacklevel=4,
         )
         if isinstance(leaf, np.ndarray):
             values[BY_VALUE] = True

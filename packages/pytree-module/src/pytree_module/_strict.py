@@ -45,8 +45,11 @@ def StrictConfig(force_abstact: bool = False, **kwargs: Any) -> StrictOption:
 
 def _overridden(cls: type, body: Mapping[str, Any], module_base: type) -> tuple[str, type] | None:
     """The first concrete method of a base that `cls` defines again, and that base."""
-    for name, value in body.items():
-        if name in _EXEMPT or not (callable(value) or hasattr(value, "__get__")):
+    annotated = own_annotations(cls)
+    for name in dict.fromkeys((*body, *annotated)):
+        value = body.get(name)
+        is_code = callable(value) or hasattr(value, "__get__")
+        if name in _EXEMPT or not (is_code or name in annotated):
             continue
         for base in cls.__mro__[1:]:
             if base is module_base:
