@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from types import UnionType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from ._errors import WhereError
 from ._match import match, no_match
 from ._spot import Place, Spot
 
 
-class Found(NamedTuple):
+class Found:
     """What a selector picks of a tree, and which nodes it covers: these, and all within them."""
 
-    picks: dict[Place, Spot]
-    covers: Callable[[Place], bool]
+    __slots__ = ("covers", "picks")
+
+    def __init__(self, picks: dict[Place, Spot], covers: Callable[[Place], bool]):
+        self.picks = picks
+        self.covers = covers
 
 
 class Selector:

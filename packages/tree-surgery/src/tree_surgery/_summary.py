@@ -1,7 +1,8 @@
 """`tree_summary`: the arrays of a tree as a table."""
 
+import math
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,10 @@ from ._arrays import is_array, is_of, sharding_of
 from ._freeze import Frozen
 from ._size import size_of
 from ._spot import Spot
-from ._table import to_html, to_markdown, to_text
 from ._tie import Tied
 
 HEADER = ("path", "type", "shape", "dtype", "parameters", "bytes", "sharding", "trainable")
 RIGHT = frozenset({"parameters", "bytes"})
-_FORMATS = {"text": to_text, "markdown": to_markdown, "html": to_html}
 
 
 def tree_summary(
@@ -57,44 +56,31 @@ def tree_summary(
     # total       dict                         15   64 B  cpu:0     yes
     ```
     """
-    if format not in _FORMATS:
-        raise ValueError(f"The format of a summary is one of {list(_FORMATS)}, not {format!r}.")
+    # Most programs print no summary, and none should wait for this while it imports.
+    from ._table import to_html, to_markdown, to_text
+
+    formats = {"text": to_text, "markdown": to_markdown, "html": to_html}
+    if format not in formats:
+        raise ValueError(f"The format of a summary is one of {list(formats)}, not {format!r}.")
     if depth is not None and depth < 0:
         raise ValueError(f"The depth of a summary is 0 or more, not {depth}.")
     root = Spot(tree)
-    rows = [_row(item) for item in _items(root) if _is_shown(item, depth)]
-    total = _row(_Item(root, 0, root.value))[1:]
-    return _FORMATS[format](HEADER, rows, ("total", *total), RIGHT)
+    rows = [_row(spot) for spot in _shown(root, math.inf if depth is None else depth)]
+    total = _row(root)[1:]
+    return formats[format](HEADER, rows, ("total", *total), RIGHT)
 
 
-class _Item(NamedTuple):
-    """One row: a node or an array, and how deep it is."""
-
-    spot: Spot
-    depth: int
-    value: Any  # what is shown; for something frozen, what is in it
-
-
-def _items(spot: Spot, depth: int = 0) -> Iterator[_Item]:
-    value = spot.value
-    if type(value) is Frozen:
-        value = value.value
-    yield _Item(spot, depth, value)
-    if value is spot.value:
+def _shown(spot: Spot, depth: float) -> Iterator[Spot]:
+    """What gets a row: nodes with arrays in them, arrays, and what is tied."""
+    if type(spot.value) is Tied or (spot.place and _arrays(spot)):
+        yield spot
+    if len(spot.place) < depth and type(spot.value) is not Frozen:
         for child in spot.children:
-            yield from _items(child, depth + 1)
+            yield from _shown(child, depth)
 
 
-def _is_shown(item: _Item, depth: int | None) -> bool:
-    if depth is not None and item.depth > depth:
-        return False
-    if type(item.value) is Tied:
-        return True
-    return item.depth > 0 and bool(_arrays(item.spot))
-
-
-def _row(item: _Item) -> tuple[str, ...]:
-    spot, _, value = item
+def _row(spot: Spot) -> tuple[str, ...]:
+    value = spot.value.value if type(spot.value) is Frozen else spot.value
     arrays = _arrays(spot)
     if type(value) is Tied:
         return (spot.path, f"tied to {value.to}", "", "", "", "", "", "")
