@@ -433,3 +433,25 @@ def test_warnings_point_at_the_call(own_init: bool, nested: bool) -> None:
     with pytest.warns(UserWarning, match="NumPy array") as second:
         cls(1, [np.ones(2)] if nested else np.ones(2))
     assert [w.filename for w in (*first, *second)] == [__file__] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("new", None, r"(?s)no such field.*new: Any"),
+        ("method", 1, r"`.*Foo.method` is an attribute of the class"),
+        ("constant", 2, r"`.*Foo.constant` is an attribute of the class"),
+    ],
+)
+def test_assigning_what_is_no_field_in_init(name: str, value: object, message: str) -> None:
+    class Foo(Module):
+        constant: ClassVar[int] = 1
+
+        def __init__(self):
+            setattr(self, name, value)
+
+        def method(self):
+            return 1
+
+    with pytest.raises(dataclasses.FrozenInstanceError, match=message):
+        Foo()

@@ -256,6 +256,8 @@ def test_update_wrapper_of_something_without_a_name() -> None:
     assert wrapped() == 3 and not hasattr(wrapped, "__name__")
     assert module_update_wrapper(Wrapper(1), add).__name__ == "add"
 
+
+def test_update_wrapper_says_what_is_missing() -> None:
     with pytest.raises(ValueError, match="must supply `__wrapped__`: `Linear` has none"):
         module_update_wrapper(Linear(2))
     with pytest.raises(TypeError, match="expects a Module"):
@@ -336,7 +338,7 @@ def test_threads_that_wrap_and_that_flatten_one_new_class() -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        for _ in range(10):
+        for _ in range(60):
 
             class Wrapper(Module):
                 fn: object
@@ -349,7 +351,7 @@ def test_threads_that_wrap_and_that_flatten_one_new_class() -> None:
 
             def work(wraps, Wrapper=Wrapper, barrier=barrier):
                 barrier.wait()
-                for _ in range(10):
+                for _ in range(4):
                     module = Wrapper(wrapped)
                     if wraps:
                         module = module_update_wrapper(module)

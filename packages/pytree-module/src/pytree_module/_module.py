@@ -150,6 +150,8 @@ def _annotation(value: Any) -> str:
         return "jax.Array"
     if isinstance(value, np.ndarray):
         return "np.ndarray"
+    if value is None:
+        return "Any"
     if callable(value) and not isinstance(value, (type, Module)):
         return "Callable"
     return type(value).__qualname__
@@ -173,6 +175,11 @@ def _set_other(module: Module, names: frozenset[str] | None, name: str, value: A
         expect_irregular(cls)
     elif hasattr(getattr(cls, name, None), "__set__"):
         object.__setattr__(module, name, value)
+    elif hasattr(cls, name):
+        raise dataclasses.FrozenInstanceError(
+            f"cannot assign to field {name!r}: `{cls.__qualname__}.{name}` is an attribute of the "
+            f"class, not a field. Give the field another name and annotate it in the class body."
+        )
     else:
         raise dataclasses.FrozenInstanceError(
             f"cannot assign to field {name!r}: `{cls.__qualname__}` declares no such field. Add "
