@@ -48,6 +48,11 @@ KNOWN = {
     ("PReLU 0.25 half", "gradients"): "that of the slope is summed in float32",
     ("error PReLU", "outcome"): "a ShapeError",
     ("error Embedding batch", "outcome"): "a ShapeError",
+    ("BatchNorm half", "output"): "the output has the dtype of the input",
+    ("BatchNorm half", "gradients"): "the same",
+    ("BatchNorm", "printed"): "there is one more option, `init_variance`",
+    ("BatchNorm", "static"): "the same",
+    ("error BatchNorm channels", "outcome"): "a ShapeError",
     ("error Dropout", "outcome"): "a probability outside [0, 1] is refused",
     ("MLP", "printed"): "the default activations have names: no lambda",
     ("Sequential", "printed"): "the same",
@@ -268,6 +273,26 @@ class Bound:
         return cls(layer[0], more)
 
 
+class Trained(Bound):
+    """A layer with a state: two steps of training, then inference."""
+
+    def __call__(self, x: Any, *, key: Any) -> Any:
+        leaves, treedef = jax.tree.flatten(self.more)
+        state = treedef.unflatten(leaves)  # a state can be used once
+        outs = []
+        for i, inference in enumerate((True, False, False, True)):
+
+            def call(x: Any, state: Any, inference: bool = inference) -> Any:
+                return self.layer(x, state, key=key, inference=inference)
+
+            y, state = jax.vmap(call, (0, None), (0, None), axis_name="b")(x * (i + 1), state)
+            outs += [y, *jax.tree.leaves(state)]
+        return jnp.concatenate([out.astype("f4").ravel() for out in outs])
+
+
+jax.tree_util.register_pytree_with_keys_class(Trained)
+
+
 class WithoutKey(Bound):
     """A layer that takes no key at the peer."""
 
@@ -279,6 +304,24 @@ class WithoutKey(Bound):
 
 
 jax.tree_util.register_pytree_with_keys_class(WithoutKey)
+
+
+def stateful() -> Iterator[Subject]:
+    def made(mode: str, **own: Any) -> Build:
+        return lambda n: Trained(*n.make_with_state(n.BatchNorm)(3, "b", mode=mode, **own))
+
+    for mode, shape in itertools.product(("ema", "batch"), ((4, 3), (4, 3, 2), (4, 3, 2, 5))):
+        yield f"BatchNorm {mode} {shape}", made(mode), arrays(*shape)
+        own = {"momentum": 0.7, "eps": 1e-3, "channelwise_affine": False}
+        yield f"BatchNorm {mode} {shape} plain", made(mode, **own), arrays(*shape)
+    yield "BatchNorm half", made("batch"), arrays(4, 3, dtype="f2")
+    yield "error BatchNorm mode", made("word"), arrays(4, 3)
+    yield "error BatchNorm channels", made("batch"), arrays(4, 2)
+    yield "error BatchNorm axis", lambda n: Bound(*one(n)), arrays(3)
+
+    def one(n: Any) -> Any:
+        layer, state = n.make_with_state(n.BatchNorm)(3, "b", mode="ema")
+        return layer, (state,)
 
 
 def errors() -> Iterator[Subject]:
@@ -348,7 +391,8 @@ def examine(build: Build, x: Any, nn: Any, tree_pformat: Any) -> dict[str, Any]:
         return jnp.sum(jnp.abs(jnp.sin(y))).astype(jnp.float32)
 
     # Each gradient is compiled, which takes most of the time: every other subject has one.
-    if jnp.issubdtype(jnp.asarray(x).dtype, jnp.inexact) and len(found["static"]) % 2 == 0:
+    chosen = isinstance(layer, Bound) or len(found["static"]) % 2 == 0
+    if jnp.issubdtype(jnp.asarray(x).dtype, jnp.inexact) and chosen:
         try:
             found["gradients"] = jax.grad(loss, argnums=(0, 1))(found["arrays"], jnp.asarray(x))
         except Exception as error:
@@ -359,7 +403,9 @@ def examine(build: Build, x: Any, nn: Any, tree_pformat: Any) -> dict[str, Any]:
 def write(side: str, file: Path, only: str) -> None:
     eqx = importlib.import_module("equinoctial" if side == "ours" else "equinox")
     warnings.simplefilter("ignore")
-    subjects = itertools.chain(linears(), convs(), pools(), others(), norms(), units(), errors())
+    subjects = itertools.chain(
+        linears(), convs(), pools(), others(), norms(), units(), stateful(), errors()
+    )
     found = {
         name: examine(build, x, eqx.nn, eqx.tree_pformat)
         for name, build, x in subjects

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar, assert_type
 
 import jax
 import jax.numpy as jnp
+
 from pytree_module import AbstractVar, Module, Partial, StrictConfig, field, module_update_wrapper
 
 T = TypeVar("T")
