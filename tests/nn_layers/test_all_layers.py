@@ -89,7 +89,7 @@ each_layer = pytest.mark.parametrize("name", LAYERS)
 
 def test_the_table_is_complete():
     classes = {name for name in nn.__all__ if isinstance(getattr(nn, name), type(Module))}
-    assert classes == set(LAYERS) | {"StatefulLayer"}
+    assert classes == set(LAYERS) | {"StatefulLayer", "StateIndex", "BatchNorm"}
 
 
 @each_layer

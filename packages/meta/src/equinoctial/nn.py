@@ -4,6 +4,7 @@ from nn_layers import MLP as MLP
 from nn_layers import AvgPool1d as AvgPool1d
 from nn_layers import AvgPool2d as AvgPool2d
 from nn_layers import AvgPool3d as AvgPool3d
+from nn_layers import BatchNorm as BatchNorm
 from nn_layers import Conv as Conv
 from nn_layers import Conv1d as Conv1d
 from nn_layers import Conv2d as Conv2d
@@ -25,14 +26,19 @@ from nn_layers import PReLU as PReLU
 from nn_layers import RMSNorm as RMSNorm
 from nn_layers import Sequential as Sequential
 from nn_layers import ShapeError as ShapeError
+from nn_layers import State as State
 from nn_layers import StatefulLayer as StatefulLayer
+from nn_layers import StateIndex as StateIndex
+from nn_layers import delete_init_state as delete_init_state
 from nn_layers import inference_mode as inference_mode
+from nn_layers import make_with_state as make_with_state
 
 __all__ = [
     "MLP",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
+    "BatchNorm",
     "Conv",
     "Conv1d",
     "Conv2d",
@@ -54,6 +60,10 @@ __all__ = [
     "RMSNorm",
     "Sequential",
     "ShapeError",
+    "State",
+    "StateIndex",
     "StatefulLayer",
+    "delete_init_state",
     "inference_mode",
+    "make_with_state",
 ]

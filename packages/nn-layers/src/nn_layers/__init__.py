@@ -1,5 +1,6 @@
 """Neural-network layers that are JAX PyTrees."""
 
+from ._batch_norm import BatchNorm as BatchNorm
 from ._conv import Conv as Conv
 from ._conv import Conv1d as Conv1d
 from ._conv import Conv2d as Conv2d
@@ -27,6 +28,10 @@ from ._rms_norm import RMSNorm as RMSNorm
 from ._sequential import Lambda as Lambda
 from ._sequential import Sequential as Sequential
 from ._sequential import StatefulLayer as StatefulLayer
+from ._state import State as State
+from ._state import StateIndex as StateIndex
+from ._state import delete_init_state as delete_init_state
+from ._state import make_with_state as make_with_state
 
 __version__ = "0.1.0"
 
@@ -38,6 +43,7 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
+    "BatchNorm",
     "Conv",
     "Conv1d",
     "Conv2d",
@@ -59,8 +65,12 @@ __all__ = [
     "RMSNorm",
     "Sequential",
     "ShapeError",
+    "State",
+    "StateIndex",
     "StatefulLayer",
+    "delete_init_state",
     "inference_mode",
+    "make_with_state",
     "tree_inference",
 ]
 

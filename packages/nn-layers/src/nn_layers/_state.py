@@ -1,0 +1,345 @@
+"""State: what layers keep from one call to the next, handed on by value."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import wadler_lindig as wl
+
+from pytree_module import Module, field
+from tree_surgery import tree_pformat
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+
+
+class _Sentinel(Module):
+    """Stands where the initial value of a `StateIndex` was: it moved into the `State`."""
+
+
+class StateIndex(Module):
+    """The place of one value in a `State`, and the value that is there at first.
+
+    **Arguments:**
+
+    - `init`: the initial value: an array, or any PyTree of arrays and numbers.
+
+    A layer makes its indices in `__init__`; `make_with_state` names each by its path in the model
+    (its `marker`) and moves the initial values into the state.
+
+    !!! example
+
+        ```python
+        import jax.numpy as jnp
+        from nn_layers import StatefulLayer, StateIndex, make_with_state
+
+        class Counter(StatefulLayer):
+            index: StateIndex
+
+            def __init__(self):
+                self.index = StateIndex(jnp.array(0))
+
+            def __call__(self, x, state, *, key=None):
+                count = state.get(self.index)
+                return x + count, state.set(self.index, count + 1)
+
+        counter, state = make_with_state(Counter)()
+        y, state = counter(jnp.array(5), state)
+        y, state = counter(y, state)
+        assert y == 6 and state.get(counter.index) == 2
+        ```
+    """
+
+    marker: object = field(static=True)
+    init: Any
+
+    def __init__(self, init: Any):
+        self.marker = object()
+        self.init = init
+
+
+def _is_index(x: Any) -> bool:
+    return isinstance(x, StateIndex)
+
+
+def _indices(pytree: Any) -> list[StateIndex]:
+    return [x for x in jtu.tree_leaves(pytree, is_leaf=_is_index) if _is_index(x)]
+
+
+def _index(marker: object, init: Any) -> StateIndex:
+    new = StateIndex(init)
+    object.__setattr__(new, "marker", marker)  # it is ours, and nobody has seen it yet
+    return new
+
+
+_OLD = """Attempted to use old state. Probably you have done something like:
+```
+x, state2 = layer1(x, state1)
+x, state3 = layer2(x, state1)  # bug! Re-used state1 instead of using state2.
+```
+A state that was set or updated has been replaced by the new one that was returned: use that. If you
+meant to keep the old state, take a copy before:
+```
+leaves, treedef = jax.tree_util.tree_flatten(state)
+copy = jax.tree_util.tree_unflatten(treedef, leaves)
+```"""
+
+
+@jtu.register_pytree_with_keys_class
+class State:
+    """The values of all stateful layers of a model.
+
+    It is a PyTree of arrays: it passes through `jax.jit`, `jax.vmap`, `jax.lax.scan` and saving
+    like any other. It is never changed: `set` and `update` return a new one. The one they were
+    called on is spent, and using it afterwards is an error, since it is nearly always a mistake.
+
+    **Arguments:**
+
+    - `model`: a PyTree with `StateIndex`es in it. Do not call this yourself; use
+        `make_with_state`.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import BatchNorm, make_with_state
+
+        norm, state = make_with_state(BatchNorm)(3, axis_name="batch", mode="batch")
+        batched = jax.vmap(norm, axis_name="batch", in_axes=(0, None), out_axes=(0, None))
+        y, state = batched(jnp.arange(12.0).reshape(4, 3), state)
+        assert state.get(norm.batch_counter) == 1
+        ```
+    """
+
+    # From marker to value; `None` once it is spent.
+    _values: dict[Any, Any] | None
+
+    def __init__(self, model: Any):
+        values: dict[Any, Any] = {}
+        for index in _indices(model):
+            if isinstance(index.init, _Sentinel):
+                raise ValueError(
+                    "Do not call `State(model)` on a model whose initial state was moved out. Call "
+                    "`model, state = make_with_state(ModelClass)(...arguments...)` instead."
+                )
+            values[index.marker] = jtu.tree_map(jnp.asarray, index.init)
+        self._values = values
+
+    @classmethod
+    def _of(cls, values: dict[Any, Any]) -> "State":
+        state = object.__new__(cls)
+        state._values = values
+        return state
+
+    def _live(self) -> dict[Any, Any]:
+        if self._values is None:
+            raise ValueError(_OLD)
+        return self._values
+
+    def _known(self, item: Any) -> dict[Any, Any]:
+        if not _is_index(item):
+            raise ValueError(f"Only a `StateIndex` is a key of a `State`, got {item!r}.")
+        values = self._live()
+        if item.marker not in values:
+            held = ", ".join(map(str, values)) or "nothing"
+            raise KeyError(
+                f"This `State` has no value for the index {item.marker}: it holds {held}. Model "
+                f"and state must come from the same call of `make_with_state`, or the state be a "
+                f"`substate` with this layer in it."
+            )
+        return values
+
+    def get(self, item: StateIndex) -> Any:
+        """The current value at an index.
+
+        **Arguments:**
+
+        - `item`: a `StateIndex` of the model.
+
+        **Returns:** the value: a PyTree of arrays.
+
+        **Raises:** `ValueError` if this state was replaced by a newer one, `KeyError` if it has no
+        such index.
+        """
+        return self._known(item)[item.marker]
+
+    def set(self, item: StateIndex, value: Any) -> "State":
+        """A new state, with another value at an index. This one must not be used any more.
+
+        **Arguments:**
+
+        - `item`: a `StateIndex` of the model.
+        - `value`: of the structure, shapes and dtypes of the current value.
+
+        **Returns:** the new state.
+
+        **Raises:** `ValueError` if `value` is not like the current one, and as `get`.
+        """
+        values = self._known(item)
+        value = jtu.tree_map(jnp.asarray, value)
+        _check_alike(item, values[item.marker], value)
+        self._values = None
+        return State._of({**values, item.marker: value})
+
+    def substate(self, pytree: Any) -> "State":
+        """The part of the state that belongs to a part of the model.
+
+        **Arguments:**
+
+        - `pytree`: a layer, or any PyTree of layers.
+
+        **Returns:** a state of the indices in `pytree`; bring it back by `update`. This one stays
+        usable.
+
+        **Raises:** as `get`.
+        """
+        return State._of({index.marker: self.get(index) for index in _indices(pytree)})
+
+    def update(self, substate: "State") -> "State":
+        """A new state, with the values of a substate. This one must not be used any more.
+
+        **Arguments:**
+
+        - `substate`: what `substate` returned, or a newer state of the same indices.
+
+        **Returns:** the new state.
+
+        **Raises:** `ValueError` if it is no state, or has indices that are not in this one.
+        """
+        if not isinstance(substate, State):
+            raise ValueError(f"`State.update` takes a `State`, got a {type(substate).__name__}.")
+        values, new = self._live(), substate._live()
+        unknown = [str(marker) for marker in new if marker not in values]
+        if unknown:
+            raise ValueError(
+                f"Cannot call `state1.update(state2)` unless `state2` is a substate of `state1`: "
+                f"{', '.join(unknown)} is not in `state1`."
+            )
+        self._values = None
+        return State._of({**values, **new})
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """For JAX. **Returns:** the values, and their markers."""
+        values = self._live()
+        return tuple(values.values()), tuple(values)
+
+    def tree_flatten_with_keys(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """For JAX. **Returns:** pairs of key and value, and the markers."""
+        values = self._live()
+        return tuple((jtu.DictKey(m), v) for m, v in values.items()), tuple(values)
+
+    @classmethod
+    def tree_unflatten(cls, keys: tuple[Any, ...], values: Any) -> "State":
+        """For JAX. **Returns:** the state of these markers and values."""
+        return cls._of(dict(zip(keys, values, strict=True)))
+
+    def __repr__(self) -> str:
+        return tree_pformat(self)
+
+    def __pdoc__(self, **kwargs: Any) -> wl.AbstractDoc:
+        # How wadler-lindig, and with it `tree_pformat`, prints it within a larger tree.
+        if self._values is None:
+            return wl.TextDoc("State(~old~)")
+        values = [(str(marker), value) for marker, value in self._values.items()]
+        return wl.bracketed(
+            begin=wl.TextDoc("State("),
+            docs=wl.named_objs(values, **kwargs),
+            sep=wl.comma,
+            end=wl.TextDoc(")"),
+            indent=kwargs["indent"],
+        )
+
+
+def _check_alike(item: StateIndex, old: Any, new: Any) -> None:
+    kinds = [
+        (jtu.tree_structure(x), [(leaf.shape, leaf.dtype) for leaf in jtu.tree_leaves(x)])
+        for x in (old, new)
+    ]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"Old and new values of a state have different structures, shapes or dtypes. The old "
+            f"value at {item.marker} is {tree_pformat(old)} and the new value is "
+            f"{tree_pformat(new)}."
+        )
+
+
+def delete_init_state(model: _T) -> _T:
+    """A copy of a model without the initial values in its `StateIndex`es.
+
+    `make_with_state` does so: else the optimiser would see them as parameters.
+
+    **Arguments:**
+
+    - `model`: a PyTree.
+
+    **Returns:** the copy. It cannot be made a `State` of any more.
+
+    !!! example
+
+        ```python
+        import jax
+        from nn_layers import BatchNorm, State, delete_init_state
+
+        norm = BatchNorm(3, "batch", mode="batch", channelwise_affine=False)
+        state = State(norm)
+        norm = delete_init_state(norm)
+        assert len(jax.tree.leaves(state)) == 3
+        ```
+    """
+
+    def delete(x: Any) -> Any:
+        return _index(x.marker, _Sentinel()) if _is_index(x) else x
+
+    return jtu.tree_map(delete, model, is_leaf=_is_index)
+
+
+def make_with_state(make_model: Callable[_P, _T]) -> Callable[_P, tuple[_T, State]]:
+    """Makes a model and its state at once.
+
+    **Arguments:**
+
+    - `make_model`: a class of models, or any function that returns one.
+
+    **Returns:**
+
+    A function of the arguments of `make_model`, which returns `(model, state)`. Each `StateIndex`
+    in `model` is marked by its path, such as `Sequential.layers[1].batch_counter`, so that equal
+    models have equal states, and a state can be saved, loaded and made under `vmap` (an ensemble).
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from filtered_transforms import filter_vmap
+        from nn_layers import BatchNorm, Linear, Sequential, make_with_state
+
+        def make(key):
+            return Sequential([Linear(3, 2, key=key), BatchNorm(2, "batch", mode="batch")])
+
+        model, state = make_with_state(make)(jax.random.key(0))
+        batched = jax.vmap(model, axis_name="batch", in_axes=(0, None), out_axes=(0, None))
+        y, state = batched(jnp.ones((8, 3)), state)
+
+        keys = jax.random.split(jax.random.key(1), 5)
+        ensemble, states = filter_vmap(make_with_state(make))(keys)
+        assert ensemble.layers[0].weight.shape == (5, 2, 3)
+        ```
+    """
+
+    @functools.wraps(make_model)
+    def make(*args: _P.args, **kwargs: _P.kwargs) -> tuple[_T, State]:
+        model = make_model(*args, **kwargs)
+        root = type(model).__name__
+        leaves, treedef = jtu.tree_flatten_with_path(model, is_leaf=_is_index)
+        named: list[Any] = [
+            _index(root + jtu.keystr(path), leaf.init) if _is_index(leaf) else leaf
+            for path, leaf in leaves
+        ]
+        model = treedef.unflatten(named)
+        return delete_init_state(model), State(model)
+
+    return make
