@@ -4,9 +4,12 @@ from . import extend as extend
 from ._axes import if_array as if_array
 from ._branches import filter_cond as filter_cond
 from ._branches import filter_switch as filter_switch
+from ._callback import filter_pure_callback as filter_pure_callback
+from ._closure import filter_closure_convert as filter_closure_convert
 from ._eval_shape import filter_eval_shape as filter_eval_shape
 from ._grad import filter_grad as filter_grad
 from ._grad import filter_value_and_grad as filter_value_and_grad
+from ._hvp import filter_hvp as filter_hvp
 from ._jacobian import filter_hessian as filter_hessian
 from ._jacobian import filter_jacfwd as filter_jacfwd
 from ._jacobian import filter_jacrev as filter_jacrev
@@ -40,11 +43,13 @@ __all__ = [
     "filter",
     "filter_associative_scan",
     "filter_checkpoint",
+    "filter_closure_convert",
     "filter_cond",
     "filter_eval_shape",
     "filter_fori_loop",
     "filter_grad",
     "filter_hessian",
+    "filter_hvp",
     "filter_jacfwd",
     "filter_jacrev",
     "filter_jit",
@@ -52,6 +57,7 @@ __all__ = [
     "filter_linearize",
     "filter_make_jaxpr",
     "filter_map",
+    "filter_pure_callback",
     "filter_scan",
     "filter_shard",
     "filter_switch",

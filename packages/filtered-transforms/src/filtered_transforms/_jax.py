@@ -23,3 +23,8 @@ def sub_jaxprs(params: dict[str, Any]) -> Iterator[Any]:
                 yield item.jaxpr
             elif isinstance(item, jax.extend.core.Jaxpr):
                 yield item
+
+
+def evaluate(jaxpr: Any, consts: list[Any], args: list[Any]) -> list[Any]:
+    """The results of a jaxpr. `jax.extend.core.jaxpr_as_fun`, all JAX versions."""
+    return jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(jaxpr, consts))(*args)

@@ -9,11 +9,13 @@ from filtered_transforms import combine as combine
 from filtered_transforms import filter as filter
 from filtered_transforms import filter_associative_scan as filter_associative_scan
 from filtered_transforms import filter_checkpoint as filter_checkpoint
+from filtered_transforms import filter_closure_convert as filter_closure_convert
 from filtered_transforms import filter_cond as filter_cond
 from filtered_transforms import filter_eval_shape as filter_eval_shape
 from filtered_transforms import filter_fori_loop as filter_fori_loop
 from filtered_transforms import filter_grad as filter_grad
 from filtered_transforms import filter_hessian as filter_hessian
+from filtered_transforms import filter_hvp as filter_hvp
 from filtered_transforms import filter_jacfwd as filter_jacfwd
 from filtered_transforms import filter_jacrev as filter_jacrev
 from filtered_transforms import filter_jit as filter_jit
@@ -21,6 +23,7 @@ from filtered_transforms import filter_jvp as filter_jvp
 from filtered_transforms import filter_linearize as filter_linearize
 from filtered_transforms import filter_make_jaxpr as filter_make_jaxpr
 from filtered_transforms import filter_map as filter_map
+from filtered_transforms import filter_pure_callback as filter_pure_callback
 from filtered_transforms import filter_scan as filter_scan
 from filtered_transforms import filter_shard as filter_shard
 from filtered_transforms import filter_switch as filter_switch
@@ -128,11 +131,13 @@ __all__ = [
     "filter",
     "filter_associative_scan",
     "filter_checkpoint",
+    "filter_closure_convert",
     "filter_cond",
     "filter_eval_shape",
     "filter_fori_loop",
     "filter_grad",
     "filter_hessian",
+    "filter_hvp",
     "filter_jacfwd",
     "filter_jacrev",
     "filter_jit",
@@ -140,6 +145,7 @@ __all__ = [
     "filter_linearize",
     "filter_make_jaxpr",
     "filter_map",
+    "filter_pure_callback",
     "filter_scan",
     "filter_shard",
     "filter_switch",

@@ -1,0 +1,161 @@
+"""`filter_closure_convert`, `filter_pure_callback`, `filter_hvp`."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import filtered_transforms as ft
+from pytree_module import Module
+
+X = jnp.arange(3.0) + 1
+V = jnp.array([2.0, -1.0, 0.5])
+
+
+class Model(Module):
+    weight: jax.Array
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.activation(self.weight * x)
+
+
+def equal(x: Any, y: Any) -> None:
+    jax.tree.map(np.testing.assert_array_equal, x, y)
+
+
+def test_closure_convert():
+    def convert(w: jax.Array, x: jax.Array) -> Any:
+        f = ft.filter_closure_convert(lambda x, s, *, k: (w * x + k, s, 3, len), x, "s", k=x)
+        return f(2 * x, "s", k=x)
+
+    for wrap in (lambda f: f, ft.filter_jit):
+        out = wrap(convert)(V, X)
+        equal(out[0], V * 2 * X + X)
+        assert out[1:] == ("s", 3, len)
+    out = jax.vmap(lambda w: convert(w, X)[0])(jnp.stack([V, X]))
+    equal(out, jnp.stack([V * 2 * X + X, X * 2 * X + X]))
+    equal(jax.grad(lambda w: convert(w, X)[0].sum())(V), 2 * X)
+    equal(jax.grad(lambda x: convert(V, x)[0].sum())(X), 2 * V + 1)
+    f = ft.filter_closure_convert(Model(V), X)
+    assert len(jax.tree.leaves(f)) == 1
+    equal(f(X), Model(V)(X))
+    equal(ft.filter_grad(lambda f: f(X).sum())(f).consts[0], ft.filter_grad(total)(Model(V)).weight)
+    shape = jax.ShapeDtypeStruct((3,), jnp.float32)
+    equal(ft.filter_closure_convert(Model(V), shape)(X), Model(V)(X))
+
+
+def total(m: Model) -> jax.Array:
+    return m(X).sum()
+
+
+# https://github.com/patrick-kidger/equinox/issues/854
+def test_closure_convert_compares_shapes_and_dtypes_alone():
+    f = ft.filter_closure_convert(lambda x: x * 2, jnp.asarray(1.0))
+    assert f(jnp.array(1.0, jnp.float32)) == 2.0 == f(np.float32(1))
+    first, second = jax.devices()[:2]
+    mesh = jax.sharding.Mesh(np.array([first, second]), ("d",))
+    halves = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("d"))
+    f = ft.filter_closure_convert(jnp.sin, jnp.arange(4.0))
+    equal(f(jax.device_put(jnp.arange(4.0), halves)), jnp.sin(jnp.arange(4.0)))
+
+    def inside(x: jax.Array) -> jax.Array:
+        g = ft.filter_closure_convert(lambda y: jnp.sin(y) + x, x)
+        return g(x) + f2(x)
+
+    f2 = ft.filter_closure_convert(jnp.sin, jnp.zeros(2))
+    spec = jax.sharding.PartitionSpec("d")
+    mapped = jax.shard_map(inside, mesh=mesh, in_specs=spec, out_specs=spec)
+    x = jnp.arange(4.0)
+    equal(jax.jit(mapped)(x), jnp.sin(x) + x + jnp.sin(x))
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "message"),
+    [
+        ((X[:2], "s"), {}, r"different dynamic .*\[0\]\[0\].*float32\[3\].*float32\[2\]"),
+        ((jnp.arange(3), "s"), {}, r"different dynamic .*float32\[3\].*int32\[3\]"),
+        ((1.0, "s"), {}, r"different dynamic .*float32\[3\].*called with 1.0"),
+        ((X, "t"), {}, r"different static .*\[0\]\[1\].*with 's', and called with 't'"),
+        ((X,), {}, r"the structure is another. At \[0\]"),
+        ((X,), {"s": "s"}, r"the structure is another"),
+    ],
+)
+def test_closure_convert_errors(args: Any, kwargs: Any, message: str):
+    f = ft.filter_closure_convert(lambda x, s: x, X, "s")
+    with pytest.raises(ValueError, match=f"Closure-converted function called with.*{message}"):
+        f(*args, **kwargs)
+    with pytest.raises(TypeError, match="expects a function"):
+        ft.filter_closure_convert(1)
+
+
+def on_host(x: Any, name: Any, *, scale: Any) -> Any:
+    return {"y": np.sin(np.asarray(x)) * scale, "name": name, "n": 2.0}
+
+
+def call(x: Any, **options: Any) -> Any:
+    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    n = jax.ShapeDtypeStruct((), x.dtype)
+    out = {"y": shape, "name": "s", "n": n}
+    return ft.filter_pure_callback(
+        on_host, x, "s", scale=np.float32(2), result_shape_dtypes=out, **options
+    )
+
+
+def test_pure_callback():
+    expected = np.sin(np.asarray(X)) * np.float32(2)
+    for wrap in (lambda f: f, ft.filter_jit):
+        out = wrap(call)(X)
+        equal(out["y"], expected)
+        assert out["name"] == "s" and out["n"] == 2.0
+        out = wrap(lambda m: ft.filter_pure_callback(Model.__call__, m, X, result_shape_dtypes=X))(
+            Model(V)
+        )
+        np.testing.assert_allclose(out, Model(V)(X), rtol=1e-6)
+    for options in ({"vmap_method": "sequential"}, {"vectorized": False}):
+        out = ft.filter_vmap(partial(call, **options))(jnp.stack([X, V]))
+        equal(out["y"], np.sin(np.stack([X, V])) * np.float32(2))
+
+
+def test_pure_callback_errors():
+    shapes = {"y": X, "name": "other", "n": X[0]}
+    with pytest.raises(Exception, match=r"At \['name'\] it should be 'other', .*returned 's'"):
+        ft.filter_pure_callback(on_host, X, "s", scale=1, result_shape_dtypes=shapes)
+    with pytest.raises(Exception, match=r"At \['y'\] it should be an array float32\[3\]"):
+        ft.filter_pure_callback(lambda x: {"y": "s"}, X, result_shape_dtypes={"y": X})
+    with pytest.raises(Exception, match=r"At <root>"):
+        ft.filter_pure_callback(lambda x: [x], X, result_shape_dtypes=X)
+    with pytest.raises(ValueError, match="give one of them"):
+        call(X, vectorized=True, vmap_method="sequential")
+
+
+# https://github.com/patrick-kidger/equinox/issues/807
+def test_hvp():
+    def f(m: Model, x: Any, *, power: int) -> jax.Array:
+        return jnp.sum(m(x) ** power)
+
+    tangents = (Model(V, None), X)
+    for wrap in (lambda f: f, ft.filter_jit):
+        (model, x), (hm, hx) = wrap(lambda m, x, t: ft.filter_hvp(f, (m, x), t, power=2))(
+            Model(V), X, tangents
+        )
+
+        def by_hand(p: Any) -> Any:
+            return jnp.sum(jnp.tanh(p[0] * p[1]) ** 2)
+
+        (w, gx), (hw, hgx) = jax.jvp(jax.grad(by_hand), ((V, X),), ((V, X),))
+        for ours, theirs in zip((model.weight, x, hm.weight, hx), (w, gx, hw, hgx), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+        assert model.activation is hm.activation is None
+    hessian = jax.hessian(lambda x: jnp.sum(jnp.sin(x) * x**2))(X)
+    _, (product,) = ft.filter_hvp(lambda x: jnp.sum(jnp.sin(x) * x**2), [X], [V])
+    np.testing.assert_allclose(product, hessian @ V, rtol=1e-5)
+    _, (linear, none) = ft.filter_hvp(lambda x, n: (x * n).sum(), (X, 2.0), (V, None))
+    equal(linear, jnp.zeros(3))
+    assert none is None
+    with pytest.raises(ValueError, match="same pytree structure"):
+        ft.filter_hvp(lambda x: x.sum(), (X,), ([V],))

@@ -1,0 +1,23 @@
+"""The examples in the docstrings run."""
+
+import inspect
+import re
+
+import pytest
+
+import filtered_transforms as ft
+from filtered_transforms import extend
+
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+NAMES = [(ft, name) for name in ft.__all__] + [(extend, name) for name in extend.__all__]
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=lambda x: x if isinstance(x, str) else "")
+def test_examples_run(module: object, name: str):
+    for block in BLOCK.findall(inspect.getdoc(getattr(module, name)) or ""):
+        exec(compile(block, f"<example of {name}>", "exec"), {"__name__": "example"})
+
+
+def test_most_have_an_example():
+    without = [n for m, n in NAMES if "```python" not in (getattr(m, n).__doc__ or "")]
+    assert set(without) <= {"filter_hessian", "hashable_combine", "register_check"}
