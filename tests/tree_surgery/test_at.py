@@ -310,7 +310,9 @@ def test_static_field(value):
     message = str(info.value)
     assert "`size` of the `Layer` at `['layer']`" in message
     assert "static" in message
-    assert "dataclasses.replace(node, size=...)" in message
+    assert """`tree_set(tree, "['layer'].size", ...)`""" in message  # which does it:
+    new = ts.tree_set({"layer": Layer(1, 2, value)}, "['layer'].size", 0)
+    assert new == {"layer": Layer(1, 2, 0)}
 
 
 def test_the_advice_for_static_fields_works():

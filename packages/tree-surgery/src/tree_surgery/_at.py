@@ -4,6 +4,7 @@ How it works: flatten the tree once, put a distinct stand-in in place of each le
 result to `where`. A stand-in knows its position, so that two leaves that are one object (or two
 equal small integers) stay apart, and `where` cannot look at values. If `where` chose a leaf, the
 answer is there; if it chose whole nodes, a second walk, which stops at these nodes, finds them.
+(Patterns and other selectors know the places themselves; they go the way of `tree_set`.)
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,9 @@ from typing import Any, Final
 import jax.tree_util as jtu
 
 from ._cut import Chosen, Cut, Flat, IsLeaf, cut, is_sequence
+from ._edit import put
 from ._errors import WhereError
+from ._selector import Selector, find, is_exact_path
 from ._standin import stand_in_tree
 
 _MISSING: Final[Any] = object()
@@ -21,7 +24,7 @@ _VALUES = "`where` must use only the structure of the tree, not the values of it
 
 
 def tree_at(
-    where: Callable[[Any], Any | Sequence[Any]],
+    where: Callable[[Any], Any | Sequence[Any]] | str | type | Selector,
     pytree: Any,
     replace: Any | Sequence[Any] = _MISSING,
     replace_fn: Callable[[Any], Any] = _MISSING,
@@ -33,7 +36,9 @@ def tree_at(
 
     - `where`: a function from the tree to one of its nodes, or to a (nested) list or tuple of
         them. A node is a leaf or any subtree. `where` is called with stand-ins for the leaves: it
-        may use the structure of the tree, never the values in it.
+        may use the structure of the tree, never the values in it. Or a pattern, a type or another
+        selector (see [`tree_surgery.where`][]): an exact path means that node, anything else the
+        list of what it selects.
     - `pytree`: the tree.
     - `replace`: the new node; for a sequence of nodes, a sequence of the same lengths.
     - `replace_fn`: instead of `replace`, a function from each old node to the new one.
@@ -60,10 +65,13 @@ def tree_at(
     assert tree_at(lambda t: t["layers"], tree, replace_fn=len)["layers"] == 2
     new = tree_at(lambda t: (t["scale"], t["layers"][1][0]), tree, (0.5, 20))
     assert new == {"layers": [1, (20, 3)], "scale": 0.5}
+    assert tree_at("layers[1].*", tree, [20, 30])["layers"] == [1, (20, 30)]
     ```
     """
     if (replace is _MISSING) == (replace_fn is _MISSING):
         raise ValueError("Exactly one of `replace` and `replace_fn` must be given to `tree_at`.")
+    if isinstance(where, str | type | Selector):
+        return _tree_at_selected(where, pytree, replace, replace_fn)
     leaves, treedef = jtu.tree_flatten(pytree, is_leaf)
     tree, stand_ins = stand_in_tree(pytree, leaves, treedef, is_leaf is not None)
     selected = _ask(where, tree, pytree)
@@ -76,6 +84,18 @@ def tree_at(
     else:
         _put(found.parts, found.chosen, replace)
     return found.treedef.unflatten(found.parts)
+
+
+def _tree_at_selected(where: Any, pytree: Any, replace: Any, replace_fn: Any) -> Any:
+    """Selectors need no stand-ins: they say themselves at which places they select something."""
+    spots = find(where, pytree)
+    parts = [spot.value for spot in spots]
+    chosen: Chosen = 0 if is_exact_path(where) else list(range(len(parts)))
+    if replace is _MISSING:
+        _apply(parts, chosen, parts[0] if chosen == 0 else parts.copy(), replace_fn)
+    else:
+        _put(parts, chosen, replace)
+    return put(pytree, {spot.place: x for spot, x in zip(spots, parts, strict=True)})
 
 
 def _ask(where: Callable[[Any], Any], tree: Any, pytree: Any) -> Any:

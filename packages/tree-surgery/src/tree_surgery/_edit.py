@@ -7,9 +7,8 @@ import jax.tree_util as jtu
 
 from ._errors import WhereError
 from ._one_level import open_node
-from ._pattern import is_exact, parse
 from ._replace import with_fields
-from ._selector import find
+from ._selector import find, is_exact_path
 from ._spot import Place, Spot, static_names
 
 _MISSING: Final[Any] = object()
@@ -136,7 +135,7 @@ class Selection:
 
     def get(self) -> Any:
         """The node at an exact path; for every other selector, `tree_select(tree, where)`."""
-        if isinstance(self._where, str) and is_exact(parse(self._where)):
+        if is_exact_path(self._where):
             (spot,) = find(self._where, self._tree)
             return spot.value
         return tree_select(self._tree, self._where)

@@ -61,9 +61,8 @@ def explain_missing(x: Any, pytree: Any, tree: Any, within: Any = StandIn) -> st
         path, node, name = static
         return (
             f"`where` chose `{name}` of the `{type(node).__name__}` at `{path_str(path)}`, which "
-            "is static: it is part of the structure of the tree, not a node in it. Choose the node "
-            "around it, and replace that with "
-            f"`replace_fn=lambda node: dataclasses.replace(node, {name}=...)`."
+            "is static: it is part of the structure of the tree, not a node in it. Set it by its "
+            f"path: `tree_set(tree, {path_str((*path, jtu.GetAttrKey(name)))!r}, ...)`."
         )
     if type(x) is StandIn:
         return "`where` chose a leaf of another tree, not of the one that it was called on."

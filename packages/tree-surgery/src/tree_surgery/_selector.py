@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from ._errors import WhereError
 from ._match import match, no_match
+from ._pattern import is_exact, parse
 from ._spot import Place, Spot
 
 
@@ -205,6 +206,11 @@ def find(where: Any, tree: Any) -> list[Spot]:
         if not (spots and place[: len(spots[-1].place)] == spots[-1].place):
             spots.append(spot)
     return spots
+
+
+def is_exact_path(where: Any) -> bool:
+    """Whether a selector is a pattern that stands for one node, whatever the tree."""
+    return isinstance(where, str) and is_exact(parse(where))
 
 
 def mask(where: Any, tree: Any) -> list[bool]:
