@@ -6,6 +6,8 @@ from ._branches import filter_cond as filter_cond
 from ._branches import filter_switch as filter_switch
 from ._callback import filter_pure_callback as filter_pure_callback
 from ._closure import filter_closure_convert as filter_closure_convert
+from ._custom_jvp import filter_custom_jvp as filter_custom_jvp
+from ._custom_vjp import filter_custom_vjp as filter_custom_vjp
 from ._eval_shape import filter_eval_shape as filter_eval_shape
 from ._grad import filter_grad as filter_grad
 from ._grad import filter_value_and_grad as filter_value_and_grad
@@ -45,6 +47,8 @@ __all__ = [
     "filter_checkpoint",
     "filter_closure_convert",
     "filter_cond",
+    "filter_custom_jvp",
+    "filter_custom_vjp",
     "filter_eval_shape",
     "filter_fori_loop",
     "filter_grad",

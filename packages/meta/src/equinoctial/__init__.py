@@ -11,6 +11,8 @@ from filtered_transforms import filter_associative_scan as filter_associative_sc
 from filtered_transforms import filter_checkpoint as filter_checkpoint
 from filtered_transforms import filter_closure_convert as filter_closure_convert
 from filtered_transforms import filter_cond as filter_cond
+from filtered_transforms import filter_custom_jvp as filter_custom_jvp
+from filtered_transforms import filter_custom_vjp as filter_custom_vjp
 from filtered_transforms import filter_eval_shape as filter_eval_shape
 from filtered_transforms import filter_fori_loop as filter_fori_loop
 from filtered_transforms import filter_grad as filter_grad
@@ -133,6 +135,8 @@ __all__ = [
     "filter_checkpoint",
     "filter_closure_convert",
     "filter_cond",
+    "filter_custom_jvp",
+    "filter_custom_vjp",
     "filter_eval_shape",
     "filter_fori_loop",
     "filter_grad",

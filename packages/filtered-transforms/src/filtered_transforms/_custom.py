@@ -1,0 +1,83 @@
+"""What functions with derivative rules of their own share."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+from jax.custom_derivatives import SymbolicZero
+
+from pytree_module import BoundMethod
+from tree_surgery import path_str
+
+from ._held import Held, check_callable
+from ._predicates import is_array
+
+
+class CustomRule:
+    # A function and the rules for its derivatives. Not a PyTree: rules are added to it later.
+
+    def __init__(self, fn: Callable[..., Any]):
+        check_callable(type(self).__name__, fn)
+        self.fn = fn
+        this: Any = self  # declared to take a function; any object will do
+        functools.update_wrapper(this, fn, updated=())
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        bound: Any = BoundMethod  # declared to take a function; any callable will do
+        return bound(self, instance)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.fn!r})"
+
+
+def or_none(derivative: Any) -> Any:
+    """A tangent or cotangent, `None` if JAX knows it to be zero."""
+    if isinstance(derivative, SymbolicZero):
+        return None
+    derivative = as_array(derivative)
+    return None if derivative.dtype == jax.dtypes.float0 else derivative
+
+
+def as_array(x: Any) -> Any:
+    """What stands for an array: JAX hands a Python number on as it is, which would be static."""
+    return x if is_array(x) else jnp.asarray(x)
+
+
+def derivatives_like(out: Any, tree: Any, rule: str, what: str) -> list[Any]:
+    """For each leaf of `out` that of `tree`, or `None`, which may stand for a whole subtree.
+
+    **Raises:** `ValueError` if they do not fit.
+    """
+    found, treedef = jtu.tree_flatten(tree, is_leaf=lambda x: x is None)
+    try:
+        places = treedef.flatten_up_to(out)
+    except ValueError as error:
+        raise ValueError(
+            f"{rule} must return {what}, with `None` for what has no derivative. {error}"
+        ) from None
+    leaves: list[Any] = []
+    for i, (one, place) in enumerate(zip(found, places, strict=True)):
+        below = jtu.tree_leaves(place, is_leaf=lambda x: x.__class__ is Held)
+        if one is not None and (len(below) != 1 or not jtu.all_leaves([place])):
+            path = jtu.tree_leaves_with_path(tree, is_leaf=lambda x: x is None)[i][0]
+            raise ValueError(
+                f"{rule} must return {what}, with `None` for what has no derivative. At "
+                f"{path_str(path)} it has a leaf where that has a tree."
+            )
+        leaves += [one] * len(below)
+    return leaves
+
+
+def zero_of(x: Any) -> Any:
+    """A tangent of zeros that JAX knows to be zero."""
+    return SymbolicZero.from_primal_value(x)
+
+
+def zeros_of(x: Any) -> Any:
+    """A tangent of zeros for an inexact array."""
+    return jnp.zeros(jnp.shape(x), x.dtype)

@@ -1,0 +1,193 @@
+"""`filter_custom_vjp`: a function with a reverse-mode derivative of its own."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+
+from ._agree import describe
+from ._custom import CustomRule, as_array, or_none, zeros_of
+from ._held import Held, hold, release
+from ._partition import merge, split
+from ._predicates import array_mask, inexact_mask, is_inexact_array
+
+
+class filter_custom_vjp(CustomRule):
+    """A function whose gradient you give: `jax.custom_vjp` with any PyTrees.
+
+    Only the first argument, `vjp_arg`, can be differentiated.
+
+    **Arguments:**
+
+    - `fn`: the function, `(vjp_arg, *args, **kwargs) -> out`; all may hold anything.
+
+    Two rules are needed, set by methods that can decorate them:
+
+    - `def_fwd`: `fwd(perturbed, vjp_arg, *args, **kwargs) -> (out, residuals)`. `perturbed` is a
+        tree like `vjp_arg`, that says of each leaf whether it is being differentiated. `residuals`
+        is any PyTree, for the other rule.
+    - `def_bwd`: `bwd(residuals, grad_out, perturbed, vjp_arg, *args, **kwargs) -> grad`. `grad_out`
+        is a tree like `out`, with `None` for each leaf that is no inexact array, and for each whose
+        cotangent is zero (a symbolic zero). `grad` is a tree like `vjp_arg`, with `None` for what
+        is no inexact array; `None` for an inexact array stands for zero.
+
+    **Raises:** a call raises `RuntimeError` as long as a rule is missing, if an argument other than
+    `vjp_arg` is being differentiated, and if `grad` has another structure.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from filtered_transforms import filter_custom_vjp
+
+    @filter_custom_vjp
+    def clip_gradient(x, bound):
+        return x
+
+    @clip_gradient.def_fwd
+    def fwd(perturbed, x, bound):
+        return x, None
+
+    @clip_gradient.def_bwd
+    def bwd(residuals, grad_out, perturbed, x, bound):
+        return jnp.clip(grad_out, -bound, bound)
+
+    assert jax.grad(lambda x: 10 * clip_gradient(x, 2.0))(1.0) == 2.0
+    ```
+    """
+
+    def __init__(self, fn: Callable[..., Any]):
+        super().__init__(fn)
+        self.fn_fwd: Callable[..., Any] | None = None
+        self.fn_bwd: Callable[..., Any] | None = None
+
+    def def_fwd(self, fn_fwd: Callable[..., Any]) -> Callable[..., Any]:
+        """Sets the forward rule, and returns it."""
+        self.fn_fwd = fn_fwd
+        return fn_fwd
+
+    def def_bwd(self, fn_bwd: Callable[..., Any]) -> Callable[..., Any]:
+        """Sets the backward rule, and returns it."""
+        self.fn_bwd = fn_bwd
+        return fn_bwd
+
+    def defvjp(self, fn_fwd: Callable[..., Any], fn_bwd: Callable[..., Any]) -> None:
+        """Sets both rules in their former form, without `perturbed` and symbolic zeros.
+
+        `fwd(vjp_arg, *args, **kwargs)`, `bwd(residuals, grad_out, vjp_arg, *args, **kwargs)`, where
+        `grad_out` has an array for each inexact array.
+        """
+        warnings.warn(
+            "`filter_custom_vjp.defvjp` is the former way: `def_fwd` and `def_bwd` know which "
+            "arguments are differentiated and which cotangents are zero.",
+            stacklevel=2,
+        )
+
+        def fwd(perturbed: Any, vjp_arg: Any, *args: Any, **kwargs: Any) -> Any:
+            out, residuals = fn_fwd(vjp_arg, *args, **kwargs)
+            leaves, treedef = jtu.tree_flatten(out)
+            zeros = [zeros_of(leaf) if is_inexact_array(leaf) else None for leaf in leaves]
+            return out, (residuals, treedef.unflatten(zeros))
+
+        def bwd(kept: Any, grad_out: Any, perturbed: Any, *args: Any, **kwargs: Any) -> Any:
+            residuals, zeros = kept
+            filled = jtu.tree_map(lambda zero, g: zero if g is None else g, zeros, grad_out)
+            return fn_bwd(residuals, filled, *args, **kwargs)
+
+        self.def_fwd(fwd)
+        self.def_bwd(bwd)
+
+    def __call__(self, vjp_arg: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function."""
+        fwd, bwd = self.fn_fwd, self.fn_bwd
+        if fwd is None or bwd is None:
+            raise RuntimeError(f"`def_fwd` or `def_bwd` not yet called for {self.fn!r}.")
+        call = _Call(self.fn, vjp_arg, args, kwargs)
+
+        def flat(differentiated: list[Any], rest: list[Any]) -> Any:
+            fn, vjp_arg, args, kwargs = call.tree(differentiated, rest)
+            return hold(fn(vjp_arg, *args, **kwargs))
+
+        def flat_fwd(differentiated: list[Any], rest: list[Any]) -> tuple[Any, Any]:
+            if any(one.perturbed for one in rest):
+                raise RuntimeError(
+                    "Unexpected tangent. `*args` and `**kwargs` to `filter_custom_vjp` cannot be "
+                    "autodifferentiated, nor can the function itself: only the first argument is."
+                )
+            flags = [one.perturbed for one in differentiated]
+            values = [as_array(x.value) for x in differentiated], [as_array(x.value) for x in rest]
+            _, vjp_arg, args, kwargs = call.tree(*values)
+            found = fwd(call.derivative(flags, False), vjp_arg, *args, **kwargs)
+            if not isinstance(found, tuple) or len(found) != 2:
+                raise ValueError(
+                    "the forward rule of `filter_custom_vjp` must return a pair `(out, "
+                    f"residuals)`; got {describe(found)}."
+                )
+            out, residuals = found
+            return hold(out), (hold(residuals), values, Held(tuple(flags)))
+
+        def flat_bwd(kept: Any, cotangent: Any) -> tuple[Any, None]:
+            residuals, values, flags = kept
+            _, vjp_arg, args, kwargs = call.tree(*values)
+            grad_out = _known(cotangent)
+            perturbed = call.derivative(list(flags.value), False)
+            found = bwd(release(residuals), grad_out, perturbed, vjp_arg, *args, **kwargs)
+            return call.gradients(found), None
+
+        custom = jax.custom_vjp(flat)
+        custom.defvjp(flat_fwd, flat_bwd, symbolic_zeros=True)
+        return release(custom(call.differentiated, call.rest))
+
+
+class _Call:
+    # The arguments of one call: the inexact arrays of the first, all other arrays, and the others.
+
+    def __init__(self, fn: Any, vjp_arg: Any, args: Any, kwargs: Any):
+        leaves, self.first = jtu.tree_flatten(vjp_arg)
+        self.mask = inexact_mask(leaves)
+        self.differentiated, others = split(leaves, self.mask)
+        remaining, self.treedef = jtu.tree_flatten((fn, others, args, kwargs))
+        self.is_array = array_mask(remaining)
+        self.rest, self.static = split(remaining, self.is_array)
+
+    def tree(self, differentiated: list[Any], rest: list[Any]) -> tuple[Any, Any, Any, Any]:
+        """`(fn, vjp_arg, args, kwargs)` with these arrays."""
+        remaining = merge(self.is_array, rest, self.static)
+        fn, others, args, kwargs = self.treedef.unflatten(remaining)
+        vjp_arg = self.first.unflatten(merge(self.mask, differentiated, others))
+        return fn, vjp_arg, args, kwargs
+
+    def derivative(self, values: list[Any], other: Any) -> Any:
+        """A tree like `vjp_arg` with these values for its inexact arrays, and `other` elsewhere."""
+        count = len(self.mask) - len(self.differentiated)
+        return self.first.unflatten(merge(self.mask, values, [other] * count))
+
+    def gradients(self, found: Any) -> list[Any]:
+        """The gradients that a rule has returned, `None` for zero.
+
+        **Raises:** `RuntimeError` if there is none for an inexact array, or one for another leaf.
+        """
+        try:
+            leaves = self.first.flatten_up_to(found)
+            if not jtu.all_leaves([leaf for leaf in leaves if leaf is not None]):
+                raise ValueError("There is a tree in the place of a leaf.")
+        except ValueError as error:
+            raise RuntimeError(
+                "custom_vjp gradients must have the same structure as the first argument of the "
+                f"`filter_custom_vjp` function, with `None` for what is no inexact array. {error}"
+            ) from None
+        gradients, others = split(leaves, self.mask)
+        if any(other is not None for other in others):
+            raise RuntimeError(
+                "custom_vjp gradients must have the same structure as the first argument of the "
+                "`filter_custom_vjp` function, with `None` for what is no inexact array: there is "
+                "a gradient for something else."
+            )
+        return gradients
+
+
+def _known(cotangent: Any) -> Any:
+    """A held tree of cotangents, with `None` for those that are zero and for what has none."""
+    leaves, treedef = jtu.tree_flatten(cotangent, is_leaf=lambda x: x.__class__ is Held)
+    return treedef.unflatten([None if leaf.__class__ is Held else or_none(leaf) for leaf in leaves])
