@@ -46,6 +46,8 @@ KNOWN = {
     ("error GRUCell", "outcome"): "the same",
     ("error LSTMCell", "outcome"): "a TypeError says that a pair is expected",
     ("PReLU 0.25 half", "gradients"): "that of the slope is summed in float32",
+    ("error MultiheadAttention", "outcome"): "a ShapeError",
+    ("RotaryPositionalEmbedding bfloat16", "output"): "products of bfloat16 tables in float32",
     ("error PReLU", "outcome"): "a ShapeError",
     ("error Embedding batch", "outcome"): "a ShapeError",
     ("BatchNorm half", "output"): "the output has the dtype of the input",
@@ -293,6 +295,18 @@ class Trained(Bound):
 jax.tree_util.register_pytree_with_keys_class(Trained)
 
 
+class Attending(Bound):
+    """Attention to given keys and values."""
+
+    def __call__(self, x: Any, *, key: Any) -> Any:
+        rest, inference = self.more
+        rest = [jnp.asarray(r) for r in rest]
+        return self.layer(x, *rest, key=key, inference=inference)
+
+
+jax.tree_util.register_pytree_with_keys_class(Attending)
+
+
 class WithoutKey(Bound):
     """A layer that takes no key at the peer."""
 
@@ -322,6 +336,45 @@ def stateful() -> Iterator[Subject]:
     def one(n: Any) -> Any:
         layer, state = n.make_with_state(n.BatchNorm)(3, "b", mode="ema")
         return layer, (state,)
+
+
+def attentions() -> Iterator[Subject]:
+    q, k, v = arrays(3, 4), arrays(6, 3), arrays(6, 5)
+    sizes = dict(
+        zip(("key_size", "value_size", "output_size", "qk_size"), (3, 5, 6, 7), strict=True)
+    )
+    biases = {f"use_{name}_bias": True for name in ("query", "key", "value", "output")}
+
+    def call(*rest: Any, inference: bool | None = None, **own: Any) -> Build:
+        return lambda n: Attending(n.MultiheadAttention(2, 4, key=KEY, **own), (rest, inference))
+
+    ones = np.ones((3, 6), bool)
+    mask = np.tril(ones, 2)
+    yield "MultiheadAttention", call(q, q), q
+    for name, m in (("", None), ("mask", mask), ("heads", np.stack([mask, ones])), ("none", ~ones)):
+        rest = (k, v) if m is None else (k, v, m)
+        yield f"MultiheadAttention sizes {name}", call(*rest, **sizes, **biases, vo_size=8), q
+    drop = {"dropout_p": 0.4, **sizes}
+    yield "MultiheadAttention dropout", call(k, v, **drop), q
+    yield "MultiheadAttention inference", call(k, v, inference=True, **drop), q
+    for dtype in ("float16", "bfloat16"):
+        x = q.astype(jnp.dtype(dtype))
+        yield f"MultiheadAttention {dtype}", call(x, x, dtype=jnp.dtype(dtype)), x
+    for name, rest in (("length", (k, v[:3])), ("size", (k[:, :2], v)), ("mask", (k, v, ones.T))):
+        yield f"error MultiheadAttention {name}", call(*rest, **sizes), q
+    for length, width, theta in ((3, 4, 1e4), (5, 8, 1e4), (7, 2, 1e4), (0, 6, 1e4), (4, 10, 10.0)):
+        yield (
+            f"RotaryPositionalEmbedding {length} {width} {theta}",
+            lambda n, a=(width, theta): n.RotaryPositionalEmbedding(*a),
+            arrays(length, width),
+        )
+    for dtype in ("float16", "bfloat16", "float32"):
+        yield (
+            f"RotaryPositionalEmbedding {dtype}",
+            lambda n, d=dtype: n.RotaryPositionalEmbedding(6, dtype=jnp.dtype(d)),
+            arrays(4, 6).astype(jnp.bfloat16),
+        )
+    yield "error RotaryPositionalEmbedding", lambda n: n.RotaryPositionalEmbedding(3), q
 
 
 def errors() -> Iterator[Subject]:
@@ -404,7 +457,7 @@ def write(side: str, file: Path, only: str) -> None:
     eqx = importlib.import_module("equinoctial" if side == "ours" else "equinox")
     warnings.simplefilter("ignore")
     subjects = itertools.chain(
-        linears(), convs(), pools(), others(), norms(), units(), stateful(), errors()
+        linears(), convs(), pools(), others(), norms(), units(), stateful(), attentions(), errors()
     )
     found = {
         name: examine(build, x, eqx.nn, eqx.tree_pformat)

@@ -55,6 +55,13 @@ LAYERS = {
     "GroupNorm": (lambda: nn.GroupNorm(2, 4), (4, 3), ".weight .bias"),
     "PReLU": (lambda: nn.PReLU(), (3,), ".negative_slope"),
     "Embedding": (lambda: nn.Embedding(4, 2, key=KEY), (), ".weight"),
+    "RotaryPositionalEmbedding": (lambda: nn.RotaryPositionalEmbedding(4), (3, 4), ""),
+    "MultiheadAttention": (
+        lambda: nn.MultiheadAttention(2, 4, use_output_bias=True, key=KEY),
+        [(3, 4), (2, 4), (2, 4)],
+        ".query_proj.weight .key_proj.weight .value_proj.weight .output_proj.weight "
+        ".output_proj.bias .dropout.p .dropout.inference",
+    ),
     "GRUCell": (
         lambda: nn.GRUCell(3, 2, key=KEY),
         [(3,), (2,)],

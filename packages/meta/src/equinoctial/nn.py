@@ -21,9 +21,11 @@ from nn_layers import LSTMCell as LSTMCell
 from nn_layers import MaxPool1d as MaxPool1d
 from nn_layers import MaxPool2d as MaxPool2d
 from nn_layers import MaxPool3d as MaxPool3d
+from nn_layers import MultiheadAttention as MultiheadAttention
 from nn_layers import Pool as Pool
 from nn_layers import PReLU as PReLU
 from nn_layers import RMSNorm as RMSNorm
+from nn_layers import RotaryPositionalEmbedding as RotaryPositionalEmbedding
 from nn_layers import Sequential as Sequential
 from nn_layers import ShapeError as ShapeError
 from nn_layers import State as State
@@ -55,9 +57,11 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MultiheadAttention",
     "PReLU",
     "Pool",
     "RMSNorm",
+    "RotaryPositionalEmbedding",
     "Sequential",
     "ShapeError",
     "State",

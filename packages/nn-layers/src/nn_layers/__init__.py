@@ -1,5 +1,6 @@
 """Neural-network layers that are JAX PyTrees."""
 
+from ._attention import MultiheadAttention as MultiheadAttention
 from ._batch_norm import BatchNorm as BatchNorm
 from ._conv import Conv as Conv
 from ._conv import Conv1d as Conv1d
@@ -25,6 +26,7 @@ from ._prelu import PReLU as PReLU
 from ._recurrent import GRUCell as GRUCell
 from ._recurrent import LSTMCell as LSTMCell
 from ._rms_norm import RMSNorm as RMSNorm
+from ._rotary import RotaryPositionalEmbedding as RotaryPositionalEmbedding
 from ._sequential import Lambda as Lambda
 from ._sequential import Sequential as Sequential
 from ._sequential import StatefulLayer as StatefulLayer
@@ -60,9 +62,11 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MultiheadAttention",
     "PReLU",
     "Pool",
     "RMSNorm",
+    "RotaryPositionalEmbedding",
     "Sequential",
     "ShapeError",
     "State",

@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
@@ -18,8 +17,8 @@ def _float32() -> Any:
 
 
 def _frequencies(embedding_size: int, theta: float, dtype: Any) -> Array:
-    exponents = np.arange(0.0, embedding_size, 2) / embedding_size
-    return jnp.asarray(1.0 / theta**exponents, dtype)
+    exponents = jnp.arange(0, embedding_size, 2, dtype=dtype) / embedding_size
+    return 1.0 / theta**exponents
 
 
 class RotaryPositionalEmbedding(Module):

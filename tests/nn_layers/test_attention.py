@@ -1,0 +1,229 @@
+"""Attention and rotary embeddings against NumPy in double precision."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from nn_layers import (
+    Linear,
+    MultiheadAttention,
+    RotaryPositionalEmbedding,
+    ShapeError,
+    inference_mode,
+)
+
+KEY = jr.PRNGKey(8)
+SIZES = {"key_size": 3, "value_size": 5, "output_size": 6, "qk_size": 7, "vo_size": 8}
+BIASES = {f"use_{name}_bias": True for name in ("query", "key", "value", "output")}
+
+
+def apply(linear, x):
+    y = np.asarray(x, np.float64) @ np.asarray(linear.weight, np.float64).T
+    return y if linear.bias is None else y + np.asarray(linear.bias, np.float64)
+
+
+def reference(layer, q, k, v, mask=None, bias=0.0, drop=None):
+    heads = layer.num_heads
+    qh, kh, vh = (
+        np.moveaxis(apply(p, x).reshape(len(x), heads, -1), 1, 0)
+        for p, x in ((layer.query_proj, q), (layer.key_proj, k), (layer.value_proj, v))
+    )
+    logits = qh @ np.moveaxis(kh, 1, 2) / np.sqrt(qh.shape[-1]) + bias
+    if mask is not None:
+        logits = np.where(mask, logits, -1e30)
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    if drop is not None:
+        weights = weights * drop
+    return apply(layer.output_proj, np.moveaxis(weights @ vh, 0, 1).reshape(len(q), -1))
+
+
+def inputs():
+    keys = jr.split(KEY, 3)
+    return jr.normal(keys[0], (3, 4)), jr.normal(keys[1], (6, 3)), jr.normal(keys[2], (6, 5))
+
+
+def close(x, y, tolerance=1e-5):
+    np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
+
+
+def test_values():
+    q, k, v = inputs()
+    layer = MultiheadAttention(2, 4, **SIZES, **BIASES, key=KEY)
+    mask = jr.bernoulli(KEY, 0.6, (2, 3, 6)).at[:, :, 0].set(True)
+    bias = jr.normal(KEY, (2, 3, 6))
+    causal = np.tril(np.ones((3, 6), bool))
+    close(layer(q, k, v), reference(layer, q, k, v))
+    close(layer(q, k, v, mask[0]), reference(layer, q, k, v, np.asarray(mask[0])))
+    close(layer(q, k, v, mask), reference(layer, q, k, v, np.asarray(mask)))
+    close(layer(q, k, v, is_causal=True), reference(layer, q, k, v, causal))
+    both = np.asarray(mask) & causal
+    close(layer(q, k, v, mask, is_causal=True), reference(layer, q, k, v, both))
+    for b in (bias, bias[0]):
+        close(layer(q, k, v, bias=b), reference(layer, q, k, v, None, np.asarray(b)))
+
+
+def test_initial_parameters():
+    layer = MultiheadAttention(2, 4, **SIZES, key=KEY)
+    names = ("query_proj", "key_proj", "value_proj", "output_proj")
+    for name, sizes, key in zip(
+        names, ((4, 14), (3, 14), (5, 16), (16, 6)), jr.split(KEY, 4), strict=True
+    ):
+        expected = Linear(*sizes, use_bias=False, key=key)
+        np.testing.assert_array_equal(getattr(layer, name).weight, expected.weight)
+        assert getattr(layer, name).bias is None
+    plain = MultiheadAttention(2, 5, key=KEY)
+    assert (plain.key_size, plain.value_size, plain.output_size) == (5, 5, 5)
+    assert (plain.qk_size, plain.vo_size) == (2, 2)
+
+
+def test_gradient():
+    q, k, v = inputs()
+    layer = MultiheadAttention(2, 4, **SIZES, key=KEY)
+    gradient = jax.grad(lambda q: (layer(q, k, v, is_causal=True) ** 2).sum())(q)
+    mask, wide = np.tril(np.ones((3, 6), bool)), np.asarray(q, np.float64)
+    f = lambda q: (reference(layer, q, k, v, mask) ** 2).sum()  # noqa: E731
+    steps = 1e-6 * np.eye(12).reshape(12, 3, 4)
+    numeric = [(f(wide + e) - f(wide - e)) / 2e-6 for e in steps]
+    close(gradient.ravel(), numeric, 1e-3)
+
+
+# https://github.com/patrick-kidger/equinox/pull/155
+def test_dropout_and_its_flags():
+    q, k, v = inputs()
+    layer = MultiheadAttention(2, 4, **SIZES, dropout_p=0.4, key=KEY)
+    keep = np.stack([jr.bernoulli(key, 0.6, (3, 6)) for key in jr.split(KEY, 2)]) / 0.6
+    close(layer(q, k, v, key=KEY), reference(layer, q, k, v, drop=keep))
+    expected = reference(layer, q, k, v)
+    close(layer(q, k, v, inference=True), expected)
+    close(inference_mode(layer)(q, k, v), expected)
+    close(inference_mode(layer)(q, k, v, key=KEY, inference=False), layer(q, k, v, key=KEY))
+    with pytest.warns(UserWarning, match="`inference`"):
+        close(layer(q, k, v, deterministic=True), expected)
+    with pytest.raises(RuntimeError, match="requires a key"):
+        layer(q, k, v)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_a_query_that_sees_nothing_is_finite(dtype):
+    layer = MultiheadAttention(2, 4, dtype=dtype, key=KEY)
+    x = inputs()[0].astype(dtype)
+    mask = jnp.ones((3, 3), bool).at[1].set(False)
+    y, back = jax.vjp(lambda x: layer(x, x, x, mask), x)
+    (gradient,) = back(jnp.ones_like(y))
+    assert y.dtype == gradient.dtype == dtype
+    assert np.isfinite(np.asarray(y, np.float32)).all()
+    assert np.isfinite(np.asarray(gradient, np.float32)).all()
+    mean = apply(layer.output_proj, apply(layer.value_proj, x).mean(0))
+    close(np.asarray(y[1], np.float64), mean, 4 * float(jnp.finfo(dtype).eps) + 1e-6)
+
+
+def test_heads_are_processed():
+    q, k, v = inputs()
+    layer = MultiheadAttention(2, 4, **SIZES, key=KEY)
+    shapes = []
+
+    def double(*heads):
+        shapes.extend(x.shape for x in heads)
+        return heads[0], heads[1], 2 * heads[2]
+
+    close(layer(q, k, v, process_heads=double), 2 * layer(q, k, v))
+    assert shapes == [(3, 2, 7), (6, 2, 7), (6, 2, 8)]
+    with pytest.raises(ShapeError, match="must not change the shape of the heads"):
+        layer(q, k, v, process_heads=lambda q, k, v: (q[:2], k, v))
+
+
+def test_shapes_that_do_not_fit():
+    q, k, v = inputs()
+    layer = MultiheadAttention(2, 4, **SIZES, key=KEY)
+    for arguments, message in (
+        ((q[None], k, v), r"\(query_length, query_size=4\).*jax.vmap"),
+        ((q, k[:, :2], v), r"\(key_length, key_size=3\), but received one of shape \(6, 2\)"),
+        ((q, k, v[:3]), "keys and values of equal length"),
+        ((q, k, v, jnp.ones((6, 3), bool)), r"`mask` must be of shape .*\(3, 6\)"),
+        ((q, k, v, jnp.ones((1, 3, 6), bool)), r"\(2, 3, 6\), but received .*\(1, 3, 6\)"),
+    ):
+        for call in (layer, jax.jit(lambda *xs: layer(*xs))):
+            with pytest.raises(ShapeError, match=message):
+                call(*arguments)
+    with pytest.raises(ShapeError, match="`bias` must be"):
+        layer(q, k, v, bias=jnp.ones(6))
+    with pytest.raises(ValueError, match="`num_heads` must be at least 1"):
+        MultiheadAttention(0, 4, key=KEY)
+
+
+def rotated(x, theta=1e4, positions=None):
+    x = np.asarray(x, np.float64)
+    half = x.shape[1] // 2
+    positions = np.arange(len(x)) if positions is None else np.asarray(positions)
+    angles = np.outer(positions, theta ** (-2 * np.arange(half) / x.shape[1]))
+    turned = (x[:, :half] + 1j * x[:, half:]) * np.exp(1j * angles)  # as complex numbers
+    return np.concatenate([turned.real, turned.imag], 1)
+
+
+@pytest.mark.parametrize(("length", "width"), [(3, 4), (9, 6), (0, 2), (2, 0)])
+def test_rotary(length, width):
+    x = jr.normal(KEY, (length, width))
+    close(RotaryPositionalEmbedding(width)(x), rotated(x))
+    for offset in (5, jnp.asarray(5)):
+        y = jax.jit(lambda x, o: RotaryPositionalEmbedding(width)(x, offset=o))(x, offset)
+        close(y, rotated(x, positions=5 + np.arange(length)))
+    positions = 3 * jnp.arange(length)[::-1]
+    y = RotaryPositionalEmbedding(width)(x, positions=positions)
+    close(y, rotated(x, positions=positions))
+
+
+# The tables of one `theta` were once used for the other.
+def test_each_theta_has_its_own_tables():
+    x = jr.normal(KEY, (5, 4))
+    for theta in (1e4, 1e2, 1e4):
+        close(RotaryPositionalEmbedding(4, theta)(x), rotated(x, theta))
+
+
+# https://github.com/patrick-kidger/equinox/issues/836
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_rotary_keeps_the_dtype(dtype):
+    x = jr.normal(KEY, (300, 4)).astype(dtype)
+    tolerance = 2 * float(jnp.finfo(dtype).eps)
+    y = RotaryPositionalEmbedding(4)(x)
+    assert y.dtype == dtype
+    close(np.asarray(y, np.float64), rotated(x), tolerance)
+    y = RotaryPositionalEmbedding(4, dtype=dtype)(x)
+    assert y.dtype == dtype
+    close(np.asarray(y, np.float64), rotated(x), 3 * tolerance)
+
+
+# https://github.com/patrick-kidger/equinox/issues/568
+def test_rotary_leaks_no_tracer():
+    rope, x = RotaryPositionalEmbedding(6), jr.normal(KEY, (4, 6))
+    with jax.checking_leaks():
+        y = jax.jit(lambda x: rope(x))(x)
+        jax.grad(lambda x: jax.lax.map(rope, x[None]).sum())(x)
+        per_head = jax.vmap(rope, in_axes=1, out_axes=1)(jnp.stack([x, x], 1))
+    close(y, rope(x))
+    close(per_head[:, 1], rope(x))
+
+
+def test_rotary_helpers():
+    np.testing.assert_array_equal(
+        RotaryPositionalEmbedding.rotate_half(jnp.arange(4.0)[None]), [[-2, -3, 0, 1]]
+    )
+    cosine, sine = RotaryPositionalEmbedding.precompute_freqs_cis(4, 3, 100.0, jnp.float16)
+    angles = np.outer(np.arange(3), [1, 0.1])
+    assert cosine.dtype == sine.dtype == jnp.float16
+    close(np.asarray(cosine, np.float64), np.cos(angles), 1e-3)
+    close(np.asarray(sine, np.float64), np.sin(angles), 1e-3)
+
+
+def test_rotary_arguments_that_do_not_fit():
+    with pytest.raises(ValueError, match="must be even, got 3"):
+        RotaryPositionalEmbedding(3)
+    with pytest.raises(ValueError, match="at least 0"):
+        RotaryPositionalEmbedding(-2)
+    for shape in ((3, 5), (4,), (2, 3, 4)):
+        with pytest.raises(ShapeError, match=r"\(seq_length, embedding_size=4\)"):
+            RotaryPositionalEmbedding(4)(jnp.ones(shape))
+    with pytest.raises(ShapeError, match="seq_length=3"):
+        RotaryPositionalEmbedding(4)(jnp.ones((3, 4)), positions=jnp.arange(2))
