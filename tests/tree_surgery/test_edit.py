@@ -255,6 +255,34 @@ def test_static_fields():
 
 @jtu.register_pytree_node_class
 @dc.dataclass
+class Forgetful:
+    """Rebuilt by JAX, it lacks a field that it had."""
+
+    cache: Any
+    child: Any
+    name: str
+
+    def tree_flatten(self):
+        return [self.child], self.name
+
+    @classmethod
+    def tree_unflatten(cls, name, children):
+        new = object.__new__(cls)
+        (new.child,), new.name = children, name
+        return new
+
+
+def test_fields_that_are_lost():
+    tree = [Forgetful("cached", 1, "old")]
+    assert at(tree)["[0].cache"].get() == "cached"
+    new = tree_set(tree, "[0].name", "new")[0]
+    assert (new.child, new.name) == (1, "new") and not hasattr(new, "cache")
+    assert tree_set(tree, "[0].cache", 7)[0].cache == 7
+    assert tree_paths([new], where.path("**.cache", optional=True)) == []
+
+
+@jtu.register_pytree_node_class
+@dc.dataclass
 class Picky:
     """A dataclass whose `__init__` does not take its fields, and which checks them."""
 

@@ -200,7 +200,7 @@ def _put(node: Any, changes: dict[Place, Any]) -> Any:
             children[position] = _put(children[position], inner)
         else:
             name = static_names(node, keys)[position - len(children)]
-            static[name] = _put(getattr(node, name), inner)
+            static[name] = inner[()] if () in inner else _put(getattr(node, name), inner)
     if treedef is not None and min(below) < len(children):
         node = treedef.unflatten(children)
     return with_fields(node, static) if static else node

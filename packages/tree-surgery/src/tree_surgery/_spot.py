@@ -2,7 +2,7 @@
 
 import dataclasses as dc
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import jax.tree_util as jtu
 
@@ -12,8 +12,6 @@ from ._path import path_str
 # Where a node is: the position of each node on the way among the children of the one above it.
 # Static fields are counted after the children.
 Place = tuple[int, ...]
-
-_MISSING: Final = object()
 
 
 class Spot:
@@ -67,6 +65,7 @@ class Spot:
             self._static = [
                 Spot(getattr(self.value, name), jtu.GetAttrKey(name), self, first + i)
                 for i, name in enumerate(names)
+                if hasattr(self.value, name)
             ]
         return self._static
 
@@ -78,9 +77,9 @@ class Spot:
 
 
 def static_names(node: Any, keys: list[Any]) -> list[str]:
-    """The fields of a dataclass that have a value, and are no children of it."""
+    """The fields of a dataclass that are no children of it, whether they have a value or not: what
+    is rebuilt may lack one that the original has, and the others must not move up."""
     if not dc.is_dataclass(node) or isinstance(node, type):
         return []
     children = {key.name for key in keys if isinstance(key, jtu.GetAttrKey)}
-    names = [field.name for field in dc.fields(node) if field.name not in children]
-    return [name for name in names if getattr(node, name, _MISSING) is not _MISSING]
+    return [field.name for field in dc.fields(node) if field.name not in children]
