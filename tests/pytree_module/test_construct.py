@@ -364,6 +364,28 @@ def test_numpy_array_in_a_static_field_warns_and_is_compared_by_value() -> None:
     assert copied == fixed() and copied != other
 
 
+class NoHash:
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NoHash)
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, {1, 2}, (1, [2]), NoHash()])
+def test_static_value_without_a_hash_warns_at_construction_and_still_works(value) -> None:
+    with pytest.warns(UserWarning, match=r"`Fixed.value` is a .* It has no hash") as caught:
+        fixed = Fixed(value)
+    assert caught[0].filename == __file__
+    assert jax.jit(lambda m: m)(fixed).value == value
+
+
+@pytest.mark.parametrize(
+    "value", [(1, ("a",)), frozenset({1}), len, jnp.float32, Point, Point(1.0)]
+)
+def test_static_value_with_a_hash_does_not_warn(value) -> None:
+    assert Fixed(value).value == value
+
+
 # Functions that hide parameters.
 
 

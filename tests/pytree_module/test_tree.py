@@ -40,6 +40,20 @@ def net() -> Net:
     return Net([Linear(2), Linear(3)], {"a": Linear(1)})
 
 
+def test_docstring_is_the_signature_if_there_is_none() -> None:
+    class Undocumented(Module):
+        x: int
+        y: str = "a"
+
+    class Documented(Module):
+        """Says so."""
+
+    assert (
+        Undocumented.__doc__ == inspect.getdoc(Undocumented) == "Undocumented(x: int, y: str = 'a')"
+    )
+    assert Documented.__doc__ == "Says so."
+
+
 def test_key_paths_lead_to_the_leaves() -> None:
     pairs, _ = jax.tree_util.tree_flatten_with_path(net())
     names = [jax.tree_util.keystr(path) for path, _ in pairs]
@@ -255,6 +269,11 @@ def test_update_wrapper_of_something_without_a_name() -> None:
     wrapped = module_update_wrapper(Wrapper(functools.partial(add, 1)))
     assert wrapped() == 3 and not hasattr(wrapped, "__name__")
     assert module_update_wrapper(Wrapper(1), add).__name__ == "add"
+
+
+def test_update_wrapper_of_a_bound_method_takes_the_module_of_its_function() -> None:
+    wrapped = module_update_wrapper(Wrapper(Wrapper(add).__call__))
+    assert wrapped.__module__ == Wrapper.__call__.__module__ == __name__
 
 
 def test_update_wrapper_says_what_is_missing() -> None:

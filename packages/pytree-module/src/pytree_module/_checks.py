@@ -100,13 +100,16 @@ def dotted(cls: type, path: tuple[Any, ...]) -> str:
 
 
 def check_static(owner: type, name: str, value: Any, values: dict[str, Any]) -> None:
-    """Refuses JAX arrays in a static field; warns of NumPy arrays, and has them compared by value.
+    """Refuses JAX arrays in a static field; warns of NumPy arrays, which it has compared by value,
+    and of values without a hash.
 
     **Raises:** `TypeError` naming the path of the array.
     """
+    found = False
     for path, leaf in jtu.tree_leaves_with_path(value):
         if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
             continue
+        found = True
         where = dotted(owner, (jtu.GetAttrKey(name), *path))
         what = f"{leaf.dtype}{list(leaf.shape)}"
         if isinstance(leaf, jax.Array):
@@ -125,6 +128,22 @@ def check_static(owner: type, name: str, value: Any, values: dict[str, Any]) -> 
         if isinstance(leaf, np.ndarray):
             values[BY_VALUE] = True
             expect_irregular(owner)
+    if not found and not _has_hash(value):
+        warnings.warn(
+            f"`{dotted(owner, (jtu.GetAttrKey(name),))}` is a {type(value).__name__}, in a field "
+            f"with `static=True`. It has no hash, and may change without `jax.jit` noticing, which "
+            f"then goes on with what it has compiled. Use a tuple for a list, a frozenset for a "
+            f"set, a tuple of pairs for a dictionary, or drop `static=True`.",
+            stacklevel=4,
+        )
+
+
+def _has_hash(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 _METHOD_CYCLE = """\

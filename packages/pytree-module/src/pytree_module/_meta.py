@@ -53,6 +53,16 @@ def _warn_of_both_inits(cls: type) -> None:
     warnings.warn(message, stacklevel=4)
 
 
+class _SignatureDoc:
+    """The docstring of a class without one, made when it is asked for: `Linear(size: int)`."""
+
+    def __get__(self, instance: object, owner: type) -> str:
+        return owner.__name__ + str(inspect.signature(owner)).removesuffix(" -> None")
+
+
+_SIGNATURE_DOC = _SignatureDoc()
+
+
 def _refuse_slots(name: str, namespace: dict[str, Any]) -> None:
     if namespace.get("__slots__"):
         raise TypeError(
@@ -72,9 +82,9 @@ def _make_dataclass(cls: Any, annotations: dict[str, Any], abstract: dict[str, s
         _warn_of_both_inits(cls)
     if abstract:
         cls.__annotations__ = {k: v for k, v in annotations.items() if k not in abstract}
-    doc = cls.__doc__
+    doc = cls.__doc__ or _SIGNATURE_DOC
     # Else dataclasses would write the signature there, which takes longer than all the rest.
-    cls.__doc__ = doc or "-"
+    cls.__doc__ = "-"
     try:
         dataclasses.dataclass(init=generate, repr=False, eq=False)(cls)
     except ValueError as error:
