@@ -28,6 +28,7 @@ from ._maps import filter_map as filter_map
 from ._partition import combine as combine
 from ._partition import filter as filter
 from ._partition import partition as partition
+from ._pmap import filter_pmap as filter_pmap
 from ._predicates import is_array as is_array
 from ._predicates import is_array_like as is_array_like
 from ._predicates import is_inexact_array as is_inexact_array
@@ -61,6 +62,7 @@ __all__ = [
     "filter_linearize",
     "filter_make_jaxpr",
     "filter_map",
+    "filter_pmap",
     "filter_pure_callback",
     "filter_scan",
     "filter_shard",

@@ -25,6 +25,7 @@ from filtered_transforms import filter_jvp as filter_jvp
 from filtered_transforms import filter_linearize as filter_linearize
 from filtered_transforms import filter_make_jaxpr as filter_make_jaxpr
 from filtered_transforms import filter_map as filter_map
+from filtered_transforms import filter_pmap as filter_pmap
 from filtered_transforms import filter_pure_callback as filter_pure_callback
 from filtered_transforms import filter_scan as filter_scan
 from filtered_transforms import filter_shard as filter_shard
@@ -149,6 +150,7 @@ __all__ = [
     "filter_linearize",
     "filter_make_jaxpr",
     "filter_map",
+    "filter_pmap",
     "filter_pure_callback",
     "filter_scan",
     "filter_shard",

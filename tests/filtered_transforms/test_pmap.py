@@ -1,0 +1,137 @@
+"""`filter_pmap`, against `jax.pmap` on the arrays alone."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import filtered_transforms as ft
+from pytree_module import Module
+
+X = jnp.arange(6.0).reshape(2, 3)
+V = jnp.arange(3.0) + 1
+
+
+def multiply(a: Any, b: Any) -> Any:
+    return a * b
+
+
+class Linear(Module):
+    weight: jax.Array
+    name: str = "linear"
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.weight @ x
+
+
+CASES: list[tuple[Any, tuple[Any, ...], Any]] = [
+    (ft.if_array(0), (X, X), 0),
+    (0, (X, X + 1), 0),
+    ((0, None), (X, V), (0, None)),
+    ({"b": None}, (X, V), (0, None)),
+    ((1, None), (X.T, V), (1, None)),
+    ((-1, None), (X.T, V), (1, None)),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case[0]))
+def test_in_axes(case: Any):
+    in_axes, args, theirs = case
+    f = ft.filter_pmap(multiply, in_axes=in_axes)
+    expected = jax.pmap(multiply, in_axes=theirs)(*args)
+    for _ in range(2):
+        np.testing.assert_array_equal(f(*args), expected)
+
+
+@pytest.mark.parametrize("out_axes", [0, 1, -1, ft.if_array(1)])
+def test_out_axes(out_axes: Any):
+    out = ft.filter_pmap(lambda a, s: (2 * a, s), out_axes=(out_axes, None))(X, "s")
+    np.testing.assert_array_equal(out[0], 2 * X if out_axes == 0 else 2 * X.T)
+    assert out[1] == "s"
+    out = ft.filter_pmap(lambda a, b: (a * b, b), in_axes=(0, None), out_axes=(0, None))(X, V)
+    np.testing.assert_array_equal(out[1], V)
+
+
+# https://github.com/patrick-kidger/equinox/issues/115
+def test_results_that_are_no_arrays():
+    out = ft.filter_pmap(lambda a, s: (a * 2, s, 1, None, len))(X, "text")
+    np.testing.assert_array_equal(out[0], 2 * X)
+    assert out[1:] == ("text", 1, None, len)
+
+
+def test_axis_name_and_size():
+    f = ft.filter_pmap(lambda a: jax.lax.psum(a, "i"), axis_name="i")
+    np.testing.assert_array_equal(f(X), jnp.stack([X.sum(0)] * 2))
+    np.testing.assert_array_equal(ft.filter_pmap(lambda: V, axis_size=2)(), jnp.stack([V, V]))
+    with pytest.raises(ValueError, match="Cannot resolve batch dimension"):
+        ft.filter_pmap(lambda: V)()
+
+
+def test_modules_and_transforms():
+    model = Linear(jnp.arange(6.0).reshape(2, 3))
+    expected = jax.vmap(model)(X)
+    np.testing.assert_array_equal(ft.filter_pmap(model)(X), expected)
+    f = ft.filter_pmap(lambda m, x: (m(x), m.name), in_axes=(None, 0))
+    out, name = f(model, X)
+    np.testing.assert_array_equal(out, expected)
+    assert name == "linear"
+    models = ft.filter_pmap(Linear)(jnp.stack([model.weight, model.weight + 1]))
+    assert isinstance(models, Linear) and models.weight.shape == (2, 2, 3)
+    gradient = ft.filter_grad(lambda m: f(m, X)[0].sum())(model)
+    np.testing.assert_array_equal(gradient.weight, jnp.stack([X.sum(0)] * 2))
+
+
+# https://github.com/patrick-kidger/equinox/issues/192
+def test_a_function_is_traced_for_new_arguments_only():
+    traces: list[Any] = []
+
+    def f(model: Linear, x: Any, s: str) -> Any:
+        traces.append(s)
+        return Linear(model.weight + x.sum(), s)
+
+    g = ft.filter_pmap(f, in_axes=(None, 0, None))
+    model = Linear(jnp.ones((2, 3)))
+    g(model, X, "a")
+    count = len(traces)
+    for k in range(3):
+        out = g(model, X + k, "a")
+        expected = np.ones((2, 2, 3)) + np.asarray(X + k).sum(1)[:, None, None]
+        np.testing.assert_array_equal(out.weight, expected)
+    assert len(traces) == count and out.name == "a"
+    assert g(model, X, "b").name == "b" and len(traces) == 2 * count
+
+
+@pytest.mark.parametrize("donate", ["all", "warn", "none", "all-except-first", ("a",)])
+def test_donate(donate: Any):
+    f = ft.filter_pmap(lambda a, s: (a + 1, s), donate=donate)
+    out, s = f(X + 0, "s")
+    np.testing.assert_array_equal(out, X + 1)
+    assert s == "s"
+
+
+def test_lower():
+    f = ft.filter_pmap(lambda a, s: (a * 2, s))
+    lowered = f.lower(X, "s")
+    assert "multiply" in lowered.as_text()
+    out, s = lowered.compile()(X, "s")
+    np.testing.assert_array_equal(out, 2 * X)
+    assert s == "s"
+    with pytest.raises(TypeError, match="other arguments"):
+        lowered.compile()(X, "t")
+
+
+def test_errors():
+    with pytest.raises(RuntimeError, match="keyword arguments cannot be used.*b"):
+        ft.filter_pmap(multiply)(X, b=X)
+    with pytest.raises(ValueError, match="static_broadcasted_argnums"):
+        ft.filter_pmap(multiply, static_broadcasted_argnums=0)
+    with pytest.raises(ValueError, match="must be one of 'all'"):
+        ft.filter_pmap(multiply, donate="some")
+    with pytest.raises(ValueError, match="gives the axis 0 to what is no array: 1.0"):
+        ft.filter_pmap(multiply, in_axes=0)(X, 1.0)
+    with pytest.raises(ValueError, match="did not correspond to any argument"):
+        ft.filter_pmap(multiply, in_axes={"q": 0})(X, X)
+    with pytest.raises(TypeError, match="`filter_pmap` expects a function"):
+        ft.filter_pmap(1)
