@@ -123,6 +123,51 @@ def convs() -> Iterator[Subject]:
         )
 
 
+def transposes() -> Iterator[Subject]:
+    grid = itertools.product(
+        ("VALID", "SAME", "SAME_LOWER", "same", 0, 1, ((0, 1),)),
+        (1, 2, 3),
+        (0, 1, 2),
+        (1, 2),
+        (2, 3),
+    )
+    for pad, stride, more, dilation, kernel in itertools.islice(grid, 0, None, 5):
+        if more >= stride:
+            continue
+        own = {"padding": pad, "stride": stride, "output_padding": more, "dilation": dilation}
+        yield (
+            f"ConvTranspose1d {kernel} {' '.join(map(str, own.values()))}",
+            lambda n, k=kernel, o=own: n.ConvTranspose1d(2, 4, k, groups=2, key=KEY, **o),
+            arrays(2, 5),
+        )
+    for pad, stride, dilation, kernel in itertools.product(
+        ("SAME", "SAME_LOWER"), (1, 2, 3), (1, 2), (2, 3, 5)
+    ):
+        own = {"padding": pad, "stride": stride, "dilation": dilation, "padding_mode": "CIRCULAR"}
+        yield (
+            f"ConvTranspose1d circular {kernel} {pad} {stride} {dilation}",
+            lambda n, k=kernel, o=own: n.ConvTranspose1d(2, 4, k, key=KEY, **o),
+            arrays(2, 5),
+        )
+    for dims in (1, 2, 3):
+        shape = (3,) + (4,) * dims
+        yield (
+            f"ConvTranspose{dims}d",
+            lambda n, d=dims: getattr(n, f"ConvTranspose{d}d")(3, 2, 3, 2, 1, 1, key=KEY),
+            arrays(*shape),
+        )
+        yield (
+            f"ConvTranspose {dims}",
+            lambda n, d=dims: n.ConvTranspose(d, 3, 2, 3, 2, 1, 1, use_bias=False, key=KEY),
+            arrays(*shape),
+        )
+    own = {"padding_mode": "CIRCULAR", "key": KEY}
+    yield "error ConvTranspose1d mode", lambda n: n.ConvTranspose1d(2, 4, 3, **own), arrays(2, 5)
+    own = {"output_padding": 1, "key": KEY}
+    yield "error ConvTranspose1d more", lambda n: n.ConvTranspose1d(2, 4, 3, **own), arrays(2, 5)
+    yield "error ConvTranspose1d channels", lambda n: n.ConvTranspose1d(2, 4, 3, key=KEY), arrays(3)
+
+
 def pools() -> Iterator[Subject]:
     kinds = ("MaxPool", "AvgPool")
     for kind, kernel, stride, pad, ceil in itertools.product(
@@ -457,7 +502,16 @@ def write(side: str, file: Path, only: str) -> None:
     eqx = importlib.import_module("equinoctial" if side == "ours" else "equinox")
     warnings.simplefilter("ignore")
     subjects = itertools.chain(
-        linears(), convs(), pools(), others(), norms(), units(), stateful(), attentions(), errors()
+        linears(),
+        convs(),
+        pools(),
+        others(),
+        norms(),
+        units(),
+        stateful(),
+        attentions(),
+        transposes(),
+        errors(),
     )
     found = {
         name: examine(build, x, eqx.nn, eqx.tree_pformat)

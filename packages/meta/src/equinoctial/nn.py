@@ -9,6 +9,10 @@ from nn_layers import Conv as Conv
 from nn_layers import Conv1d as Conv1d
 from nn_layers import Conv2d as Conv2d
 from nn_layers import Conv3d as Conv3d
+from nn_layers import ConvTranspose as ConvTranspose
+from nn_layers import ConvTranspose1d as ConvTranspose1d
+from nn_layers import ConvTranspose2d as ConvTranspose2d
+from nn_layers import ConvTranspose3d as ConvTranspose3d
 from nn_layers import Dropout as Dropout
 from nn_layers import Embedding as Embedding
 from nn_layers import GroupNorm as GroupNorm
@@ -45,6 +49,10 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvTranspose",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "Dropout",
     "Embedding",
     "GRUCell",

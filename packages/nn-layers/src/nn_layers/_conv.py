@@ -19,7 +19,8 @@ _PAD_MODES = {"REFLECT": "reflect", "REPLICATE": "edge", "CIRCULAR": "wrap"}
 _PADDINGS = ("SAME", "SAME_LOWER", "VALID")
 
 
-def _padding(layer: str, value: Any, ndim: int, mode: str) -> Any:
+def padding_of(layer: str, value: Any, ndim: int, mode: str) -> Any:
+    """The `padding` given to a convolution: a word in capitals, or a pair for each dimension."""
     if isinstance(value, str):
         if value.upper() not in _PADDINGS:
             raise ValueError(
@@ -33,7 +34,8 @@ def _padding(layer: str, value: Any, ndim: int, mode: str) -> Any:
     return pairs
 
 
-def _padding_mode(layer: str, value: Any) -> str:
+def padding_mode_of(layer: str, value: Any) -> str:
+    """The `padding_mode` given to a convolution, in capitals."""
     mode = value.upper() if isinstance(value, str) else value
     if mode != "ZEROS" and mode not in _PAD_MODES:
         raise ValueError(
@@ -43,7 +45,8 @@ def _padding_mode(layer: str, value: Any) -> str:
     return mode
 
 
-def _check_groups(layer: str, in_channels: int, out_channels: int, groups: int) -> None:
+def check_groups(layer: str, in_channels: int, out_channels: int, groups: int) -> None:
+    """Refuses groups that do not divide the channels."""
     for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
         if channels % groups != 0:
             raise ValueError(
@@ -137,12 +140,12 @@ class Conv(Module):
         self.in_channels = in_channels = size(layer, "in_channels", in_channels)
         self.out_channels = out_channels = size(layer, "out_channels", out_channels)
         self.groups = groups = size(layer, "groups", groups, least=1)
-        _check_groups(layer, in_channels, out_channels, groups)
+        check_groups(layer, in_channels, out_channels, groups)
         self.kernel_size = kernel = per_dimension(layer, "kernel_size", kernel_size, ndim)
         self.stride = per_dimension(layer, "stride", stride, ndim)
         self.dilation = per_dimension(layer, "dilation", dilation, ndim)
-        self.padding_mode = _padding_mode(layer, padding_mode)
-        self.padding = _padding(layer, padding, ndim, self.padding_mode)
+        self.padding_mode = padding_mode_of(layer, padding_mode)
+        self.padding = padding_of(layer, padding, ndim, self.padding_mode)
         self.use_bias = use_bias
         grouped = in_channels // groups
         self.weight, self.bias = draw_weight_and_bias(
@@ -171,15 +174,10 @@ class Conv(Module):
         received = shape_of(self, x)
         channels = self.weight.shape[1] * self.groups
         if len(received) != self.num_spatial_dims + 1 or received[0] != channels:
-            _refuse(self, channels, received)
+            refuse_input(self, channels, received)
         if not isinstance(x, jax.Array):  # pyright: ignore[reportUnnecessaryIsInstance] (NumPy's)
             x = jnp.asarray(x)
-        if x.dtype != self.weight.dtype:
-            raise TypeError(
-                f"`{type(self).__name__}` has parameters of dtype {self.weight.dtype}, but "
-                f"received an array of dtype {x.dtype}. A convolution needs the same dtype on both "
-                f"sides: convert one of them with `.astype`."
-            )
+        check_dtype(self, x)
         padding = self.padding
         if self.padding_mode != "ZEROS":
             x, padding = self._pad(x), "VALID"
@@ -202,7 +200,8 @@ class Conv(Module):
         return jnp.pad(x, ((0, 0), *padding), mode=_PAD_MODES[self.padding_mode])
 
 
-def _refuse(layer: Conv, channels: int, received: tuple[int, ...]) -> None:
+def refuse_input(layer: Any, channels: int, received: tuple[int, ...]) -> None:
+    """Raises the `ShapeError` of a convolution."""
     dims = [f"dim_{i + 1}" for i in range(layer.num_spatial_dims)]
     fix = ""
     if len(received) == layer.num_spatial_dims and channels == 1:
@@ -210,6 +209,16 @@ def _refuse(layer: Conv, channels: int, received: tuple[int, ...]) -> None:
     elif len(received) == len(dims) + 1 and received[-1] == channels:
         fix = "Channels come first: `layer(jax.numpy.moveaxis(x, -1, 0))`."
     refuse_shape(layer, (f"in_channels={channels}", *dims), received, fix)
+
+
+def check_dtype(layer: Any, x: Array) -> None:
+    """Refuses an array of another dtype than the parameters."""
+    if x.dtype != layer.weight.dtype:
+        raise TypeError(
+            f"`{type(layer).__name__}` has parameters of dtype {layer.weight.dtype}, but received "
+            f"an array of dtype {x.dtype}. A convolution needs the same dtype on both sides: "
+            f"convert one of them with `.astype`."
+        )
 
 
 class _ConvNd(Conv):

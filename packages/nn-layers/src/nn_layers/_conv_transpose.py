@@ -1,0 +1,326 @@
+"""Transposed convolutions."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, PRNGKeyArray
+
+from pytree_module import Module, field
+
+from ._conv import check_dtype, check_groups, padding_mode_of, padding_of, refuse_input
+from ._errors import refuse_shape, shape_of, size
+from ._init import draw_weight_and_bias
+from ._spatial import per_dimension, with_defaults
+
+
+def _mode(layer: str, value: Any, padding: Any, output_padding: tuple[int, ...]) -> str:
+    mode = padding_mode_of(layer, value)
+    if mode in ("REFLECT", "REPLICATE"):
+        raise NotImplementedError(f"`{layer}` has no `padding_mode={mode!r}`.")
+    is_same = isinstance(padding, str) and padding.upper() in ("SAME", "SAME_LOWER")
+    if mode == "CIRCULAR" and (not is_same or any(output_padding)):
+        raise NotImplementedError(
+            f"`{layer}`: `padding_mode='CIRCULAR'` works with `padding='SAME'` or 'SAME_LOWER', "
+            f"and without `output_padding`."
+        )
+    return mode
+
+
+class ConvTranspose(Module):
+    r"""A transposed convolution: the map of inputs by which `Conv` maps gradients back.
+
+    It undoes what `Conv` with the same `kernel_size`, `stride`, `padding` and `dilation` does to a
+    shape. It is a convolution of stride 1 over the input with `stride - 1` zeros put between its
+    elements. (The kernel is not flipped: to be the very transpose of `Conv`, and for weights of
+    PyTorch, flip it along all spatial axes and swap the axes of channels.)
+
+    **Shapes:** the input is `(in_channels, dim_1, ..., dim_N)` and the output
+    `(out_channels, new_dim_1, ..., new_dim_N)`, without a batch axis, with
+    `new_dim = (dim - 1) * stride - before - after + dilation * (kernel_size - 1) + 1 +
+    output_padding`, or `dim * stride - output_padding` for `padding="SAME"`. `weight` is
+    `(out_channels, in_channels // groups, *kernel_size)` and `bias` `(out_channels, 1, ..., 1)`.
+
+    **Initialisation:** `weight` and `bias` are uniform on $[-k, k)$ with $k = 1/\sqrt{f}$ and
+    $f = \texttt{in\_channels} / \texttt{groups} \cdot \prod \texttt{kernel\_size}$.
+
+    **Arguments:**
+
+    - `num_spatial_dims`: how many spatial dimensions the input has.
+    - `in_channels`, `out_channels`: the channels of input and output.
+    - `kernel_size`, `stride`, `dilation`: of the `Conv` to be undone: an integer for all spatial
+        dimensions, or a sequence of one each.
+    - `padding`: of the `Conv` to be undone, as there: what it pads, this takes away.
+    - `output_padding`: which of the shapes that `Conv` maps to that of the input the output has,
+        since there are `stride` many: at least 0 and less than `stride`.
+    - `groups`: splits the channels into groups which are convolved apart.
+    - `use_bias`: whether to add a bias for each output channel.
+    - `padding_mode`: `"ZEROS"`; or, for `padding="SAME"`, `"CIRCULAR"`.
+    - `dtype`: of the parameters; by default float32, or float64 under `jax_enable_x64`.
+    - `key`: what the initial parameters are drawn from.
+
+    **Raises:** `ValueError` or `TypeError` naming the argument that is none, `NotImplementedError`
+    for other padding modes.
+
+    **Source:** [Dumoulin and Visin, "A guide to convolution arithmetic",
+    2016](https://arxiv.org/abs/1603.07285).
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import Conv, ConvTranspose
+
+        options = {"kernel_size": 3, "stride": 2, "padding": 1}
+        conv = Conv(1, 2, 4, **options, key=jax.random.key(0))
+        back = ConvTranspose(1, 4, 2, **options, output_padding=1, key=jax.random.key(1))
+        signal = jnp.ones((2, 16))
+        assert back(conv(signal)).shape == signal.shape
+        ```
+    """
+
+    num_spatial_dims: int = field(static=True)
+    weight: Array
+    bias: Array | None
+    in_channels: int = field(static=True)
+    out_channels: int = field(static=True)
+    kernel_size: tuple[int, ...] = field(static=True)
+    stride: tuple[int, ...] = field(static=True)
+    padding: Any = field(static=True)
+    output_padding: tuple[int, ...] = field(static=True)
+    dilation: tuple[int, ...] = field(static=True)
+    groups: int = field(static=True)
+    use_bias: bool = field(static=True)
+    padding_mode: str = field(static=True)
+
+    def __init__(
+        self,
+        num_spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: str | int | Sequence[int] | Sequence[tuple[int, int]] = 0,
+        output_padding: int | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        use_bias: bool = True,
+        padding_mode: str = "ZEROS",
+        dtype: Any = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        layer = type(self).__name__
+        ndim = size(layer, "num_spatial_dims", num_spatial_dims)
+        self.num_spatial_dims = ndim
+        self.in_channels = in_channels = size(layer, "in_channels", in_channels)
+        self.out_channels = out_channels = size(layer, "out_channels", out_channels)
+        self.groups = groups = size(layer, "groups", groups, least=1)
+        check_groups(layer, in_channels, out_channels, groups)
+        self.kernel_size = kernel = per_dimension(layer, "kernel_size", kernel_size, ndim)
+        self.stride = per_dimension(layer, "stride", stride, ndim)
+        self.dilation = per_dimension(layer, "dilation", dilation, ndim)
+        self.output_padding = per_dimension(layer, "output_padding", output_padding, ndim, least=0)
+        if any(o >= s for o, s in zip(self.output_padding, self.stride, strict=True)):
+            raise ValueError(
+                f"`{layer}`: `output_padding` (={self.output_padding}) must be less than `stride` "
+                f"(={self.stride}) in each dimension."
+            )
+        self.padding_mode = _mode(layer, padding_mode, padding, self.output_padding)
+        self.padding = padding_of(layer, padding, ndim, self.padding_mode)
+        self.use_bias = use_bias
+        grouped = in_channels // groups
+        self.weight, self.bias = draw_weight_and_bias(
+            layer,
+            key,
+            grouped * math.prod(kernel),
+            (out_channels, grouped, *kernel),
+            (out_channels,) + (1,) * ndim if use_bias else None,
+            dtype,
+        )
+
+    @jax.named_scope("nn.ConvTranspose")
+    def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
+        """Maps one example.
+
+        **Arguments:**
+
+        - `x`: of shape `(in_channels, dim_1, ..., dim_N)`, of the dtype of the parameters.
+        - `key`: ignored; layers take a key so that all can be called alike.
+
+        **Returns:** an array of shape `(out_channels, new_dim_1, ..., new_dim_N)`.
+
+        **Raises:** `ShapeError` for an `x` with other channels or another number of dimensions, or
+        so small that nothing is left; `TypeError` for one of another dtype.
+        """
+        received = shape_of(self, x)
+        channels = self.weight.shape[1] * self.groups
+        if len(received) != self.num_spatial_dims + 1 or received[0] != channels:
+            refuse_input(self, channels, received)
+        x = jnp.asarray(x)
+        check_dtype(self, x)
+        pads = self._pads(received)
+        if self.padding_mode == "CIRCULAR":
+            x, pads = self._wrap(x, pads)
+        y = lax.conv_general_dilated(
+            lhs=lax.expand_dims(x, (0,)),
+            rhs=self.weight,
+            window_strides=(1,) * self.num_spatial_dims,
+            padding=pads,
+            lhs_dilation=self.stride,
+            rhs_dilation=self.dilation,
+            feature_group_count=self.groups,
+        )
+        y = lax.squeeze(y, (0,))
+        return y if self.bias is None else y + self.bias
+
+    def _pads(self, received: tuple[int, ...]) -> list[tuple[int, int]]:
+        """What to pad on both sides of the input, once zeros are put between its elements."""
+        pads: list[tuple[int, int]] = []
+        for i, dim in enumerate(received[1:]):
+            stride, more = self.stride[i], self.output_padding[i]
+            reach = self.dilation[i] * (self.kernel_size[i] - 1)
+            spread = (dim - 1) * stride + 1
+            if self.padding in ("SAME", "SAME_LOWER"):
+                new = dim * stride - more
+                (before, _), *_ = lax.padtype_to_pads((new,), (reach + 1,), (stride,), self.padding)
+            else:
+                before, after = (0, 0) if self.padding == "VALID" else self.padding[i]
+                new = spread + reach - before - after + more
+            if new < 0 or (dim > 0 and new == 0):
+                expected = f"dim_{i + 1} (larger: {dim} becomes {new})"
+                refuse_shape(self, (f"in_channels={received[0]}", "...", expected), received)
+            first = reach - before
+            pads.append((first, new - spread + reach - first))
+        return pads
+
+    def _wrap(self, x: Array, pads: list[tuple[int, int]]) -> tuple[Array, list[tuple[int, int]]]:
+        """Enough of the other side on each, and the pads that are left (negative: cut off)."""
+        wraps = [
+            tuple(max(-(-pad // stride), 0) for pad in pair)
+            for pair, stride in zip(pads, self.stride, strict=True)
+        ]
+        left = [
+            (before - w0 * stride, after - w1 * stride)
+            for (before, after), (w0, w1), stride in zip(pads, wraps, self.stride, strict=True)
+        ]
+        return jnp.pad(x, ((0, 0), *wraps), mode="wrap"), left
+
+
+class _ConvTransposeNd(ConvTranspose):
+    """`ConvTranspose` with the number of spatial dimensions fixed by the class."""
+
+    _ndim: ClassVar[int]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        output_padding: int | Sequence[int] = 0,
+        padding: str | int | Sequence[int] | Sequence[tuple[int, int]] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        use_bias: bool = True,
+        padding_mode: str = "ZEROS",
+        dtype: Any = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        super().__init__(
+            self._ndim,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            output_padding,
+            dilation,
+            groups,
+            use_bias,
+            padding_mode,
+            dtype,
+            key=key,
+        )
+
+
+class ConvTranspose1d(_ConvTransposeNd):
+    """A one-dimensional transposed convolution: over a signal `(in_channels, length)`.
+
+    `ConvTranspose` with `num_spatial_dims=1`; formula, arguments and initialisation are described
+    there. Mind the order: here `output_padding` comes before `padding`.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import ConvTranspose1d
+
+        up = ConvTranspose1d(2, 3, kernel_size=4, stride=2, padding=1, key=jax.random.key(0))
+        assert up(jnp.ones((2, 8))).shape == (3, 16)
+        ```
+    """
+
+    _ndim: ClassVar[int] = 1
+
+
+class ConvTranspose2d(_ConvTransposeNd):
+    """A two-dimensional transposed convolution: over an image `(in_channels, height, width)`.
+
+    `ConvTranspose` with `num_spatial_dims=2`; formula, arguments and initialisation are described
+    there. Mind the order: here `output_padding` comes before `padding`.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import ConvTranspose2d
+
+        up = ConvTranspose2d(2, 3, kernel_size=4, stride=2, padding=1, key=jax.random.key(0))
+        assert up(jnp.ones((2, 8, 8))).shape == (3, 16, 16)
+        ```
+    """
+
+    _ndim: ClassVar[int] = 2
+    __init__ = with_defaults(
+        _ConvTransposeNd.__init__,
+        stride=(1,) * 2,
+        output_padding=(0,) * 2,
+        padding=(0,) * 2,
+        dilation=(1,) * 2,
+    )
+
+
+class ConvTranspose3d(_ConvTransposeNd):
+    """A three-dimensional transposed convolution: over a `(in_channels, depth, height, width)`.
+
+    `ConvTranspose` with `num_spatial_dims=3`; formula, arguments and initialisation are described
+    there. Mind the order: here `output_padding` comes before `padding`.
+
+    !!! example
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from nn_layers import ConvTranspose3d
+
+        up = ConvTranspose3d(2, 3, kernel_size=4, stride=2, padding=1, key=jax.random.key(0))
+        assert up(jnp.ones((2, 4, 4, 4))).shape == (3, 8, 8, 8)
+        ```
+    """
+
+    _ndim: ClassVar[int] = 3
+    __init__ = with_defaults(
+        _ConvTransposeNd.__init__,
+        stride=(1,) * 3,
+        output_padding=(0,) * 3,
+        padding=(0,) * 3,
+        dilation=(1,) * 3,
+    )
