@@ -48,6 +48,11 @@ KNOWN = {
     ("PReLU 0.25 half", "gradients"): "that of the slope is summed in float32",
     ("error MultiheadAttention", "outcome"): "a ShapeError",
     ("RotaryPositionalEmbedding bfloat16", "output"): "products of bfloat16 tables in float32",
+    ("AdaptiveAvgPool2d", "output"): "one mean a window instead of one a dimension: the last bit",
+    ("AdaptiveAvgPool3d", "output"): "the same",
+    ("AdaptivePool std", "output"): "the operation is applied once, also where the size divides",
+    ("AdaptivePool std", "gradients"): "the same",
+    ("error AdaptiveAvgPool1d", "outcome"): "a ShapeError",
     ("error PReLU", "outcome"): "a ShapeError",
     ("error Embedding batch", "outcome"): "a ShapeError",
     ("BatchNorm half", "output"): "the output has the dtype of the input",
@@ -166,6 +171,18 @@ def transposes() -> Iterator[Subject]:
     own = {"output_padding": 1, "key": KEY}
     yield "error ConvTranspose1d more", lambda n: n.ConvTranspose1d(2, 4, 3, **own), arrays(2, 5)
     yield "error ConvTranspose1d channels", lambda n: n.ConvTranspose1d(2, 4, 3, key=KEY), arrays(3)
+
+
+def adaptives() -> Iterator[Subject]:
+    for kind, n, k in itertools.product(("Avg", "Max"), (5, 6, 8), (1, 2, 3, 5)):
+        make = f"Adaptive{kind}Pool1d"
+        yield f"{make} {n} {k}", lambda n, m=make, k=k: getattr(n, m)(k), arrays(2, n)
+    for kind, dims in itertools.product(("Avg", "Max"), (2, 3)):
+        make = f"Adaptive{kind}Pool{dims}d"
+        yield make, lambda n, m=make: getattr(n, m)(2), arrays(2, *(4, 5, 6)[:dims])
+    yield "AdaptivePool std", lambda n: n.AdaptivePool(2, 1, jnp.std), arrays(2, 6)
+    yield "error AdaptiveAvgPool1d small", lambda n: n.AdaptiveAvgPool1d(5), arrays(1, 3)
+    yield "error AdaptiveAvgPool1d size", lambda n: n.AdaptiveAvgPool1d((2, 3)), arrays(1, 5)
 
 
 def pools() -> Iterator[Subject]:
@@ -511,6 +528,7 @@ def write(side: str, file: Path, only: str) -> None:
         stateful(),
         attentions(),
         transposes(),
+        adaptives(),
         errors(),
     )
     found = {

@@ -48,6 +48,13 @@ LAYERS = {
     "MaxPool1d": (lambda: nn.MaxPool1d(2), (2, 5), ".init .operation"),
     "MaxPool2d": (lambda: nn.MaxPool2d(2), (2, 5, 5), ".init .operation"),
     "MaxPool3d": (lambda: nn.MaxPool3d(2), (2, 4, 4, 4), ".init .operation"),
+    "AdaptivePool": (lambda: nn.AdaptivePool(2, 1, jnp.max), (2, 5), ".operation"),
+    "AdaptiveAvgPool1d": (lambda: nn.AdaptiveAvgPool1d(2), (2, 5), ".operation"),
+    "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d(2), (1, 3, 2), ".operation"),
+    "AdaptiveAvgPool3d": (lambda: nn.AdaptiveAvgPool3d(2), (1, 3, 2, 2), ".operation"),
+    "AdaptiveMaxPool1d": (lambda: nn.AdaptiveMaxPool1d(2), (2, 5), ".operation"),
+    "AdaptiveMaxPool2d": (lambda: nn.AdaptiveMaxPool2d(2), (1, 3, 2), ".operation"),
+    "AdaptiveMaxPool3d": (lambda: nn.AdaptiveMaxPool3d(2), (1, 3, 2, 2), ".operation"),
     "LayerNorm": (lambda: nn.LayerNorm(3), (3,), ".weight .bias"),
     "Dropout": (lambda: nn.Dropout(0.5, inference=True), (3,), ".p .inference"),
     "MLP": (

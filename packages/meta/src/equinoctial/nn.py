@@ -1,6 +1,13 @@
 """The layers: `nn_layers` under its name here."""
 
 from nn_layers import MLP as MLP
+from nn_layers import AdaptiveAvgPool1d as AdaptiveAvgPool1d
+from nn_layers import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+from nn_layers import AdaptiveAvgPool3d as AdaptiveAvgPool3d
+from nn_layers import AdaptiveMaxPool1d as AdaptiveMaxPool1d
+from nn_layers import AdaptiveMaxPool2d as AdaptiveMaxPool2d
+from nn_layers import AdaptiveMaxPool3d as AdaptiveMaxPool3d
+from nn_layers import AdaptivePool as AdaptivePool
 from nn_layers import AvgPool1d as AvgPool1d
 from nn_layers import AvgPool2d as AvgPool2d
 from nn_layers import AvgPool3d as AvgPool3d
@@ -41,6 +48,13 @@ from nn_layers import make_with_state as make_with_state
 
 __all__ = [
     "MLP",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
+    "AdaptivePool",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",

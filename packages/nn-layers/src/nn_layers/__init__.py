@@ -1,5 +1,12 @@
 """Neural-network layers that are JAX PyTrees."""
 
+from ._adaptive_pool import AdaptiveAvgPool1d as AdaptiveAvgPool1d
+from ._adaptive_pool import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+from ._adaptive_pool import AdaptiveAvgPool3d as AdaptiveAvgPool3d
+from ._adaptive_pool import AdaptiveMaxPool1d as AdaptiveMaxPool1d
+from ._adaptive_pool import AdaptiveMaxPool2d as AdaptiveMaxPool2d
+from ._adaptive_pool import AdaptiveMaxPool3d as AdaptiveMaxPool3d
+from ._adaptive_pool import AdaptivePool as AdaptivePool
 from ._attention import MultiheadAttention as MultiheadAttention
 from ._batch_norm import BatchNorm as BatchNorm
 from ._conv import Conv as Conv
@@ -46,6 +53,13 @@ tree_inference = inference_mode
 
 __all__ = [
     "MLP",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
+    "AdaptivePool",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
