@@ -192,7 +192,7 @@ class LSTMCell(Module):
 
         **Raises:** `ShapeError` for arrays of other shapes, `TypeError` if `hidden` is no pair.
         """
-        if not isinstance(hidden, (tuple, list)) or len(hidden) != 2:
+        if not isinstance(hidden, (tuple, list)) or len(hidden) != 2:  # pyright: ignore[reportUnnecessaryIsInstance]  (a user may)
             raise TypeError(
                 f"`LSTMCell` takes a pair (hidden state, memory) as second argument, but received "
                 f"a {type(hidden).__name__}."

@@ -209,7 +209,7 @@ class State:
 
         **Raises:** `ValueError` if it is no state, or has indices that are not in this one.
         """
-        if not isinstance(substate, State):
+        if not isinstance(substate, State):  # pyright: ignore[reportUnnecessaryIsInstance]  (a user may)
             raise ValueError(f"`State.update` takes a `State`, got a {type(substate).__name__}.")
         values, new = self._live(), substate._live()
         unknown = [str(marker) for marker in new if marker not in values]
