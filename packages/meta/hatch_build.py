@@ -4,6 +4,8 @@ A distribution requires its siblings by version, as an index has them. When pip 
 checkout in order to install it, they are required from where they lie: beside it. All else keeps
 the versions: editable installations, the wheels and source distributions that `hatch build` and
 `python -m build` make. Every distribution has the same copy; a test compares them.
+
+The requirements stand in pyproject.toml, by version, where tools read them without building.
 """
 
 import os
@@ -20,8 +22,8 @@ class SiblingsOfTheCheckout(MetadataHookInterface):
         # How a build process knows that it works for pip, and (by its argument, the name of a hook
         # of PEP 517 or PEP 660) what for.
         editable = any(argument.endswith("_editable") for argument in sys.argv)
-        require = self._beside if "PIP_BUILD_TRACKER" in os.environ and not editable else str
-        metadata["dependencies"] = [require(r) for r in self.config["dependencies"]]
+        if "PIP_BUILD_TRACKER" in os.environ and not editable:
+            metadata["dependencies"] = [self._beside(r) for r in metadata["dependencies"]]
 
     def _beside(self, requirement: str) -> str:
         name = re.split(r"[^\w-]", requirement, maxsplit=1)[0]

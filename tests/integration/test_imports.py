@@ -48,18 +48,11 @@ def imported(name: str) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, ast.literal_eval(arg)) for arg in node.args[:1])
 
 
-def project_of(file: Path) -> dict:
-    """The `[project]` table, with the requirements that hatch_build.py fills in."""
-    data = tomllib.loads(file.read_text())
-    hooks = data["tool"]["hatch"].get("metadata", {}).get("hooks", {})
-    return data["project"] | hooks.get("custom", {})
-
-
 @pytest.mark.parametrize("name", MODULES)
 def test_uses_only_what_it_may(name: str):
     """Layer order, public names only, nothing undeclared, unstable JAX in `_jax.py` alone."""
     own = name.split(".")[0]
-    project = project_of(FOLDERS[own] / "pyproject.toml")
+    project = tomllib.loads((FOLDERS[own] / "pyproject.toml").read_text())["project"]
     requirements = [
         *project["dependencies"],
         *chain(*project.get("optional-dependencies", {}).values()),

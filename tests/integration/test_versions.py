@@ -7,17 +7,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def project_of(file: Path) -> dict:
-    """The `[project]` table, with the requirements that hatch_build.py fills in."""
-    data = tomllib.loads(file.read_text())
-    hooks = data["tool"]["hatch"].get("metadata", {}).get("hooks", {})
-    return data["project"] | hooks.get("custom", {})
-
-
 PROJECTS = {
     project["name"]: (file.parent, project)
     for file in sorted(ROOT.glob("packages/*/pyproject.toml"))
-    for project in [project_of(file)]
+    for project in [tomllib.loads(file.read_text())["project"]]
 }
 HATCH = tomllib.loads((ROOT / "hatch.toml").read_text())["envs"]
 

@@ -18,7 +18,6 @@ import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = tomllib.loads((Path(__file__).parent / "requirements.toml").read_text())
@@ -51,16 +50,10 @@ class Distribution:
         raise Failure(f"{self.name} has no tests: there is no tests/{self.module}/")
 
 
-def project_of(file: Path) -> dict[str, Any]:
-    """The `[project]` table, with the requirements that hatch_build.py fills in."""
-    data = tomllib.loads(file.read_text())
-    hooks = data["tool"]["hatch"].get("metadata", {}).get("hooks", {})
-    return data["project"] | hooks.get("custom", {})
-
-
 def distributions() -> dict[str, Distribution]:
     projects = {
-        file.parent: project_of(file) for file in sorted(ROOT.glob("packages/*/pyproject.toml"))
+        file.parent: tomllib.loads(file.read_text())["project"]
+        for file in sorted(ROOT.glob("packages/*/pyproject.toml"))
     }
     ours = {project["name"] for project in projects.values()}
     return {
