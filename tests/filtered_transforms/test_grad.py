@@ -10,6 +10,7 @@ import pytest
 
 import filtered_transforms as ft
 from pytree_module import Module
+from tree_surgery import WhereError, freeze, trainable, where
 
 X = jnp.linspace(0.5, 2.0, 3)
 W = jnp.arange(6.0).reshape(2, 3) / 7
@@ -120,6 +121,98 @@ def test_options_of_jax():
         holomorphic, jax.grad(lambda z: (z * z).sum(), holomorphic=True)(z)
     )
     assert ft.filter_value_and_grad(lambda x: 1.0)(X)[0] == 1.0
+
+
+class Pair(Module):
+    one: Any
+    two: Any
+
+    def loss(self, x: jax.Array) -> jax.Array:
+        return self.one.loss(x) * self.two.loss(2 * x)
+
+
+PAIR = Pair(LINEAR, Linear(2 * W, jnp.zeros(2), jnp.sin, "other", jnp.array(4)))
+ALL = ("one.weight", "one.bias", "two.weight", "two.bias")
+
+# What is given as `wrt`, and what it selects of the inexact arrays.
+WRT: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "nothing said": (None, ALL),
+    "all": (True, ALL),
+    "predicate": (lambda x: getattr(x, "ndim", 0) == 2, ("one.weight", "two.weight")),
+    "prefix": (Pair(True, False), ("one.weight", "one.bias")),
+    "mask": (trainable(PAIR), ALL),
+    "mask with predicates": (Pair(False, ft.is_inexact_array), ("two.weight", "two.bias")),
+    "path": ("two.weight", ("two.weight",)),
+    "wildcard": ("*.bias", ("one.bias", "two.bias")),
+    "paths": (["one.bias", "two.weight"], ("one.bias", "two.weight")),
+    "type": (jax.Array, ALL),
+    "selector": (~where.path("one"), ("two.weight", "two.bias")),
+    "selected types and paths": ((where.path("one") & where.type(jax.Array), "two.bias"),
+                                 ("one.weight", "one.bias", "two.bias")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRT)
+def test_wrt_says_what_is_differentiated(name: str):
+    wrt, selected = WRT[name]
+    values = {path: part_of(PAIR, path) for path in selected}
+
+    def by_hand(values: dict[str, jax.Array]) -> jax.Array:
+        parts = {path: part_of(PAIR, path) for path in ALL} | values
+        one = (jnp.tanh(parts["one.weight"] @ X + parts["one.bias"]) * 2.0).sum()
+        return one * (jnp.sin(parts["two.weight"] @ (2 * X) + parts["two.bias"]) * 2.0).sum()
+
+    expected_value, expected = jax.value_and_grad(by_hand)(values)
+    value, gradient = ft.filter_value_and_grad(Pair.loss, wrt=wrt)(PAIR, X)
+    assert value == expected_value
+    for path in ALL:
+        got = part_of(gradient, path)
+        if path in selected:
+            np.testing.assert_array_equal(got, expected[path])
+        else:
+            assert got is None
+    assert jax.tree.structure(gradient).num_leaves == len(selected)
+    # The same as a decorator, jitted and with an auxiliary output.
+    traced = ft.filter_jit(
+        ft.filter_grad(has_aux=True, wrt=wrt)(lambda pair, x: (pair.loss(x), "aux"))
+    )
+    jitted, aux = traced(PAIR, X)
+    assert aux == "aux" and jax.tree.structure(jitted) == jax.tree.structure(gradient)
+    for ours, eager in zip(jax.tree.leaves(jitted), jax.tree.leaves(gradient), strict=True):
+        np.testing.assert_allclose(ours, eager, rtol=1e-6)
+
+
+def part_of(tree: Any, path: str) -> Any:
+    first, second = path.split(".")
+    return getattr(getattr(tree, first), second)
+
+
+def test_wrt_agrees_with_what_is_frozen():
+    tree = freeze({"w": X, "b": 2 * X}, "b")
+    gradient = ft.filter_grad(lambda t: (t["w"] * t["b"].value).sum(), wrt=trainable(tree))(tree)
+    np.testing.assert_array_equal(gradient["w"], 2 * X)
+    assert gradient["b"].value is None
+
+
+def test_what_wrt_leaves_out_may_be_of_any_dtype_and_is_no_tracer():
+    def f(t: dict[str, jax.Array]) -> jax.Array:
+        assert float(t["scale"][0]) == 0.5  # a value, since nothing differentiates it
+        return (t["x"] * t["scale"]).sum()
+
+    gradient = ft.filter_grad(f, wrt="x")({"x": X, "scale": X, "n": jnp.arange(2)})
+    np.testing.assert_array_equal(gradient["x"], X)
+    assert gradient["scale"] is None and gradient["n"] is None
+
+
+def test_wrong_wrt():
+    with pytest.raises(WhereError, match=r"(?s)`two.wieght`.*two\.weight"):
+        ft.filter_grad(Pair.loss, wrt="two.wieght")(PAIR, X)
+    with pytest.raises(TypeError, match=r"nothing to differentiate.*`wrt='\*\.steps'`"):
+        ft.filter_grad(Pair.loss, wrt="*.steps")(PAIR, X)
+    with pytest.raises(ValueError, match="`wrt` must be a prefix of the tree"):
+        ft.filter_grad(Pair.loss, wrt=[True, False])(PAIR, X)
+    with pytest.raises(ValueError, match="`wrt` must consist of booleans and callables"):
+        ft.filter_grad(Pair.loss, wrt=1)(PAIR, X)
 
 
 def test_errors():

@@ -1,4 +1,4 @@
-"""Gradients by the inexact arrays of the first argument."""
+"""Gradients by the inexact arrays of the first argument, or by some of them."""
 
 from typing import Any
 
@@ -8,32 +8,34 @@ import jax.tree_util as jtu
 from pytree_module import field
 
 from ._partition import merge, split
-from ._predicates import inexact_mask
 from ._static_leaf import wrap_static
 from ._wrapper import Wrapper, decorate, module_of
+from ._wrt import differentiated
+
+_Options = tuple[bool, bool, tuple[tuple[str, Any], ...]]  # has_aux, with_value, gradkwargs
 
 
 class GradWrapper(Wrapper):
+    wrt: Any
     has_aux: bool = field(static=True)
     with_value: bool = field(static=True)
     gradkwargs: tuple[tuple[str, Any], ...] = field(static=True)
 
-    def __init__(self, fun: Any, has_aux: bool, with_value: bool, gradkwargs: dict[str, Any]):
+    def __init__(self, fun: Any, wrt: Any, options: _Options):
         self.fun = fun
         self.__module__ = module_of(fun)
-        self.has_aux = has_aux
-        self.with_value = with_value
-        self.gradkwargs = tuple(sorted(gradkwargs.items()))
+        self.wrt = wrt
+        self.has_aux, self.with_value, self.gradkwargs = options
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 0:
             raise _no_first_argument(self._public_name, kwargs)
         fun, has_aux = self.fun, self.has_aux
         leaves, treedef = jtu.tree_flatten(args[0])
-        mask = inexact_mask(leaves)
+        mask = differentiated(args[0], leaves, self.wrt)
         inexact, others = split(leaves, mask)
         if len(inexact) == 0:
-            raise _nothing_to_differentiate(self._public_name, leaves, args[0])
+            raise _nothing_to_differentiate(self._public_name, leaves, args[0], self.wrt)
         rest = args[1:]
 
         def flat(inexact: list[Any]) -> Any:
@@ -81,12 +83,13 @@ def _no_first_argument(name: str, kwargs: dict[str, Any]) -> TypeError:
     )
 
 
-def _nothing_to_differentiate(name: str, leaves: list[Any], first: Any) -> TypeError:
+def _nothing_to_differentiate(name: str, leaves: list[Any], first: Any, wrt: Any) -> TypeError:
     found = ", ".join(sorted({_describe(leaf) for leaf in leaves})) or "no leaves"
+    selected = "" if wrt is None else f" among what `wrt={wrt!r}` selects"
     return TypeError(
         f"`{name}` found nothing to differentiate: the first argument, a {type(first).__name__}, "
-        f"holds no floating-point array (it holds: {found}). Python numbers are static; convert "
-        f"them with `jnp.asarray`."
+        f"holds no floating-point array{selected} (in all it holds: {found}). Python numbers are "
+        f"static; convert them with `jnp.asarray`."
     )
 
 
@@ -106,35 +109,44 @@ def _check_gradkwargs(name: str, gradkwargs: dict[str, Any]) -> None:
         raise TypeError(f"`{name}` got an unexpected keyword argument {min(unknown)!r}.")
 
 
-def _wrap(fun: Any, has_aux: bool, with_value: bool, gradkwargs: dict[str, Any]) -> Any:
+def _wrap(fun: Any, wrt: Any, has_aux: bool, with_value: bool, gradkwargs: dict[str, Any]) -> Any:
     name = "filter_value_and_grad" if with_value else "filter_grad"
     _check_gradkwargs(name, gradkwargs)
+    options = has_aux, with_value, tuple(sorted(gradkwargs.items()))
 
     def wrap(fun: Any) -> GradWrapper:
-        return GradWrapper(fun, has_aux, with_value, gradkwargs)
+        return GradWrapper(fun, wrt, options)
 
     if fun is ...:
         return lambda fun: decorate(wrap, fun, name)
     return decorate(wrap, fun, name)
 
 
-def filter_value_and_grad(fun: Any = ..., *, has_aux: bool = False, **gradkwargs: Any) -> Any:
+def filter_value_and_grad(
+    fun: Any = ..., *, has_aux: bool = False, wrt: Any = None, **gradkwargs: Any
+) -> Any:
     """The value of a function and its gradient by the inexact arrays of the first argument.
 
     **Arguments:**
 
     - `fun`: a function that returns a real scalar. Left out, a decorator is returned.
     - `has_aux`: `fun` returns a pair instead, of the scalar and anything else.
+    - `wrt`: what to differentiate by, of the inexact arrays of the first argument; all of them
+        without. Either a filter, as for `partition`: a function of a leaf, a `bool`, or a tree of
+        those that is a prefix of the argument, such as `tree_surgery.trainable` makes. Or what
+        `tree_surgery.where` takes: a path pattern (`"layers.*.weight"`), a type, a selector made
+        of these, or a list of them.
     - `**gradkwargs`: passed on to `jax.value_and_grad`: `holomorphic`, `allow_int`.
 
     **Returns:**
 
     A function of the same arguments that returns `(value, gradient)`, or, with `has_aux`,
     `((value, aux), gradient)`. The gradient has the structure of the first argument, with `None`
-    for each leaf that is no floating-point or complex array.
+    for each leaf that is no floating-point or complex array, or that `wrt` does not select.
 
     **Raises:** `TypeError` when called without a positional argument, or with a first argument that
-    holds nothing to differentiate; `ValueError` for `argnums`.
+    holds nothing to differentiate; `ValueError` for `argnums`, and for a `wrt` that does not fit
+    the argument (`tree_surgery.WhereError` if it is a pattern that matches nothing).
 
     ```python
     import jax.numpy as jnp
@@ -147,11 +159,24 @@ def filter_value_and_grad(fun: Any = ..., *, has_aux: bool = False, **gradkwargs
     value, gradient = loss({"w": jnp.ones(3), "name": "w"}, 2)
     assert value == 3.0 and gradient["w"][0] == 2.0 and gradient["name"] is None
     ```
+
+    Of a part alone:
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms import filter_value_and_grad
+
+    loss = filter_value_and_grad(lambda p: jnp.sum(p["w"] * p["b"]), wrt="b")
+    value, gradient = loss({"w": jnp.ones(3), "b": jnp.ones(3)})
+    assert gradient["w"] is None and gradient["b"].tolist() == [1.0, 1.0, 1.0]
+    ```
     """
-    return _wrap(fun, has_aux, True, gradkwargs)
+    return _wrap(fun, wrt, has_aux, True, gradkwargs)
 
 
-def filter_grad(fun: Any = ..., *, has_aux: bool = False, **gradkwargs: Any) -> Any:
+def filter_grad(
+    fun: Any = ..., *, has_aux: bool = False, wrt: Any = None, **gradkwargs: Any
+) -> Any:
     """The gradient of a function by the inexact arrays of the first argument.
 
     **Arguments:** as `filter_value_and_grad`.
@@ -171,4 +196,4 @@ def filter_grad(fun: Any = ..., *, has_aux: bool = False, **gradkwargs: Any) -> 
     assert gradient[0][0] == 2.0 and gradient[1] is None
     ```
     """
-    return _wrap(fun, has_aux, False, gradkwargs)
+    return _wrap(fun, wrt, has_aux, False, gradkwargs)

@@ -18,17 +18,23 @@ _MASKS: dict[Any, Callable[[list[Any]], list[bool]]] = {
 }
 
 
-def _bad_spec(path: tuple[Any, ...], spec: Any) -> ValueError:
+def _bad_spec(name: str, path: tuple[Any, ...], spec: Any) -> ValueError:
     return ValueError(
-        f"`filter_spec` must consist of booleans and callables only. At {path_str(path)} it has "
+        f"`{name}` must consist of booleans and callables only. At {path_str(path)} it has "
         f"a {type(spec).__name__}: {spec!r}."
     )
 
 
 def mask_of(
-    pytree: Any, filter_spec: Any, is_leaf: Callable[[Any], bool] | None
+    pytree: Any,
+    filter_spec: Any,
+    is_leaf: Callable[[Any], bool] | None,
+    name: str = "filter_spec",
 ) -> tuple[list[Any], list[Any], Any]:
-    """The leaves of `pytree`, whether `filter_spec` selects each, and the treedef."""
+    """The leaves of `pytree`, whether `filter_spec` selects each, and the treedef.
+
+    Errors call the filter by `name`.
+    """
     leaves, treedef = jtu.tree_flatten(pytree, is_leaf=is_leaf)
     many = _MASKS.get(filter_spec) if filter_spec.__class__ is _FUNCTION else None
     if many is not None:
@@ -38,11 +44,11 @@ def mask_of(
         if isinstance(filter_spec, bool):
             return leaves, [filter_spec] * len(leaves), treedef
         if not callable(filter_spec):
-            raise _bad_spec((), filter_spec)
+            raise _bad_spec(name, (), filter_spec)
         return leaves, [filter_spec(leaf) for leaf in leaves], treedef
     mask: list[Any] = []
     for (path, spec), subtree in zip(
-        paths, _prefix(spec_treedef, filter_spec, pytree, is_leaf), strict=True
+        paths, _prefix(spec_treedef, filter_spec, pytree, is_leaf, name), strict=True
     ):
         below = jtu.tree_leaves(subtree, is_leaf=is_leaf)
         if isinstance(spec, bool):
@@ -50,20 +56,20 @@ def mask_of(
         elif callable(spec):
             mask += [spec(leaf) for leaf in below]
         else:
-            raise _bad_spec(path, spec)
+            raise _bad_spec(name, path, spec)
     return leaves, mask, treedef
 
 
 _FUNCTION = type(is_array)
 
 
-def _prefix(spec_treedef: Any, spec: Any, pytree: Any, is_leaf: Any) -> list[Any]:
+def _prefix(spec_treedef: Any, spec: Any, pytree: Any, is_leaf: Any, name: str) -> list[Any]:
     try:
         return spec_treedef.flatten_up_to(pytree)
     except ValueError as error:
         found = jtu.tree_structure(pytree, is_leaf=is_leaf)
         raise ValueError(
-            f"`filter_spec` must be a prefix of the tree that it filters: pytree structure error. "
+            f"`{name}` must be a prefix of the tree that it filters: pytree structure error. "
             f"{error} The structure of the spec is {spec_treedef}, that of the tree {found}."
         ) from None
 
