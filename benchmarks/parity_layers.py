@@ -61,6 +61,13 @@ KNOWN = {
     ("BatchNorm", "static"): "the same",
     ("error BatchNorm channels", "outcome"): "a ShapeError",
     ("error Dropout", "outcome"): "a probability outside [0, 1] is refused",
+    ("WeightNorm", "printed"): "all instances hold one function which computes the norm",
+    ("WeightNorm half", "output"): "norms in float32",
+    ("WeightNorm half", "arrays"): "the same",
+    ("WeightNorm half", "gradients"): "the same",
+    ("SpectralNorm half", "output"): "the same",
+    ("SpectralNorm half", "gradients"): "the same",
+    ("SpectralNorm half", "arrays"): "the same",
     ("MLP", "printed"): "the default activations have names: no lambda",
     ("Sequential", "printed"): "the same",
     ("Lambda", "printed"): "the same",
@@ -382,6 +389,60 @@ class WithoutKey(Bound):
 jax.tree_util.register_pytree_with_keys_class(WithoutKey)
 
 
+class Opened(Bound):
+    """A `Shared`, opened and called."""
+
+    def __call__(self, x: Any, *, key: Any) -> Any:
+        embedding, linear = self.layer()
+        return linear(embedding(1) + x)
+
+
+jax.tree_util.register_pytree_with_keys_class(Opened)
+
+
+def wrappers() -> Iterator[Subject]:
+    for axis in (0, 1, None, -1):
+        yield (
+            f"WeightNorm {axis}",
+            lambda n, a=axis: n.WeightNorm(n.Linear(3, 4, key=KEY), axis=a),
+            arrays(3),
+        )
+        yield (
+            f"WeightNorm Conv2d {axis}",
+            lambda n, a=axis: n.WeightNorm(n.Conv2d(2, 4, 3, key=KEY), "weight", a),
+            arrays(2, 5, 5),
+        )
+    half = {"dtype": jnp.float16, "key": KEY}
+    yield "WeightNorm half", lambda n: n.WeightNorm(n.Linear(3, 4, **half)), arrays(3, dtype="f2")
+    bias = {"weight_name": "bias", "axis": None}
+    yield "WeightNorm bias", lambda n: n.WeightNorm(n.Linear(3, 4, key=KEY), **bias), arrays(3)
+    yield "error WeightNorm name", lambda n: n.WeightNorm(n.Linear(3, 4, key=KEY), "w"), arrays(3)
+    linear = {"make": lambda n: n.Linear(3, 4, key=KEY), "x": arrays(5, 3)}
+    conv = {"make": lambda n: n.Conv2d(2, 4, 3, key=KEY), "x": arrays(3, 2, 5, 5)}
+    for name, own in (("Linear", linear), ("Conv2d", conv)):
+        for count in (0, 1, 3):
+
+            def make(n: Any, own: Any = own, count: int = count) -> Any:
+                layer = own["make"](n)
+                made = n.make_with_state(n.SpectralNorm)(layer, "weight", count, key=KEY)
+                return Trained(*made)
+
+            yield f"SpectralNorm {name} {count}", make, own["x"]
+    for where, get in (("weight", lambda w: w), ("weight", lambda w: 2 * w)):
+        yield (
+            f"Shared {where}",
+            lambda n, g=get: Opened(
+                n.Shared(
+                    (n.Embedding(4, 3, key=KEY), n.Linear(3, 4, key=KEY)),
+                    lambda pair: pair[1].weight,
+                    lambda pair: g(pair[0].weight),
+                ),
+                (),
+            ),
+            arrays(3),
+        )
+
+
 def stateful() -> Iterator[Subject]:
     def made(mode: str, **own: Any) -> Build:
         return lambda n: Trained(*n.make_with_state(n.BatchNorm)(3, "b", mode=mode, **own))
@@ -529,6 +590,7 @@ def write(side: str, file: Path, only: str) -> None:
         attentions(),
         transposes(),
         adaptives(),
+        wrappers(),
         errors(),
     )
     found = {

@@ -82,6 +82,11 @@ LAYERS = {
         [(3,), (2,)],
         ".weight_ih .weight_hh .bias .bias_n",
     ),
+    "WeightNorm": (
+        lambda: nn.WeightNorm(nn.Linear(3, 2, key=KEY)),
+        (3,),
+        ".layer.weight .layer.bias .g ._norm",
+    ),
     "LSTMCell": (
         lambda: nn.LSTMCell(3, 2, key=KEY),
         [(3,), ((2,), (2,))],
@@ -106,12 +111,15 @@ def same(x, y, **tolerances):
         np.testing.assert_allclose(a, b, **tolerances)
 
 
+# Called with a state, or without an input: tested on their own.
+WITHOUT_ONE_CALL = {"StatefulLayer", "StateIndex", "BatchNorm", "SpectralNorm", "Shared"}
+
 each_layer = pytest.mark.parametrize("name", LAYERS)
 
 
 def test_the_table_is_complete():
     classes = {name for name in nn.__all__ if isinstance(getattr(nn, name), type(Module))}
-    assert classes == set(LAYERS) | {"StatefulLayer", "StateIndex", "BatchNorm"}
+    assert classes == set(LAYERS) | WITHOUT_ONE_CALL
 
 
 @each_layer

@@ -39,9 +39,12 @@ from nn_layers import RMSNorm as RMSNorm
 from nn_layers import RotaryPositionalEmbedding as RotaryPositionalEmbedding
 from nn_layers import Sequential as Sequential
 from nn_layers import ShapeError as ShapeError
+from nn_layers import Shared as Shared
+from nn_layers import SpectralNorm as SpectralNorm
 from nn_layers import State as State
 from nn_layers import StatefulLayer as StatefulLayer
 from nn_layers import StateIndex as StateIndex
+from nn_layers import WeightNorm as WeightNorm
 from nn_layers import delete_init_state as delete_init_state
 from nn_layers import inference_mode as inference_mode
 from nn_layers import make_with_state as make_with_state
@@ -86,9 +89,12 @@ __all__ = [
     "RotaryPositionalEmbedding",
     "Sequential",
     "ShapeError",
+    "Shared",
+    "SpectralNorm",
     "State",
     "StateIndex",
     "StatefulLayer",
+    "WeightNorm",
     "delete_init_state",
     "inference_mode",
     "make_with_state",

@@ -41,10 +41,13 @@ from ._rotary import RotaryPositionalEmbedding as RotaryPositionalEmbedding
 from ._sequential import Lambda as Lambda
 from ._sequential import Sequential as Sequential
 from ._sequential import StatefulLayer as StatefulLayer
+from ._shared import Shared as Shared
+from ._spectral_norm import SpectralNorm as SpectralNorm
 from ._state import State as State
 from ._state import StateIndex as StateIndex
 from ._state import delete_init_state as delete_init_state
 from ._state import make_with_state as make_with_state
+from ._weight_norm import WeightNorm as WeightNorm
 
 __version__ = "0.1.0"
 
@@ -91,9 +94,12 @@ __all__ = [
     "RotaryPositionalEmbedding",
     "Sequential",
     "ShapeError",
+    "Shared",
+    "SpectralNorm",
     "State",
     "StateIndex",
     "StatefulLayer",
+    "WeightNorm",
     "delete_init_state",
     "inference_mode",
     "make_with_state",

@@ -41,7 +41,7 @@ class StatefulLayer(Module):
         return True
 
 
-def _is_stateful(layer: Any) -> bool:
+def is_stateful_layer(layer: Any) -> bool:
     return isinstance(layer, StatefulLayer) and layer.is_stateful()
 
 
@@ -50,7 +50,7 @@ def _is_stateful(layer: Any) -> bool:
 _TAKES_KEY: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
 
-def _takes_key(layer: Any) -> bool:
+def takes_key(layer: Any) -> bool:
     """Whether `layer(x, key=...)` is possible."""
     cls = type(layer)
     known = _TAKES_KEY.get(cls)
@@ -125,7 +125,7 @@ class Sequential(StatefulLayer):
             keys = jr.split(key, len(self.layers))
         new_state = state
         for layer, layer_key in zip(self.layers, keys, strict=True):
-            if _is_stateful(layer):
+            if is_stateful_layer(layer):
                 if state is _MISSING:
                     raise ValueError(
                         f"`Sequential` was called without a `state`, but its layer "
@@ -133,7 +133,7 @@ class Sequential(StatefulLayer):
                         f"`model, state = make_with_state(...)`."
                     )
                 x, new_state = layer(x, new_state, key=layer_key)
-            elif _takes_key(layer):
+            elif takes_key(layer):
                 x = layer(x, key=layer_key)
             else:
                 x = layer(x)
@@ -154,7 +154,7 @@ class Sequential(StatefulLayer):
 
     def is_stateful(self) -> bool:
         """**Returns:** whether any of the layers is stateful."""
-        return any(map(_is_stateful, self.layers))
+        return any(map(is_stateful_layer, self.layers))
 
 
 class Lambda(Module):
