@@ -1,6 +1,7 @@
 """How instances are made: inheritance, generated and own `__init__`, checks, cycles."""
 
 import dataclasses
+import functools
 import threading
 from typing import Generic, TypeVar
 
@@ -399,7 +400,33 @@ class Linear(Module):
         return self.weight * x
 
 
-@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad, jax.checkpoint])
+def bind(function):
+    return functools.partial(function)
+
+
+def bind_as_argument(function):
+    return functools.partial(lambda f, x: f(x), getattr(function, "__self__", function))
+
+
+# https://github.com/patrick-kidger/equinox/issues/206
+# https://github.com/patrick-kidger/equinox/issues/665
+# https://github.com/patrick-kidger/equinox/issues/1120
+@pytest.mark.parametrize(
+    "transform",
+    [
+        jax.jit,
+        jax.vmap,
+        jax.grad,
+        jax.checkpoint,
+        jax.pmap,
+        jax.hessian,
+        jax.custom_jvp,
+        lambda f: jax.jit(jax.vmap(f)),
+        lambda f: functools.partial(jax.vmap(f)),
+        bind,
+        bind_as_argument,
+    ],
+)
 @pytest.mark.parametrize("wrap", [lambda f: f, lambda f: [f], lambda f: {"f": (f,)}])
 @pytest.mark.parametrize("what", [lambda m: m, lambda m: m.scale, lambda m: m.__call__])
 def test_transformed_module_as_a_field_warns(transform, wrap, what) -> None:
@@ -411,6 +438,12 @@ def test_transformed_module_as_a_field_warns(transform, wrap, what) -> None:
 @pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad, jax.checkpoint])
 def test_transformed_function_as_a_field_does_not_warn(transform) -> None:
     Holder(transform(lambda x: x))
+
+
+def test_a_partial_that_hides_nothing_does_not_warn() -> None:
+    Holder(functools.partial(jnp.add, jnp.ones(2)))
+    Holder(functools.partial(lambda module, x: x, Holder(jnp.tanh)))
+    Holder(jax.tree_util.Partial(Linear(jnp.ones(2))))
 
 
 def test_construction_in_many_threads() -> None:

@@ -1,9 +1,10 @@
 """What the values of fields are checked for when an instance has been built."""
 
+import functools
 import warnings
 from collections.abc import Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType, NoneType
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.tree_util as jtu
@@ -54,18 +55,28 @@ class MyModule(Module):
     def __call__(self, x):
         return jax.vmap(self.linear)(x)
 ```
-or use a transformation whose result is a PyTree, such as `filter_vmap` or `filter_jit`."""
+or use a transformation whose result is a PyTree, such as `filter_vmap` or `filter_jit`, and \
+`Partial` for `functools.partial`."""
 
 
 def _hidden_module(value: Any) -> Any:
-    """The module that a transformed function wraps, out of sight of JAX; else `None`."""
+    """The module that a function wraps or binds, out of sight of JAX; else `None`."""
     seen = 0
     while callable(value) and not isinstance(value, type):
         if isinstance(value, (BoundMethod, MethodType)):
             value = value.__self__
         if is_module(value):
             return value if seen > 0 else None
-        value = getattr(value, "__wrapped__", None)
+        if type(value) is functools.partial:  # `jax.tree_util.Partial` hides nothing
+            value = cast(Any, value)
+            for bound in (*value.args, *value.keywords.values()):
+                if is_module(bound) and any(
+                    isinstance(x, jax.Array) for x in jtu.tree_leaves(bound)
+                ):
+                    return bound
+            value = value.func
+        else:
+            value = getattr(value, "__wrapped__", None)
         seen += 1
         if seen > 100:  # A function that wraps itself.
             return None
