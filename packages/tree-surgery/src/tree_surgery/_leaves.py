@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import IO, Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from ._arrays import is_key
 from ._errors import SerialiseError
-from ._jax import Tracer
+from ._host import check_width, to_device, to_host
+from ._keys import implementation_of, to_keys, words_of
 from ._records import read_record_data, read_record_header, write_record
+from ._streams import read_exactly
 
 _KEY = "prng_key:"
 
@@ -110,19 +112,10 @@ def default_deserialise_filter_spec(f: IO[bytes], x: Any) -> Any:
 
 
 def _from_jax(x: jax.Array) -> np.ndarray[Any, Any]:
-    if isinstance(x, Tracer):
-        raise SerialiseError(
-            f"{x} is being traced, and has no value yet. Save outside of `jax.jit`."
-        )
-    if not (x.is_fully_addressable or x.is_fully_replicated):
-        raise SerialiseError(
-            "this process holds only a part of the array. Gather it first, for example by "
-            "`jax.experimental.multihost_utils.process_allgather`."
-        )
-    if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        return np.asarray(x)
-    data = np.asarray(jax.random.key_data(x))
-    name = f"{_KEY}{jax.random.key_impl(x)}"
+    data = to_host(x)
+    if not is_key(x):
+        return data
+    name = f"{_KEY}{implementation_of(x)}"
     record = np.empty(x.shape, [(name, data.dtype.str, data.shape[x.ndim :])])
     record[name] = data
     return record
@@ -131,33 +124,26 @@ def _from_jax(x: jax.Array) -> np.ndarray[Any, Any]:
 def _from_int(x: int) -> np.ndarray[Any, Any]:
     if -(2**63) <= x < 2**64:
         return np.asarray(x, np.uint64 if x >= 2**63 else np.int64)
-    return np.asarray(str(x))  # NumPy has no integers of this size but Python's own; digits will do
+    return np.asarray(hex(x))  # NumPy has no integers of this size but Python's own; digits will do
 
 
 def _to_jax(f: IO[bytes], x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
-    sharding = x.sharding if isinstance(x, jax.ShapeDtypeStruct) else None
-    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        value = _read_key(f, x)
-    else:
-        if x.dtype != jax.dtypes.float0 and jax.dtypes.canonicalize_dtype(x.dtype) != x.dtype:
-            raise SerialiseError(f"JAX arrays of dtype {x.dtype} need `jax_enable_x64`.")
-        value = jnp.asarray(_read(f, x.shape, x.dtype))
-    return value if sharding is None else jax.device_put(value, sharding)
+    if is_key(x):
+        return _read_keys(f, x)
+    check_width(x.dtype)
+    return to_device(_read(f, x.shape, x.dtype), x)
 
 
-def _read_key(f: IO[bytes], x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
+def _read_keys(f: IO[bytes], x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
     dtype, shape, fortran = read_record_header(f)
     name = dtype.names[0] if dtype.names else ""
     if shape != x.shape or not name.startswith(_KEY):
         raise _mismatch(x.shape, x.dtype, shape, dtype)
-    data = read_record_data(f, dtype, shape, fortran)[name]
-    try:
-        key = jax.random.wrap_key_data(jnp.asarray(data), impl=name.removeprefix(_KEY))
-    except (ValueError, TypeError) as error:
-        raise SerialiseError(f"its PRNG implementation is not known: {error}") from error
-    if key.dtype != x.dtype:
-        raise _mismatch(x.shape, x.dtype, shape, key.dtype)
-    return key
+    implementation = name.removeprefix(_KEY)
+    key_dtype, word_dtype, words = words_of(implementation)
+    if key_dtype != x.dtype or dtype != np.dtype([(name, word_dtype.str, words)]):
+        raise _mismatch(x.shape, x.dtype, shape, key_dtype)
+    return to_keys(read_record_data(f, dtype, shape, fortran)[name], implementation, x)
 
 
 def _read(f: IO[bytes], shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
@@ -174,14 +160,18 @@ def _read(f: IO[bytes], shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, A
 
 
 def _read_number(f: IO[bytes], x: Any) -> Any:
-    dtype, shape, fortran = read_record_header(f)
+    dtype, shape, _ = read_record_header(f)
     kinds: dict[Callable[[Any], Any], str] = {bool: "b", int: "iuU", float: "fiu", complex: "cfiu"}
     kind: Any = next(kind for kind in (bool, int, float, complex) if isinstance(x, kind))
     if shape != () or dtype.kind not in kinds[kind]:
         raise _mismatch((), f"Python {kind.__name__}", shape, dtype)
-    found = read_record_data(f, dtype, shape, fortran).item()
+    found = np.frombuffer(read_exactly(f, dtype.itemsize, "a number"), dtype).item()
+    try:
+        found = int(found, 0) if isinstance(found, str) else found
+    except ValueError as error:
+        raise SerialiseError(f"its record is damaged: {error}.") from error
     value = kind(found)
-    if value != (int(found) if dtype.kind == "U" else found) and found == found:
+    if value != found and found == found:
         raise SerialiseError(f"the file holds {found}, which is no `{kind.__name__}`.")
     return value if type(x) is kind else type(x)(value)
 

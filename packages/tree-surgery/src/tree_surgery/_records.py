@@ -4,6 +4,7 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
 import ast
+import io
 import math
 import struct
 from typing import IO, Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ._errors import SerialiseError
+from ._streams import bytes_of_array, empty, read_all, write_all
 
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 1 << 16  # of structured dtypes; a hundred bytes is usual
@@ -24,7 +26,19 @@ def write_record(file: IO[bytes], array: np.ndarray[Any, Any]) -> None:
             f"an array of Python objects (dtype {array.dtype}) cannot be saved, since that would "
             "need pickle, which is not safe to load. Convert it, or leave it out by `filter_spec`."
         )
-    npy.write_array(file, array, allow_pickle=False)
+    if array.flags.f_contiguous and not array.flags.c_contiguous:
+        values = bytes_of_array(array.T)
+    else:
+        values = bytes_of_array(array)
+    header = npy.header_data_from_array_1_0(array)
+    start = io.BytesIO()
+    try:
+        npy.write_array_header_1_0(start, header)
+    except ValueError:  # it is too long for the first version, as of a structure with many fields
+        start = io.BytesIO()
+        npy.write_array_header_2_0(start, header)
+    file.write(start.getvalue())
+    write_all(file, values)
 
 
 def read_record_header(file: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
@@ -66,7 +80,7 @@ def read_record_data(
     file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool
 ) -> np.ndarray[Any, Any]:
     """The values that follow a header, in an array of their own."""
-    data = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
+    data = empty(math.prod(shape) * dtype.itemsize)
     _fill(file, data.data)
     if dtype.itemsize == 0:
         return np.zeros(shape, dtype)
@@ -80,20 +94,11 @@ def _read(file: IO[bytes], size: int) -> bytes:
 
 
 def _fill(file: IO[bytes], view: memoryview) -> None:
-    """Read as many bytes as there is room for, even from a stream that gives few at once."""
-    done, size = 0, len(view)
-    read_into = getattr(file, "readinto", None)
-    while done < size:
-        if read_into is not None:
-            count = read_into(view[done:])
-        else:
-            piece = file.read(min(size - done, 1 << 24))
-            count = len(piece)
-            view[done : done + count] = piece
-        if not count:
-            missing = f", {size - done} of {size} bytes too early" if done else ""
-            raise SerialiseError(
-                f"the file ends here{missing}. It was cut short, or `like` has more leaves than "
-                "were saved."
-            )
-        done += count
+    size = len(view)
+    done = read_all(file, view)
+    if done < size:
+        missing = f", {size - done} of {size} bytes too early" if done else ""
+        raise SerialiseError(
+            f"the file ends here{missing}. It was cut short, or `like` has more leaves than were "
+            "saved."
+        )
