@@ -321,6 +321,17 @@ def test_custom_vjp_with_closures():
     equal(jax.vmap(gradient, in_axes=(None, 0))(X, many), 10 * many)
 
 
+def test_a_backward_rule_that_closes_over_what_is_differentiated_is_told():
+    def closed(w: jax.Array) -> jax.Array:
+        f = ft.filter_custom_vjp(lambda x: 2 * x)
+        f.def_fwd(lambda perturbed, x: (2 * x, None))
+        f.def_bwd(lambda res, ct, perturbed, x: ct * w)
+        return f(3 * w)
+
+    with pytest.raises(RuntimeError, match="uses a value that is being differentiated.*residual"):
+        jax.grad(closed)(jnp.array(2.0))
+
+
 def test_python_numbers_that_jax_differentiates():
     f = ft.filter_custom_jvp(lambda x, n: (x, n))
     f.def_jvp(lambda p, t: (p, (10 * t[0], None)))

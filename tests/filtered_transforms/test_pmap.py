@@ -103,6 +103,17 @@ def test_a_function_is_traced_for_new_arguments_only():
     assert g(model, X, "b").name == "b" and len(traces) == 2 * count
 
 
+def test_programs_do_not_pile_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("filtered_transforms._pmap._MAX_PROGRAMS", 2)
+    traced: list[int] = []
+    f = ft.filter_pmap(lambda x, n: traced.append(n) or x * n)
+    for n in (1, 2, 3, 3, 2, 1):
+        np.testing.assert_array_equal(f(jnp.ones((1, 2)), n), n * jnp.ones((1, 2)))
+    # Each program is traced once for its shapes and once by `jax.pmap`; that of 1 was let go.
+    assert list(dict.fromkeys(traced)) == [1, 2, 3]
+    assert traced.count(2) == traced.count(3) and traced.count(1) == 2 * traced.count(3)
+
+
 @pytest.mark.parametrize("donate", ["all", "warn", "none", "all-except-first", ("a",)])
 def test_donate(donate: Any):
     f = ft.filter_pmap(lambda a, s: (a + 1, s), donate=donate)

@@ -13,6 +13,13 @@ from ._held import Held, hold, release
 from ._partition import merge, split
 from ._predicates import array_mask, inexact_mask, is_inexact_array
 
+_CLOSED_OVER = (
+    "the backward rule of `filter_custom_vjp`, {bwd!r}, uses a value that is being differentiated "
+    "and is not among its arguments: it closes over it, or found it in a global. When the rule "
+    "runs, that differentiation is over. Return the value from the forward rule as a residual, or "
+    "pass it to the function as an argument."
+)
+
 
 class filter_custom_vjp(CustomRule):
     """A function whose gradient you give: `jax.custom_vjp` with any PyTrees.
@@ -34,7 +41,8 @@ class filter_custom_vjp(CustomRule):
         is no inexact array; `None` for an inexact array stands for zero.
 
     **Raises:** a call raises `RuntimeError` as long as a rule is missing, if an argument other than
-    `vjp_arg` is being differentiated, and if `grad` has another structure.
+    `vjp_arg` is being differentiated, if the backward rule closes over a value that is, and if
+    `grad` has another structure.
 
     ```python
     import jax
@@ -132,7 +140,10 @@ class filter_custom_vjp(CustomRule):
             _, vjp_arg, args, kwargs = call.tree(*values)
             grad_out = _known(cotangent)
             perturbed = call.derivative(list(flags.value), False)
-            found = bwd(release(residuals), grad_out, perturbed, vjp_arg, *args, **kwargs)
+            try:
+                found = bwd(release(residuals), grad_out, perturbed, vjp_arg, *args, **kwargs)
+            except jax.errors.UnexpectedTracerError as error:
+                raise RuntimeError(_CLOSED_OVER.format(bwd=bwd)) from error
             return call.gradients(found), None
 
         custom = jax.custom_vjp(flat)

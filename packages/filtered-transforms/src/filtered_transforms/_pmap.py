@@ -19,6 +19,8 @@ from ._signature import Signature
 from ._static_leaf import StaticLeaf
 from ._wrapper import Wrapper, decorate, module_of
 
+_MAX_PROGRAMS = 1024  # of one wrapped function; the oldest goes first, as for `filter_jit`
+
 
 class _Programs(dict[Hashable, Any]):
     # What a wrapped function has compiled. No part of its value: all are equal.
@@ -119,6 +121,8 @@ class PmapWrapper(Wrapper):
             arrays.append(jnp.arange(self.axis_size))  # JAX wants an argument that is mapped
         program = self._programs.get(key)
         if program is None:
+            while len(self._programs) >= _MAX_PROGRAMS:
+                self._programs.pop(next(iter(self._programs)), None)
             program = self._programs[key] = self._trace(treedef, leaves, mask, axes, arrays)
         return program, arrays
 
