@@ -64,6 +64,11 @@ LAYERS = {
         ".final_activation",
     ),
     "Sequential": (lambda: nn.Sequential([nn.Lambda(jnp.sin)]), (3,), ".layers[0].fn"),
+    "Stacked": (
+        lambda: nn.Stacked(lambda key: nn.Linear(3, 3, key=key), 2, key=KEY),
+        (3,),
+        ".layers.weight .layers.bias",
+    ),
     "Lambda": (lambda: nn.Lambda(jax.nn.relu), (3,), ".fn"),
     "Identity": (lambda: nn.Identity(), (3,), ""),
     "RMSNorm": (lambda: nn.RMSNorm(3), (3,), ".weight .bias"),

@@ -41,6 +41,7 @@ from nn_layers import Sequential as Sequential
 from nn_layers import ShapeError as ShapeError
 from nn_layers import Shared as Shared
 from nn_layers import SpectralNorm as SpectralNorm
+from nn_layers import Stacked as Stacked
 from nn_layers import State as State
 from nn_layers import StatefulLayer as StatefulLayer
 from nn_layers import StateIndex as StateIndex
@@ -91,6 +92,7 @@ __all__ = [
     "ShapeError",
     "Shared",
     "SpectralNorm",
+    "Stacked",
     "State",
     "StateIndex",
     "StatefulLayer",

@@ -43,6 +43,7 @@ from ._sequential import Sequential as Sequential
 from ._sequential import StatefulLayer as StatefulLayer
 from ._shared import Shared as Shared
 from ._spectral_norm import SpectralNorm as SpectralNorm
+from ._stacked import Stacked as Stacked
 from ._state import State as State
 from ._state import StateIndex as StateIndex
 from ._state import delete_init_state as delete_init_state
@@ -96,6 +97,7 @@ __all__ = [
     "ShapeError",
     "Shared",
     "SpectralNorm",
+    "Stacked",
     "State",
     "StateIndex",
     "StatefulLayer",

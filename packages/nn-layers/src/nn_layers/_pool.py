@@ -37,7 +37,8 @@ class Pool(Module):
     - `kernel_size`, `stride`: an integer for all spatial dimensions, or a sequence of one each.
     - `padding`: an integer for all sides; or a sequence with, for each spatial dimension, an
         integer or a pair `(before, after)`.
-    - `use_ceil`: pads on after the end, so that a last window which only begins inside counts too.
+    - `use_ceil`: pads on after the end, so that a last window that is cut off counts too, if it
+        begins in the input, or in what is padded before it.
 
     **Raises:** `ValueError` naming the argument that is none.
 
@@ -124,7 +125,8 @@ class Pool(Module):
             length = before + dim + after
             last = max(-(-(length - kernel) // stride), 0) * stride  # where the last window begins
             extra = last + kernel - length
-            pairs.append((before, after + extra) if last < length else (before, after))
+            begins_inside = last < before + dim  # else it would hold nothing but padding
+            pairs.append((before, after + extra) if begins_inside else (before, after))
         return pairs
 
 

@@ -74,6 +74,16 @@ def _index(marker: object, init: Any) -> StateIndex:
     return new
 
 
+def with_markers_of(first: Any, other: _T) -> _T:
+    """`other`, with the markers of the `StateIndex`es in `first`, which is made alike."""
+    markers = iter([index.marker for index in _indices(first)])
+
+    def mark(x: Any) -> Any:
+        return _index(next(markers, x.marker), x.init) if _is_index(x) else x
+
+    return jtu.tree_map(mark, other, is_leaf=_is_index)
+
+
 _OLD = """Attempted to use old state. Probably you have done something like:
 ```
 x, state2 = layer1(x, state1)
