@@ -48,3 +48,13 @@ def peer() -> ModuleType | None:
     if importlib.util.find_spec("equinox") is None:
         return None
     return importlib.import_module("equinox")
+
+
+NNX = "flax.nnx"
+
+
+def nnx() -> ModuleType | None:
+    """flax.nnx, where it is installed (the `bench` environment)."""
+    if importlib.util.find_spec("flax") is None:
+        return None
+    return importlib.import_module("flax.nnx")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from case import Absolute, Case, Thunk, peer
+from case import Absolute, Case, Thunk, nnx, peer
 
 HERE = Path(__file__).parent
 OURS, PEER = "ours", "Equinox"
@@ -205,6 +205,8 @@ def main() -> int:
         print(
             "Equinox is not installed here: ours alone. `hatch run bench` installs it.", flush=True
         )
+    if not nnx():
+        print("flax is not installed here: no column of flax.nnx.", flush=True)
     results = []
     for case in collect(options.only):
         print(f"  {case.name}", file=sys.stderr, flush=True)
