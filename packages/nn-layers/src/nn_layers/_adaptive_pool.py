@@ -12,6 +12,7 @@ from pytree_module import Module, field
 
 from ._errors import refuse_shape, shape_of
 from ._spatial import per_dimension
+from ._variants import document
 
 
 class AdaptivePool(Module):
@@ -117,15 +118,16 @@ class _Fixed(AdaptivePool):
     def __init__(self, target_shape: int | Sequence[int]):
         super().__init__(target_shape, self._ndim, type(self)._operation)
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "_ndim" in vars(cls):
+            document(cls, cls._ndim, formula=AdaptivePool, sections=AdaptivePool)
+
 
 class AdaptiveAvgPool1d(_Fixed):
     """The mean of each window, over one spatial dimension, for a given shape of the output.
 
-    Takes a signal `(channels, length)`; windows and shapes are those of `AdaptivePool`.
-
-    **Arguments:**
-
-    - `target_shape`: an integer, or a sequence of one for each spatial dimension.
+    Takes a signal `(channels, length)`.
 
     !!! example
 
@@ -144,11 +146,7 @@ class AdaptiveAvgPool1d(_Fixed):
 class AdaptiveAvgPool2d(_Fixed):
     """The mean of each window, over two spatial dimensions, for a given shape of the output.
 
-    Takes an image `(channels, height, width)`; windows and shapes are those of `AdaptivePool`.
-
-    **Arguments:**
-
-    - `target_shape`: an integer, or a sequence of one for each spatial dimension.
+    Takes an image `(channels, height, width)`.
 
     !!! example
 
@@ -167,11 +165,7 @@ class AdaptiveAvgPool2d(_Fixed):
 class AdaptiveAvgPool3d(_Fixed):
     """The mean of each window, over three spatial dimensions, for a given shape of the output.
 
-    Takes a `(channels, depth, height, width)`; windows and shapes are those of `AdaptivePool`.
-
-    **Arguments:**
-
-    - `target_shape`: an integer, or a sequence of one for each spatial dimension.
+    Takes a `(channels, depth, height, width)`.
 
     !!! example
 
@@ -190,11 +184,7 @@ class AdaptiveAvgPool3d(_Fixed):
 class AdaptiveMaxPool1d(_Fixed):
     """The maximum of each window, over one spatial dimension, for a given shape of the output.
 
-    Takes a signal `(channels, length)`; windows and shapes are those of `AdaptivePool`.
-
-    **Arguments:**
-
-    - `target_shape`: an integer, or a sequence of one for each spatial dimension.
+    Takes a signal `(channels, length)`.
 
     !!! example
 
@@ -213,11 +203,7 @@ class AdaptiveMaxPool1d(_Fixed):
 class AdaptiveMaxPool2d(_Fixed):
     """The maximum of each window, over two spatial dimensions, for a given shape of the output.
 
-    Takes an image `(channels, height, width)`; windows and shapes are those of `AdaptivePool`.
-
-    **Arguments:**
-
-    - `target_shape`: an integer, or a sequence of one for each spatial dimension.
+    Takes an image `(channels, height, width)`.
 
     !!! example
 
@@ -236,11 +222,7 @@ class AdaptiveMaxPool2d(_Fixed):
 class AdaptiveMaxPool3d(_Fixed):
     """The maximum of each window, over three spatial dimensions, for a given shape of the output.
 
-    Takes a `(channels, depth, height, width)`; windows and shapes are those of `AdaptivePool`.
-
-    **Arguments:**
-
-    - `target_shape`: an integer, or a sequence of one for each spatial dimension.
+    Takes a `(channels, depth, height, width)`.
 
     !!! example
 

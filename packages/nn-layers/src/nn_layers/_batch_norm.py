@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import field
 
-from ._dtypes import exact, promoted
+from ._dtypes import exact, per_channel, promoted, scaled
 from ._errors import refuse_shape, shape_of, size
 from ._init import default_dtype
 from ._sequential import StatefulLayer
@@ -173,14 +173,9 @@ class BatchNorm(StatefulLayer):
         training = not (self.inference if inference is None else inference)
         step = self._ema if self.mode == "ema" else self._batch
         mean, variance, state = step(wide, state, training)
-        one_each = (-1,) + (1,) * (x.ndim - 1)
-        y = promoted(jnp.subtract, wide, mean.reshape(one_each))
-        y = promoted(jnp.divide, y, jnp.sqrt(variance + self.eps).reshape(one_each))
-        if self.weight is not None:
-            y = promoted(jnp.multiply, y, self.weight.reshape(one_each))
-        if self.bias is not None:
-            y = promoted(jnp.add, y, self.bias.reshape(one_each))
-        return y.astype(x.dtype), state
+        y = promoted(jnp.subtract, wide, per_channel(mean, x.ndim))
+        y = promoted(jnp.divide, y, per_channel(jnp.sqrt(variance + self.eps), x.ndim))
+        return scaled(y, self.weight, self.bias, channels=True).astype(x.dtype), state
 
     def _ema(self, x: Array, state: State, training: bool) -> tuple[Array, Array, State]:
         first_index, index = self.ema_first_time_index, self.ema_state_index
@@ -219,7 +214,6 @@ class BatchNorm(StatefulLayer):
 
     def _statistics(self, x: Array) -> tuple[Array, Array]:
         axes = tuple(range(1, x.ndim))
-        one_each = (-1,) + (1,) * (x.ndim - 1)
         axis_name: Any = self.axis_name
         if isinstance(axis_name, list):
             axis_name = tuple(axis_name)
@@ -232,7 +226,7 @@ class BatchNorm(StatefulLayer):
                 f"in_axes=(0, None), out_axes=(0, None))(x, state)`; in inference, use "
                 f"`inference_mode(model)`, which needs no batch."
             ) from error
-        square = jnp.square(x - mean.reshape(one_each))
+        square = jnp.square(x - per_channel(mean, x.ndim))
         variance = jnp.maximum(0.0, lax.pmean(jnp.mean(square, axes), axis_name))
         return mean, variance
 

@@ -1,6 +1,5 @@
 """Convolutions."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -9,52 +8,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from pytree_module import Module, field
+from pytree_module import field
 
-from ._errors import refuse_shape, shape_of, size
-from ._init import draw_weight_and_bias
-from ._spatial import padding_pairs, per_dimension, with_defaults
+from ._convolution import Convolution
+from ._variants import document, one_each
 
 _PAD_MODES = {"REFLECT": "reflect", "REPLICATE": "edge", "CIRCULAR": "wrap"}
-_PADDINGS = ("SAME", "SAME_LOWER", "VALID")
 
 
-def padding_of(layer: str, value: Any, ndim: int, mode: str) -> Any:
-    """The `padding` given to a convolution: a word in capitals, or a pair for each dimension."""
-    if isinstance(value, str):
-        if value.upper() not in _PADDINGS:
-            raise ValueError(
-                f"`{layer}`: a `padding` string must be 'SAME', 'SAME_LOWER' or 'VALID', got "
-                f"{value!r}."
-            )
-        return value.upper()
-    pairs = padding_pairs(layer, value, ndim)
-    if mode != "ZEROS" and any(p < 0 for pair in pairs for p in pair):
-        raise ValueError(f"`{layer}`: `padding_mode={mode!r}` takes no negative padding: {value}.")
-    return pairs
-
-
-def padding_mode_of(layer: str, value: Any) -> str:
-    """The `padding_mode` given to a convolution, in capitals."""
-    mode = value.upper() if isinstance(value, str) else value
-    if mode != "ZEROS" and mode not in _PAD_MODES:
-        raise ValueError(
-            f"`{layer}`: `padding_mode` must be 'ZEROS', 'REFLECT', 'REPLICATE' or 'CIRCULAR', got "
-            f"{value!r}."
-        )
-    return mode
-
-
-def check_groups(layer: str, in_channels: int, out_channels: int, groups: int) -> None:
-    """Refuses groups that do not divide the channels."""
-    for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-        if channels % groups != 0:
-            raise ValueError(
-                f"`{layer}`: `{name}` (={channels}) must be divisible by `groups` (={groups})."
-            )
-
-
-class Conv(Module):
+class Conv(Convolution):
     r"""A convolution over any number of spatial dimensions (a cross-correlation, strictly).
 
     For output channel $o$ in group $g$, and a position $t$ with one entry per spatial dimension:
@@ -89,6 +51,9 @@ class Conv(Module):
 
     **Raises:** `ValueError` or `TypeError` naming the argument that is none.
 
+    **Source:** [LeCun et al., "Backpropagation Applied to Handwritten Zip Code Recognition",
+    1989](https://doi.org/10.1162/neco.1989.1.4.541).
+
     !!! example
 
         ```python
@@ -105,14 +70,6 @@ class Conv(Module):
         ```
     """
 
-    num_spatial_dims: int = field(static=True)
-    weight: Array
-    bias: Array | None
-    in_channels: int = field(static=True)
-    out_channels: int = field(static=True)
-    kernel_size: tuple[int, ...] = field(static=True)
-    stride: tuple[int, ...] = field(static=True)
-    padding: Any = field(static=True)
     dilation: tuple[int, ...] = field(static=True)
     groups: int = field(static=True)
     use_bias: bool = field(static=True)
@@ -134,27 +91,19 @@ class Conv(Module):
         *,
         key: PRNGKeyArray,
     ):
-        layer = type(self).__name__
-        ndim = size(layer, "num_spatial_dims", num_spatial_dims)
-        self.num_spatial_dims = ndim
-        self.in_channels = in_channels = size(layer, "in_channels", in_channels)
-        self.out_channels = out_channels = size(layer, "out_channels", out_channels)
-        self.groups = groups = size(layer, "groups", groups, least=1)
-        check_groups(layer, in_channels, out_channels, groups)
-        self.kernel_size = kernel = per_dimension(layer, "kernel_size", kernel_size, ndim)
-        self.stride = per_dimension(layer, "stride", stride, ndim)
-        self.dilation = per_dimension(layer, "dilation", dilation, ndim)
-        self.padding_mode = padding_mode_of(layer, padding_mode)
-        self.padding = padding_of(layer, padding, ndim, self.padding_mode)
-        self.use_bias = use_bias
-        grouped = in_channels // groups
-        self.weight, self.bias = draw_weight_and_bias(
-            layer,
-            key,
-            grouped * math.prod(kernel),
-            (out_channels, grouped, *kernel),
-            (out_channels,) + (1,) * ndim if use_bias else None,
+        self._begin(
+            num_spatial_dims,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            use_bias,
+            padding_mode,
             dtype,
+            key,
         )
 
     @jax.named_scope("nn.Conv")
@@ -171,13 +120,7 @@ class Conv(Module):
         **Raises:** `ShapeError` for an `x` with other channels or another number of dimensions,
         `TypeError` for one of another dtype.
         """
-        received = shape_of(self, x)
-        channels = self.weight.shape[1] * self.groups
-        if len(received) != self.num_spatial_dims + 1 or received[0] != channels:
-            refuse_input(self, channels, received)
-        if not isinstance(x, jax.Array):  # pyright: ignore[reportUnnecessaryIsInstance] (NumPy's)
-            x = jnp.asarray(x)
-        check_dtype(self, x)
+        x = self._checked(x)
         padding = self.padding
         if self.padding_mode != "ZEROS":
             x, padding = self._pad(x), "VALID"
@@ -198,27 +141,6 @@ class Conv(Module):
             reach = [(k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
             padding = lax.padtype_to_pads(x.shape[1:], reach, self.stride, padding)
         return jnp.pad(x, ((0, 0), *padding), mode=_PAD_MODES[self.padding_mode])
-
-
-def refuse_input(layer: Any, channels: int, received: tuple[int, ...]) -> None:
-    """Raises the `ShapeError` of a convolution."""
-    dims = [f"dim_{i + 1}" for i in range(layer.num_spatial_dims)]
-    fix = ""
-    if len(received) == layer.num_spatial_dims and channels == 1:
-        fix = "For an image without channels add the axis: `layer(x[None])`."
-    elif len(received) == len(dims) + 1 and received[-1] == channels:
-        fix = "Channels come first: `layer(jax.numpy.moveaxis(x, -1, 0))`."
-    refuse_shape(layer, (f"in_channels={channels}", *dims), received, fix)
-
-
-def check_dtype(layer: Any, x: Array) -> None:
-    """Refuses an array of another dtype than the parameters."""
-    if x.dtype != layer.weight.dtype:
-        raise TypeError(
-            f"`{type(layer).__name__}` has parameters of dtype {layer.weight.dtype}, but received "
-            f"an array of dtype {x.dtype}. A convolution needs the same dtype on both sides: "
-            f"convert one of them with `.astype`."
-        )
 
 
 class _ConvNd(Conv):
@@ -256,11 +178,16 @@ class _ConvNd(Conv):
             key=key,
         )
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "_ndim" in vars(cls):
+            document(cls, cls._ndim, formula=Conv, sections=Conv)
+
 
 class Conv1d(_ConvNd):
     """A one-dimensional convolution: over a signal `(in_channels, length)`.
 
-    `Conv` with `num_spatial_dims=1`; formula, arguments and initialisation are described there.
+    It is `Conv` with `num_spatial_dims=1`.
 
     !!! example
 
@@ -280,7 +207,7 @@ class Conv1d(_ConvNd):
 class Conv2d(_ConvNd):
     """A two-dimensional convolution: over an image `(in_channels, height, width)`.
 
-    `Conv` with `num_spatial_dims=2`; formula, arguments and initialisation are described there.
+    It is `Conv` with `num_spatial_dims=2`.
 
     !!! example
 
@@ -296,13 +223,13 @@ class Conv2d(_ConvNd):
     """
 
     _ndim: ClassVar[int] = 2
-    __init__ = with_defaults(_ConvNd.__init__, stride=(1,) * 2, padding=(0,) * 2, dilation=(1,) * 2)
+    __init__ = one_each(_ConvNd.__init__, 2)
 
 
 class Conv3d(_ConvNd):
     """A three-dimensional convolution: over a volume `(in_channels, depth, height, width)`.
 
-    `Conv` with `num_spatial_dims=3`; formula, arguments and initialisation are described there.
+    It is `Conv` with `num_spatial_dims=3`.
 
     !!! example
 
@@ -317,4 +244,4 @@ class Conv3d(_ConvNd):
     """
 
     _ndim: ClassVar[int] = 3
-    __init__ = with_defaults(_ConvNd.__init__, stride=(1,) * 3, padding=(0,) * 3, dilation=(1,) * 3)
+    __init__ = one_each(_ConvNd.__init__, 3)

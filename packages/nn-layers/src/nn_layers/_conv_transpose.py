@@ -1,6 +1,5 @@
 """Transposed convolutions."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -9,34 +8,27 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from pytree_module import Module, field
+from pytree_module import field
 
-from ._conv import check_dtype, check_groups, padding_mode_of, padding_of, refuse_input
-from ._errors import refuse_shape, shape_of, size
-from ._init import draw_weight_and_bias
-from ._spatial import per_dimension, with_defaults
-
-
-def _mode(layer: str, value: Any, padding: Any, output_padding: tuple[int, ...]) -> str:
-    mode = padding_mode_of(layer, value)
-    if mode in ("REFLECT", "REPLICATE"):
-        raise NotImplementedError(f"`{layer}` has no `padding_mode={mode!r}`.")
-    is_same = isinstance(padding, str) and padding.upper() in ("SAME", "SAME_LOWER")
-    if mode == "CIRCULAR" and (not is_same or any(output_padding)):
-        raise NotImplementedError(
-            f"`{layer}`: `padding_mode='CIRCULAR'` works with `padding='SAME'` or 'SAME_LOWER', "
-            f"and without `output_padding`."
-        )
-    return mode
+from ._convolution import Convolution
+from ._errors import refuse_shape
+from ._spatial import per_dimension
+from ._variants import document, one_each
 
 
-class ConvTranspose(Module):
+class ConvTranspose(Convolution):
     r"""A transposed convolution: the map of inputs by which `Conv` maps gradients back.
 
+    For output channel $o$ in group $g$, and a position $t$ with one entry per spatial dimension:
+    $$y_{o,t} = b_o + \sum_{c \in g} \sum_{s} w_{o,c,s} \, \hat x_{c,\ t + s \cdot
+    \texttt{dilation}}$$
+    where $\hat x$ is the input with `stride - 1` zeros between its elements, padded with
+    `dilation * (kernel_size - 1) - padding` of them, and $s$ runs over the kernel.
+
     It undoes what `Conv` with the same `kernel_size`, `stride`, `padding` and `dilation` does to a
-    shape. It is a convolution of stride 1 over the input with `stride - 1` zeros put between its
-    elements. (The kernel is not flipped: to be the very transpose of `Conv`, and for weights of
-    PyTorch, flip it along all spatial axes and swap the axes of channels.)
+    shape. The kernel is not flipped: to be the very transpose of `Conv`, and for weights of PyTorch
+    (`(in_channels, out_channels // groups, *kernel_size)`), swap the axes of channels in each group
+    and flip along all spatial axes. Without groups: `jax.numpy.flip(w.swapaxes(0, 1), (2, ...))`.
 
     **Shapes:** the input is `(in_channels, dim_1, ..., dim_N)` and the output
     `(out_channels, new_dim_1, ..., new_dim_N)`, without a batch axis, with
@@ -83,14 +75,6 @@ class ConvTranspose(Module):
         ```
     """
 
-    num_spatial_dims: int = field(static=True)
-    weight: Array
-    bias: Array | None
-    in_channels: int = field(static=True)
-    out_channels: int = field(static=True)
-    kernel_size: tuple[int, ...] = field(static=True)
-    stride: tuple[int, ...] = field(static=True)
-    padding: Any = field(static=True)
     output_padding: tuple[int, ...] = field(static=True)
     dilation: tuple[int, ...] = field(static=True)
     groups: int = field(static=True)
@@ -114,34 +98,28 @@ class ConvTranspose(Module):
         *,
         key: PRNGKeyArray,
     ):
-        layer = type(self).__name__
-        ndim = size(layer, "num_spatial_dims", num_spatial_dims)
-        self.num_spatial_dims = ndim
-        self.in_channels = in_channels = size(layer, "in_channels", in_channels)
-        self.out_channels = out_channels = size(layer, "out_channels", out_channels)
-        self.groups = groups = size(layer, "groups", groups, least=1)
-        check_groups(layer, in_channels, out_channels, groups)
-        self.kernel_size = kernel = per_dimension(layer, "kernel_size", kernel_size, ndim)
-        self.stride = per_dimension(layer, "stride", stride, ndim)
-        self.dilation = per_dimension(layer, "dilation", dilation, ndim)
+        self._begin(
+            num_spatial_dims,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            use_bias,
+            padding_mode,
+            dtype,
+            key,
+        )
+        layer, ndim = type(self).__name__, self.num_spatial_dims
         self.output_padding = per_dimension(layer, "output_padding", output_padding, ndim, least=0)
         if any(o >= s for o, s in zip(self.output_padding, self.stride, strict=True)):
             raise ValueError(
                 f"`{layer}`: `output_padding` (={self.output_padding}) must be less than `stride` "
                 f"(={self.stride}) in each dimension."
             )
-        self.padding_mode = _mode(layer, padding_mode, padding, self.output_padding)
-        self.padding = padding_of(layer, padding, ndim, self.padding_mode)
-        self.use_bias = use_bias
-        grouped = in_channels // groups
-        self.weight, self.bias = draw_weight_and_bias(
-            layer,
-            key,
-            grouped * math.prod(kernel),
-            (out_channels, grouped, *kernel),
-            (out_channels,) + (1,) * ndim if use_bias else None,
-            dtype,
-        )
+        self._check_mode()
 
     @jax.named_scope("nn.ConvTranspose")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
@@ -157,13 +135,8 @@ class ConvTranspose(Module):
         **Raises:** `ShapeError` for an `x` with other channels or another number of dimensions, or
         so small that nothing is left; `TypeError` for one of another dtype.
         """
-        received = shape_of(self, x)
-        channels = self.weight.shape[1] * self.groups
-        if len(received) != self.num_spatial_dims + 1 or received[0] != channels:
-            refuse_input(self, channels, received)
-        x = jnp.asarray(x)
-        check_dtype(self, x)
-        pads = self._pads(received)
+        x = self._checked(x)
+        pads = self._pads(x.shape)
         if self.padding_mode == "CIRCULAR":
             x, pads = self._wrap(x, pads)
         y = lax.conv_general_dilated(
@@ -177,6 +150,17 @@ class ConvTranspose(Module):
         )
         y = lax.squeeze(y, (0,))
         return y if self.bias is None else y + self.bias
+
+    def _check_mode(self) -> None:
+        mode = self.padding_mode
+        if mode in ("REFLECT", "REPLICATE"):
+            raise NotImplementedError(f"`{type(self).__name__}` has no `padding_mode={mode!r}`.")
+        is_same = self.padding in ("SAME", "SAME_LOWER")
+        if mode == "CIRCULAR" and (not is_same or any(self.output_padding)):
+            raise NotImplementedError(
+                f"`{type(self).__name__}`: `padding_mode='CIRCULAR'` works with `padding='SAME'` "
+                f"or 'SAME_LOWER', and without `output_padding`."
+            )
 
     def _pads(self, received: tuple[int, ...]) -> list[tuple[int, int]]:
         """What to pad on both sides of the input, once zeros are put between its elements."""
@@ -248,12 +232,17 @@ class _ConvTransposeNd(ConvTranspose):
             key=key,
         )
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "_ndim" in vars(cls):
+            document(cls, cls._ndim, formula=ConvTranspose, sections=ConvTranspose)
+
 
 class ConvTranspose1d(_ConvTransposeNd):
     """A one-dimensional transposed convolution: over a signal `(in_channels, length)`.
 
-    `ConvTranspose` with `num_spatial_dims=1`; formula, arguments and initialisation are described
-    there. Mind the order: here `output_padding` comes before `padding`.
+    It is `ConvTranspose` with `num_spatial_dims=1`. Mind the order of its arguments:
+    `output_padding` comes before `padding`.
 
     !!! example
 
@@ -273,8 +262,8 @@ class ConvTranspose1d(_ConvTransposeNd):
 class ConvTranspose2d(_ConvTransposeNd):
     """A two-dimensional transposed convolution: over an image `(in_channels, height, width)`.
 
-    `ConvTranspose` with `num_spatial_dims=2`; formula, arguments and initialisation are described
-    there. Mind the order: here `output_padding` comes before `padding`.
+    It is `ConvTranspose` with `num_spatial_dims=2`. Mind the order of its arguments:
+    `output_padding` comes before `padding`.
 
     !!! example
 
@@ -289,20 +278,14 @@ class ConvTranspose2d(_ConvTransposeNd):
     """
 
     _ndim: ClassVar[int] = 2
-    __init__ = with_defaults(
-        _ConvTransposeNd.__init__,
-        stride=(1,) * 2,
-        output_padding=(0,) * 2,
-        padding=(0,) * 2,
-        dilation=(1,) * 2,
-    )
+    __init__ = one_each(_ConvTransposeNd.__init__, 2)
 
 
 class ConvTranspose3d(_ConvTransposeNd):
     """A three-dimensional transposed convolution: over a `(in_channels, depth, height, width)`.
 
-    `ConvTranspose` with `num_spatial_dims=3`; formula, arguments and initialisation are described
-    there. Mind the order: here `output_padding` comes before `padding`.
+    It is `ConvTranspose` with `num_spatial_dims=3`. Mind the order of its arguments:
+    `output_padding` comes before `padding`.
 
     !!! example
 
@@ -317,10 +300,4 @@ class ConvTranspose3d(_ConvTransposeNd):
     """
 
     _ndim: ClassVar[int] = 3
-    __init__ = with_defaults(
-        _ConvTransposeNd.__init__,
-        stride=(1,) * 3,
-        output_padding=(0,) * 3,
-        padding=(0,) * 3,
-        dilation=(1,) * 3,
-    )
+    __init__ = one_each(_ConvTransposeNd.__init__, 3)

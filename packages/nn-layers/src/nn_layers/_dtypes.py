@@ -24,3 +24,18 @@ def promoted(operation: Any, x: Array, y: Array) -> Array:
 def exact(x: Array) -> Array:
     """`x` in float32, or in its own dtype if that is wider: what statistics are computed in."""
     return x.astype(wider(x.dtype, jnp.dtype(jnp.float32)))
+
+
+def scaled(y: Array, weight: Array | None, bias: Array | None, channels: bool = False) -> Array:
+    """`y * weight + bias`, with those that are given; by `channels`, along the first axis."""
+    for operation, parameter in ((jnp.multiply, weight), (jnp.add, bias)):
+        if parameter is not None:
+            if channels:
+                parameter = per_channel(parameter, y.ndim)
+            y = promoted(operation, y, parameter)
+    return y
+
+
+def per_channel(x: Array, ndim: int) -> Array:
+    """A vector, with axes behind it so that it broadcasts along the first of `ndim`."""
+    return x.reshape((-1,) + (1,) * (ndim - 1))

@@ -9,7 +9,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
 
-from ._dtypes import exact, promoted
+from ._dtypes import exact, scaled
 from ._errors import refuse_shape, shape_of, size
 from ._init import default_dtype
 from ._norm import MISSING
@@ -117,12 +117,7 @@ class GroupNorm(Module):
         mean = jnp.mean(grouped, axes, keepdims=True)
         variance = jnp.maximum(0.0, jnp.var(grouped, axes, keepdims=True))
         y = ((grouped - mean) * lax.rsqrt(variance + self.eps)).reshape(received)
-        one_each = (-1,) + (1,) * (len(received) - 1)
-        if self.weight is not None:
-            y = promoted(jnp.multiply, y, self.weight.reshape(one_each))
-        if self.bias is not None:
-            y = promoted(jnp.add, y, self.bias.reshape(one_each))
-        y = y.astype(x.dtype)
+        y = scaled(y, self.weight, self.bias, channels=True).astype(x.dtype)
         return y if state is MISSING else (y, state)
 
 

@@ -11,20 +11,70 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
 
-from ._dtypes import exact, promoted
+from ._dtypes import exact, scaled
 from ._errors import check_shape, size
 from ._init import default_dtype
 
 MISSING: Any = object()
 
 
-def shape_tuple(layer: str, value: Any) -> tuple[int, ...]:
+def _shape_tuple(layer: str, value: Any) -> tuple[int, ...]:
     """The `shape` given to a normalisation, as a tuple; an integer stands for a vector."""
     values = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
     return tuple(size(layer, "shape", entry) for entry in values)
 
 
-class LayerNorm(Module):
+class ExampleNorm(Module):
+    """Base class of `LayerNorm` and `RMSNorm`: normalises a whole example, scales and shifts."""
+
+    shape: tuple[int, ...] = field(static=True)
+    eps: float = field(static=True)
+    use_weight: bool = field(static=True)
+    use_bias: bool = field(static=True)
+    weight: Array | None
+    bias: Array | None
+
+    def __init__(
+        self,
+        shape: int | Sequence[int],
+        eps: float = 1e-5,
+        use_weight: bool = True,
+        use_bias: bool = True,
+        dtype: Any = None,
+    ):
+        self.shape = shape = _shape_tuple(type(self).__name__, shape)
+        self.eps = eps
+        self.use_weight = use_weight
+        self.use_bias = use_bias
+        dtype = default_dtype() if dtype is None else dtype
+        self.weight = jnp.ones(shape, dtype) if use_weight else None
+        self.bias = jnp.zeros(shape, dtype) if use_bias else None
+
+    def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
+        """Normalises one example.
+
+        **Arguments:**
+
+        - `x`: of shape `shape`, of any dtype.
+        - `state`: passed through unchanged, so that this can stand where `BatchNorm` did.
+        - `key`: ignored; layers take a key so that all can be called alike.
+
+        **Returns:** an array of the shape and dtype of `x`; with a `state`, the pair of it and the
+        state.
+
+        **Raises:** `ShapeError` for an `x` of another shape.
+        """
+        check_shape(self, x, self.shape)
+        x = jnp.asarray(x)
+        with jax.named_scope(f"nn.{type(self).__name__}"):
+            y = scaled(self._normalised(exact(x)), self.weight, self.bias).astype(x.dtype)
+        return y if state is MISSING else (y, state)
+
+    def _normalised(self, x: Array) -> Array:
+        raise NotImplementedError  # each of the two says how
+
+
+class LayerNorm(ExampleNorm):
     r"""Normalises all elements of one example to mean 0 and variance 1, then scales and shifts.
 
     $$y = \frac{x - \mathbb{E}[x]}{\sqrt{\mathbb{V}[x] + \varepsilon}} \, w + b$$
@@ -61,13 +111,6 @@ class LayerNorm(Module):
         ```
     """
 
-    shape: tuple[int, ...] = field(static=True)
-    eps: float = field(static=True)
-    use_weight: bool = field(static=True)
-    use_bias: bool = field(static=True)
-    weight: Array | None
-    bias: Array | None
-
     def __init__(
         self,
         shape: int | Sequence[int],
@@ -85,38 +128,9 @@ class LayerNorm(Module):
                 stacklevel=2,
             )
             use_weight = use_bias = elementwise_affine
-        self.shape = shape = shape_tuple("LayerNorm", shape)
-        self.eps = eps
-        self.use_weight = use_weight
-        self.use_bias = use_bias
-        dtype = default_dtype() if dtype is None else dtype
-        self.weight = jnp.ones(shape, dtype) if use_weight else None
-        self.bias = jnp.zeros(shape, dtype) if use_bias else None
+        super().__init__(shape, eps, use_weight, use_bias, dtype)
 
-    @jax.named_scope("nn.LayerNorm")
-    def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
-        """Normalises one example.
-
-        **Arguments:**
-
-        - `x`: of shape `shape`, of any dtype.
-        - `state`: passed through unchanged, so that this can stand where `BatchNorm` did.
-        - `key`: ignored; layers take a key so that all can be called alike.
-
-        **Returns:** an array of the shape and dtype of `x`; with a `state`, the pair of it and the
-        state.
-
-        **Raises:** `ShapeError` for an `x` of another shape.
-        """
-        check_shape(self, x, self.shape)
-        x = jnp.asarray(x)
-        wide = exact(x)
-        mean = jnp.mean(wide, keepdims=True)
-        variance = jnp.maximum(0.0, jnp.var(wide, keepdims=True))
-        y = (wide - mean) * lax.rsqrt(variance + self.eps)
-        if self.weight is not None:
-            y = promoted(jnp.multiply, self.weight, y)
-        if self.bias is not None:
-            y = promoted(jnp.add, y, self.bias)
-        y = y.astype(x.dtype)
-        return y if state is MISSING else (y, state)
+    def _normalised(self, x: Array) -> Array:
+        mean = jnp.mean(x, keepdims=True)
+        variance = jnp.maximum(0.0, jnp.var(x, keepdims=True))
+        return (x - mean) * lax.rsqrt(variance + self.eps)

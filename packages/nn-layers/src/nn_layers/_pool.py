@@ -13,6 +13,7 @@ from pytree_module import Module, field
 
 from ._errors import refuse_shape, shape_of, size
 from ._spatial import padding_pairs, per_dimension
+from ._variants import document
 
 
 class Pool(Module):
@@ -130,10 +131,11 @@ class Pool(Module):
         return pairs
 
 
-class _AvgPool(Pool):
-    """`Pool` that takes the mean, with the number of spatial dimensions fixed by the class."""
+class _PoolNd(Pool):
+    """`Pool` with operation and number of spatial dimensions fixed by the class."""
 
     _ndim: ClassVar[int]
+    _of: ClassVar[tuple[Any, Any]]  # `init` and `operation`
 
     def __init__(
         self,
@@ -142,37 +144,51 @@ class _AvgPool(Pool):
         padding: int | Sequence[int] | Sequence[tuple[int, int]] = 0,
         use_ceil: bool = False,
     ):
-        super().__init__(0, lax.add, self._ndim, kernel_size, stride, padding, use_ceil)
+        super().__init__(*self._of, self._ndim, kernel_size, stride, padding, use_ceil)
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "_ndim" in vars(cls):
+            document(cls, cls._ndim, formula=cls.__bases__[0], sections=Pool)
+
+
+class _AvgPool(_PoolNd):
+    r"""`Pool` that takes the mean.
+
+    $$y_{c,t} = \frac{1}{\prod \texttt{kernel\_size}} \sum_{s}
+    \tilde x_{c,\ t \cdot \texttt{stride} + s}$$
+    where $\tilde x$ is the input padded with zeros and $s$ runs over the window. What is padded
+    counts, as does what a window cut off by `use_ceil` lacks: each sum is divided by the size of
+    the window.
+
+    **Shapes:** those of `Pool`.
+    """
+
+    _of: ClassVar[tuple[Any, Any]] = (0, lax.add)
 
     @jax.named_scope("nn.AvgPool")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
-        """As `Pool.__call__`. Padding counts as zeros: each sum is divided by the window's size."""
+        """As `Pool.__call__`; the mean of integers is floating point."""
         return super().__call__(x) / math.prod(self.kernel_size)
 
 
-class _MaxPool(Pool):
-    """`Pool` that takes the maximum, with the number of spatial dimensions fixed by the class."""
+class _MaxPool(_PoolNd):
+    r"""`Pool` that takes the maximum.
 
-    _ndim: ClassVar[int]
+    $$y_{c,t} = \max_{s} \tilde x_{c,\ t \cdot \texttt{stride} + s}$$
+    where $\tilde x$ is the input padded with minus infinity, which is never the maximum, and $s$
+    runs over the window.
 
-    def __init__(
-        self,
-        kernel_size: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
-        padding: int | Sequence[int] | Sequence[tuple[int, int]] = 0,
-        use_ceil: bool = False,
-    ):
-        super().__init__(-jnp.inf, lax.max, self._ndim, kernel_size, stride, padding, use_ceil)
+    **Shapes:** those of `Pool`.
+    """
+
+    _of: ClassVar[tuple[Any, Any]] = (-jnp.inf, lax.max)
 
 
 class AvgPool1d(_AvgPool):
     """The mean of each window, over one spatial dimension.
 
     Takes a signal of shape `(channels, length)`.
-    Padding counts as zeros, and each sum is divided by the whole size of the window.
-    Shapes are those of `Pool`.
-
-    **Arguments:** `kernel_size`, `stride`, `padding` and `use_ceil`, as for `Pool`.
 
     !!! example
 
@@ -192,10 +208,6 @@ class AvgPool2d(_AvgPool):
     """The mean of each window, over two spatial dimensions.
 
     Takes an image of shape `(channels, height, width)`.
-    Padding counts as zeros, and each sum is divided by the whole size of the window.
-    Shapes are those of `Pool`.
-
-    **Arguments:** `kernel_size`, `stride`, `padding` and `use_ceil`, as for `Pool`.
 
     !!! example
 
@@ -215,10 +227,6 @@ class AvgPool3d(_AvgPool):
     """The mean of each window, over three spatial dimensions.
 
     Takes a volume of shape `(channels, depth, height, width)`.
-    Padding counts as zeros, and each sum is divided by the whole size of the window.
-    Shapes are those of `Pool`.
-
-    **Arguments:** `kernel_size`, `stride`, `padding` and `use_ceil`, as for `Pool`.
 
     !!! example
 
@@ -238,10 +246,6 @@ class MaxPool1d(_MaxPool):
     """The maximum of each window, over one spatial dimension.
 
     Takes a signal of shape `(channels, length)`.
-    Padding counts as minus infinity: it is never the maximum.
-    Shapes are those of `Pool`.
-
-    **Arguments:** `kernel_size`, `stride`, `padding` and `use_ceil`, as for `Pool`.
 
     !!! example
 
@@ -261,10 +265,6 @@ class MaxPool2d(_MaxPool):
     """The maximum of each window, over two spatial dimensions.
 
     Takes an image of shape `(channels, height, width)`.
-    Padding counts as minus infinity: it is never the maximum.
-    Shapes are those of `Pool`.
-
-    **Arguments:** `kernel_size`, `stride`, `padding` and `use_ceil`, as for `Pool`.
 
     !!! example
 
@@ -284,10 +284,6 @@ class MaxPool3d(_MaxPool):
     """The maximum of each window, over three spatial dimensions.
 
     Takes a volume of shape `(channels, depth, height, width)`.
-    Padding counts as minus infinity: it is never the maximum.
-    Shapes are those of `Pool`.
-
-    **Arguments:** `kernel_size`, `stride`, `padding` and `use_ceil`, as for `Pool`.
 
     !!! example
 

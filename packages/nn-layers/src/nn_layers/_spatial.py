@@ -1,11 +1,8 @@
 """What layers over one, two or three spatial dimensions share: sizes and paddings per dimension."""
 
 import operator
-from collections.abc import Callable, Sequence
-from types import FunctionType
-from typing import Any, TypeVar
-
-_F = TypeVar("_F", bound=Callable[..., None])
+from collections.abc import Sequence
+from typing import Any
 
 
 def _is_int(value: Any) -> bool:
@@ -53,22 +50,3 @@ def padding_pairs(layer: str, value: Any, ndim: int) -> tuple[tuple[int, int], .
         f"`{layer}`: `padding` must be an integer or a sequence of {ndim} entries, each an integer "
         f"or a pair (before, after) of integers; got {value!r}."
     )
-
-
-def with_defaults(init: _F, **defaults: Any) -> _F:
-    """A copy of a constructor with other defaults.
-
-    The layers for one, two and three dimensions share their code and their parameters, and differ
-    in defaults such as `stride=(1, 1)`. Each copy has its true signature.
-    """
-    assert isinstance(init, FunctionType) and init.__defaults__ is not None
-    code = init.__code__
-    names = code.co_varnames[: code.co_argcount][-len(init.__defaults__) :]
-    new = tuple(defaults.get(name, old) for name, old in zip(names, init.__defaults__, strict=True))
-    copy = FunctionType(code, init.__globals__, init.__name__, new, init.__closure__)
-    copy.__kwdefaults__ = init.__kwdefaults__
-    copy.__annotations__ = init.__annotations__
-    copy.__doc__ = init.__doc__
-    copy.__module__ = init.__module__
-    copy.__qualname__ = init.__qualname__
-    return copy  # pyright: ignore[reportReturnType] (the same type as `init`)
