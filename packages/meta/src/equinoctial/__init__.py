@@ -54,8 +54,12 @@ from pytree_module import static_field as static_field
 from runtime_checks import EquinoxRuntimeError as EquinoxRuntimeError
 from runtime_checks import EquinoxTracetimeError as EquinoxTracetimeError
 from runtime_checks import error_if as error_if
+from tree_surgery import FileInfo as FileInfo
 from tree_surgery import Frozen as Frozen
 from tree_surgery import Labels as Labels
+from tree_surgery import LeafInfo as LeafInfo
+from tree_surgery import LoadReport as LoadReport
+from tree_surgery import Mismatch as Mismatch
 from tree_surgery import Selector as Selector
 from tree_surgery import SerialisableLeaf as SerialisableLeaf
 from tree_surgery import SerialiseError as SerialiseError
@@ -70,8 +74,14 @@ from tree_surgery import default_deserialise_filter_spec as default_deserialise_
 from tree_surgery import default_serialise_filter_spec as default_serialise_filter_spec
 from tree_surgery import find_shared as find_shared
 from tree_surgery import freeze as freeze
+from tree_surgery import from_state_dict as from_state_dict
+from tree_surgery import load as load
+from tree_surgery import load_state_dict as load_state_dict
 from tree_surgery import path_str as path_str
+from tree_surgery import peek as peek
+from tree_surgery import save as save
 from tree_surgery import tie as tie
+from tree_surgery import to_state_dict as to_state_dict
 from tree_surgery import trainable as trainable
 from tree_surgery import tree_apply as tree_apply
 from tree_surgery import tree_at as tree_at
@@ -80,6 +90,7 @@ from tree_surgery import tree_check as tree_check
 from tree_surgery import tree_deserialise_leaves as tree_deserialise_leaves
 from tree_surgery import tree_diff as tree_diff
 from tree_surgery import tree_equal as tree_equal
+from tree_surgery import tree_fingerprint as tree_fingerprint
 from tree_surgery import tree_flatten_one_level as tree_flatten_one_level
 from tree_surgery import tree_labels as tree_labels
 from tree_surgery import tree_mask as tree_mask
@@ -109,8 +120,12 @@ __all__ = [
     "BoundMethod",
     "EquinoxRuntimeError",
     "EquinoxTracetimeError",
+    "FileInfo",
     "Frozen",
     "Labels",
+    "LeafInfo",
+    "LoadReport",
+    "Mismatch",
     "Module",
     "Partial",
     "Selector",
@@ -161,18 +176,24 @@ __all__ = [
     "filter_while_loop",
     "find_shared",
     "freeze",
+    "from_state_dict",
     "if_array",
     "internal",
     "is_array",
     "is_array_like",
     "is_inexact_array",
     "is_inexact_array_like",
+    "load",
+    "load_state_dict",
     "module_update_wrapper",
     "nn",
     "partition",
     "path_str",
+    "peek",
+    "save",
     "static_field",
     "tie",
+    "to_state_dict",
     "trainable",
     "tree_apply",
     "tree_at",
@@ -181,6 +202,7 @@ __all__ = [
     "tree_deserialise_leaves",
     "tree_diff",
     "tree_equal",
+    "tree_fingerprint",
     "tree_flatten_one_level",
     "tree_inference",
     "tree_labels",

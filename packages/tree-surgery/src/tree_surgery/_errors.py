@@ -20,17 +20,19 @@ class WhereError(ValueError, TypeError):
 
 
 class SerialiseError(RuntimeError):
-    """A leaf could not be written to, or read from, a file of leaves.
+    """A tree could not be written to a file, or read from one.
 
-    - `path`: the path of that leaf in the tree, as `tree_surgery.path_str` writes it; `None` until
-        it is known.
+    - `path`: the path of the leaf that this is about, if it is about one: as
+        `tree_surgery.path_str` writes it, or dotted in files that have names.
     - `expected`, `found`: for a leaf that does not fit, what `like` asks for and what the file
         holds, in words.
+    - `report`: a `tree_surgery.LoadReport` of all that does not fit, from files that have names.
     """
 
     path: str | None
     expected: str | None
     found: str | None
+    report: Any
 
     def __init__(
         self,
@@ -39,9 +41,11 @@ class SerialiseError(RuntimeError):
         path: str | None = None,
         expected: str | None = None,
         found: str | None = None,
+        report: Any = None,
     ):
         super().__init__(message)
         self.path = path
+        self.report = report
         self.expected = expected
         self.found = found
 

@@ -1,27 +1,23 @@
 """`tree_serialise_leaves`, `tree_deserialise_leaves`: the leaves of a tree in a file, in order."""
 
-import contextlib
-import os
-from collections.abc import Callable, Generator
-from pathlib import Path
-from typing import IO, Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import jax
 import jax.tree_util as jtu
 import numpy as np
 
-from ._atomic import replacing
 from ._errors import SerialiseError
 from ._jax import PyTreeDef
 from ._leaves import default_deserialise_filter_spec, default_serialise_filter_spec
+from ._open import PathOrFile, open_stream
 from ._path import leaf_paths
 
 _IsLeaf = Callable[[Any], bool] | None
-_PathOrFile = str | os.PathLike[Any] | IO[bytes]
 
 
 def tree_serialise_leaves(
-    path_or_file: _PathOrFile,
+    path_or_file: PathOrFile,
     pytree: Any,
     filter_spec: Any = default_serialise_filter_spec,
     is_leaf: _IsLeaf = None,
@@ -64,7 +60,7 @@ def tree_serialise_leaves(
     ```
     """
     leaves, specs, _ = _plan(filter_spec, pytree, is_leaf)
-    with _open(path_or_file, write=True) as (file, _):
+    with open_stream(path_or_file, ".eqx", write=True) as (file, _):
         index = 0
         try:
             for index, spec in enumerate(specs):
@@ -74,7 +70,7 @@ def tree_serialise_leaves(
 
 
 def tree_deserialise_leaves(
-    path_or_file: _PathOrFile,
+    path_or_file: PathOrFile,
     like: Any,
     filter_spec: Any = default_deserialise_filter_spec,
     is_leaf: _IsLeaf = None,
@@ -105,7 +101,7 @@ def tree_deserialise_leaves(
     """
     leaves, specs, treedef = _plan(filter_spec, like, is_leaf)
     new: list[Any] = []
-    with _open(path_or_file, write=False) as (file, ours):
+    with open_stream(path_or_file, ".eqx", write=False) as (file, ours):
         index = 0
         try:
             for index, spec in enumerate(specs):
@@ -146,38 +142,6 @@ def _plan(
             )
         specs.extend([function] * len(jtu.tree_leaves(subtree, is_leaf=is_leaf)))
     return leaves, specs, treedef
-
-
-@contextlib.contextmanager
-def _open(path_or_file: _PathOrFile, write: bool) -> Generator[tuple[IO[bytes], bool]]:
-    """The file object to use, and whether it is ours rather than the caller's."""
-    # Paths first: some kinds of them can read and write too.
-    if not isinstance(path_or_file, str | bytes | os.PathLike):
-        file = path_or_file
-        if not hasattr(file, "write" if write else "read"):
-            raise TypeError(
-                "Expected a path (a string or an `os.PathLike`) or a binary file object, got a "
-                f"`{type(path_or_file).__name__}`."
-            )
-        with contextlib.nullcontext() if write else _rewinding(file):
-            yield file, False
-        return
-    path = Path(os.fsdecode(path_or_file))
-    path = path if path.suffix else path.with_name(path.name + ".eqx")
-    with replacing(path) if write else path.open("rb") as file:
-        yield file, True
-
-
-@contextlib.contextmanager
-def _rewinding(file: IO[bytes]) -> Generator[None]:
-    """Whoever fails to read leaves the file where it was, if it can be."""
-    start = file.tell() if hasattr(file, "seekable") and file.seekable() else None
-    try:
-        yield
-    except BaseException:
-        if start is not None:
-            file.seek(start)
-        raise
 
 
 def _raise_named(error: Exception, path: str) -> NoReturn:

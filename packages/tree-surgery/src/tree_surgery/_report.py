@@ -1,0 +1,180 @@
+"""What of a file fits a tree, and what does not, all at once."""
+
+import dataclasses as dc
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._errors import SerialiseError
+from ._host import check_width, to_device
+from ._keys import to_keys
+from ._stored import Found
+from ._what import LeafInfo, as_number, castable, is_jax, number_kind, what_is
+
+
+class Mismatch(NamedTuple):
+    """A leaf that is in the file and in the tree, and not the same kind of thing.
+
+    - `path`: what it is called.
+    - `expected`, `found`: what `like` has there and what the file has, a
+        [`tree_surgery.LeafInfo`][] each.
+
+    ```python
+    from tree_surgery import LeafInfo, Mismatch
+
+    one = Mismatch("w", expected=LeafInfo("float32", (3,)), found=LeafInfo("float32", (4,)))
+    assert one.found.shape == (4,)
+    ```
+    """
+
+    path: str
+    expected: LeafInfo
+    found: LeafInfo
+
+
+@dc.dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What did not fit when a tree was loaded: true if there was anything, readable when printed.
+
+    - `missing`: the paths that the tree has and the file has not.
+    - `unexpected`: the paths that the file has and the tree has not.
+    - `mismatched`: a list of [`tree_surgery.Mismatch`][]: other shapes, dtypes or kinds of leaves.
+
+    ```python
+    import jax.numpy as jnp
+    from tree_surgery import LoadReport, from_state_dict
+
+    like = {"w": jnp.zeros(3), "b": jnp.zeros(2)}
+    tree, report = from_state_dict({"w": jnp.ones(3), "c": jnp.ones(1)}, like, strict=False)
+    assert report == LoadReport(missing=["b"], unexpected=["c"], mismatched=[])
+    assert tree["w"].tolist() == [1.0, 1.0, 1.0] and tree["b"] is like["b"]
+    ```
+    """
+
+    missing: list[str]
+    unexpected: list[str]
+    mismatched: list[Mismatch]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.unexpected or self.mismatched)
+
+    def __str__(self) -> str:
+        if not self:
+            return "Everything fits."
+        lines = [
+            f"{len(self.missing)} missing, {len(self.unexpected)} unexpected, "
+            f"{len(self.mismatched)} mismatched:"
+        ]
+        lines += [f"- {path}: missing" for path in self.missing]
+        lines += [f"+ {path}: unexpected" for path in self.unexpected]
+        lines += [f"~ {x.path}: expected {x.expected}, found {x.found}" for x in self.mismatched]
+        return "\n".join(lines)
+
+
+def raise_report(report: LoadReport, source: str, expected: dict[str, Any]) -> None:
+    """One error for all that does not fit."""
+    path = next(iter([*(x.path for x in report.mismatched), *report.missing, *report.unexpected]))
+    first = report.mismatched[0] if report.mismatched else None
+    text = str(report)
+    for name in report.missing:
+        text = text.replace(f"- {name}: missing", f"- {name}: missing, {what_is(expected[name])}")
+    raise SerialiseError(
+        f"{source} does not fit `like`. {text}\n"
+        "Make `like` as the saved tree was, for example by building the model with the same "
+        "hyper-parameters; map other names by `rename=...`; cast by `dtype=...`; or load what "
+        "fits by `strict=False`.",
+        path=path,
+        expected=str(first.expected) if first else None,
+        found=str(first.found) if first else None,
+        report=report,
+    )
+
+
+# How to make the leaf of the tree of the array that is found, or of the number.
+Take = Callable[[Any], Any]
+
+
+def match(
+    leaves: Mapping[str, Any], found: Mapping[str, Found | Any], dtype: Any
+) -> tuple[dict[str, Take], LoadReport]:
+    """For each leaf that is there and fits, how to take it over; and what does not fit."""
+    takes: dict[str, Take] = {}
+    report = LoadReport([], [name for name in found if name not in leaves], [])
+    for name, leaf in leaves.items():
+        expected = what_is(leaf)
+        if name not in found:
+            if expected is not None:
+                report.missing.append(name)
+            continue
+        there = found[name]
+        info = there.what if isinstance(there, Found) else what_is(there)
+        if expected is None or info is None:
+            report.unexpected.append(name)
+            continue
+        take = _take(name, leaf, expected, there, dtype)
+        if take is None:
+            report.mismatched.append(Mismatch(name, expected, info))
+        else:
+            takes[name] = take
+    return takes, report
+
+
+def _take(name: str, leaf: Any, expected: LeafInfo, there: Any, dtype: Any) -> Take | None:
+    if number_kind(leaf) is not None:
+        if isinstance(there, Found):
+            number = there.what.shape == () and "key" not in there.note
+            return (lambda array: _number(name, array.item(), leaf)) if number else None
+        value = as_number(there, leaf)
+        return None if value is None else lambda _: value
+    if not isinstance(there, Found):
+        return None
+    if expected.shape is not None and is_jax(leaf) and "key" not in there.note:
+        _check_width(name, leaf.dtype)
+    cast = _take_cast(name, leaf, expected, there, dtype)
+    if cast is not None or expected != there.what:
+        return cast
+    if expected.shape is None:
+        return lambda content: content
+    if "key" in there.note:
+        return lambda words: to_keys(words, there.note["key"], leaf)
+    return lambda array: _array(name, array, leaf, None)
+
+
+def _take_cast(name: str, leaf: Any, expected: LeafInfo, there: Found, dtype: Any) -> Take | None:
+    if dtype is None or there.dtype is None or there.note.keys() & {"key", "own"}:
+        return None
+    if expected.shape is None or expected.shape != there.what.shape:
+        return None
+    wanted = leaf.dtype if isinstance(dtype, str) and dtype == "like" else np.dtype(dtype)
+    if not (castable(there.dtype, wanted) and castable(leaf.dtype, wanted)):
+        return None
+    if is_jax(leaf):
+        _check_width(name, wanted)
+    return lambda array: _array(name, array, leaf, wanted)
+
+
+def _check_width(name: str, dtype: Any) -> None:
+    try:
+        check_width(dtype)
+    except SerialiseError as error:
+        raise error.at(name) from None
+
+
+def _array(name: str, array: np.ndarray[Any, Any], leaf: Any, dtype: Any) -> Any:
+    if dtype is not None and dtype != array.dtype:
+        old, array = array, array.astype(dtype)
+        if np.dtype(dtype).kind in "iu" and not np.array_equal(old, array):
+            raise SerialiseError(f"Leaf `{name}`: not all its values fit {dtype}.", path=name)
+    if is_jax(leaf):
+        return to_device(array, leaf)
+    return array[()] if isinstance(leaf, np.generic) else array
+
+
+def _number(name: str, found: Any, leaf: Any) -> Any:
+    value = as_number(found, leaf)
+    if value is None:
+        raise SerialiseError(
+            f"Leaf `{name}`: {found!r} is no `{number_kind(leaf).__name__}`.", path=name
+        )
+    return value

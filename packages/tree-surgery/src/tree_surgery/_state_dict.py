@@ -1,0 +1,191 @@
+"""Trees to and from state dictionaries: flat dictionaries of arrays by dotted path."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ._arrays import is_key
+from ._errors import SerialiseError
+from ._host import to_host
+from ._keys import implementation_of
+from ._layers import join_layers, split_layers
+from ._names import name_leaves
+from ._rename import Rename, compile_pattern, rename_all
+from ._report import match, raise_report
+from ._stored import Found
+from ._tensors import to_value
+from ._what import OWN, LeafInfo, what_is
+
+Transpose = Mapping[str, Sequence[int] | Callable[[np.ndarray[Any, Any]], Any]]
+
+
+def to_state_dict(
+    tree: Any,
+    rename: Rename | None = None,
+    transpose: Transpose | None = None,
+    split: Sequence[str] | str = (),
+    join: Sequence[str] | str = (),
+) -> dict[str, Any]:
+    """Every array and number of a tree is in a flat dictionary, under its dotted path.
+
+    **Arguments:**
+
+    - `tree`: a PyTree.
+    - `rename`: what a leaf is called in the dictionary, as for [`tree_surgery.load`][].
+    - `transpose`: a dictionary from paths, in which `*` and `**` may stand for steps, to the axes
+        of `numpy.transpose`, or to any function of an array, such as
+        `lambda x: x[:, None]`. The first rule that fits the whole path counts.
+    - `split`: paths of stacked layers (see [`tree_surgery.tree_stack`][]): what is at
+        `layers.weight` with the layers along the first axis is at `layers.0.weight`,
+        `layers.1.weight`, ...
+    - `join`: the reverse: paths of lists of layers, which are stacked along a new first axis.
+
+    The steps come in this order: split, transpose, join, rename. All paths but those that `rename`
+    makes are those of the tree.
+
+    **Returns:**
+
+    A dictionary. Arrays are NumPy's (`torch.from_numpy` takes them), typed PRNG keys arrays of JAX,
+    and numbers Python's. Leaves that would not be saved are left out.
+
+    **Raises:**
+
+    `SerialiseError` if an array has no values, if layers cannot be split or joined, or if two names
+    become the same.
+
+    ```python
+    import jax.numpy as jnp
+    from tree_surgery import to_state_dict
+
+    model = {"blocks": {"w": jnp.arange(6.0).reshape(2, 3)}, "out": {"kernel": jnp.ones((3, 5))}}
+    state_dict = to_state_dict(
+        model, split="blocks", transpose={"out.kernel": (1, 0)}, rename={"**.kernel": "**.weight"}
+    )
+    assert {name: x.shape for name, x in state_dict.items()} == {
+        "blocks.0.w": (3,), "blocks.1.w": (3,), "out.weight": (5, 3)
+    }
+    ```
+    """
+    values = {
+        name: to_value(name, leaf)
+        for name, leaf in name_leaves(tree).leaves.items()
+        if what_is(leaf) is not None
+    }
+    values = _shape(values, split, transpose, join)
+    names = rename_all(values, rename)
+    return {new: values[old] for old, new in names.items() if new is not None}
+
+
+def from_state_dict(
+    state_dict: Mapping[str, Any],
+    like: Any,
+    rename: Rename | None = None,
+    transpose: Transpose | None = None,
+    split: Sequence[str] | str = (),
+    join: Sequence[str] | str = (),
+    dtype: Any = None,
+    strict: bool = True,
+) -> Any:
+    """The tree with each leaf taken from a flat dictionary, where it is under its dotted path.
+
+    **Arguments:**
+
+    - `state_dict`: a dictionary of arrays of NumPy or JAX, or tensors of PyTorch (which is not
+        imported); as from [`tree_surgery.to_state_dict`][], [`tree_surgery.load_state_dict`][] or
+        the `state_dict()` of a PyTorch module. The arrays are copied.
+    - `like`: as for [`tree_surgery.load`][].
+    - `rename`: what an entry is called in the tree, as for [`tree_surgery.load`][].
+    - `transpose`, `split`, `join`: as for [`tree_surgery.to_state_dict`][], by the paths that
+        `rename` gives. `join` stacks `layers.0.weight`, `layers.1.weight`, ... for a tree that has
+        all layers in one; `split` is for a tree with a list of layers and a dictionary that has
+        them in one.
+    - `dtype`, `strict`: as for [`tree_surgery.load`][].
+
+    The steps come in this order: rename, split, transpose, join, cast.
+
+    **Returns:**
+
+    A new tree; with `strict=False`, a tuple of it and a [`tree_surgery.LoadReport`][].
+
+    **Raises:**
+
+    `SerialiseError` that lists all paths that are missing, unexpected or mismatched, with shapes
+    and dtypes; or if layers cannot be split or joined.
+
+    ```python
+    import numpy as np
+    import jax.numpy as jnp
+    from tree_surgery import from_state_dict
+
+    state_dict = {f"encoder.layer.{i}.weight": np.full((4, 3), float(i)) for i in range(2)}
+    like = {"layers": {"w": jnp.zeros((2, 3, 4))}}
+    tree = from_state_dict(
+        state_dict,
+        like,
+        rename={"encoder.layer.*.weight": "layers.*.w"},
+        transpose={"layers.*.w": (1, 0)},
+        join="layers",
+        dtype="like",
+    )
+    assert tree["layers"]["w"][1].tolist() == [[1.0] * 4] * 3
+    ```
+    """
+    named = name_leaves(like)
+    names = rename_all(state_dict, rename)
+    values = {new: to_value(old, state_dict[old]) for old, new in names.items() if new is not None}
+    values = _shape(values, split, transpose, join)
+    found = {name: _found(value) for name, value in values.items()}
+    takes, report = match(named.leaves, found, dtype)
+    if strict and report:
+        raise_report(report, "The state dictionary", named.leaves)
+    new = {name: take(_raw(values[name])) for name, take in takes.items()}
+    tree = named.rebuild({**named.leaves, **new})
+    return tree if strict else (tree, report)
+
+
+def _shape(
+    values: dict[str, Any],
+    split: Sequence[str] | str,
+    transpose: Transpose | None,
+    join: Sequence[str] | str,
+) -> dict[str, Any]:
+    for path in _several(split):
+        values = split_layers(values, path)
+    rules = [(compile_pattern(pattern), rule) for pattern, rule in (transpose or {}).items()]
+    for name, value in values.items():
+        rule = next((rule for pattern, rule in rules if pattern.fullmatch(name)), None)
+        if rule is not None:
+            values = {**values, name: _transposed(name, value, rule)}
+    for path in _several(join):
+        values = join_layers(values, path)
+    return values
+
+
+def _several(paths: Sequence[str] | str) -> Sequence[str]:
+    return [paths] if isinstance(paths, str) else paths
+
+
+def _transposed(name: str, value: Any, rule: Any) -> Any:
+    if not isinstance(value, np.ndarray):
+        raise SerialiseError("`transpose` has a rule for it, but it is no array.").at(name)
+    try:
+        new = rule(value) if callable(rule) else value.transpose(tuple(rule))
+    except ValueError as error:
+        message = f"an array of shape {value.shape} cannot be transposed to {rule}: {error}."
+        raise SerialiseError(message).at(name) from error
+    return np.array(new, order="C")
+
+
+def _found(value: Any) -> Any:
+    if is_key(value):
+        info = LeafInfo(str(value.dtype), value.shape)
+        return Found(info, None, {"key": implementation_of(value)})
+    if isinstance(value, np.ndarray):
+        return Found(LeafInfo(str(value.dtype), value.shape), value.dtype, {})
+    info = what_is(value)
+    return Found(info, None, {"own": True}) if info is not None and info.dtype == OWN else value
+
+
+def _raw(value: Any) -> Any:
+    return to_host(value) if is_key(value) else value
