@@ -20,12 +20,14 @@ _JAX: dict[str, Callable[..., Any]] = {
 class JacobianWrapper(Wrapper):
     name: str = field(static=True)
     has_aux: bool = field(static=True)
+    holomorphic: bool = field(static=True)
 
-    def __init__(self, fun: Any, name: str, has_aux: bool):
+    def __init__(self, fun: Any, name: str, has_aux: bool, holomorphic: bool):
         self.fun = fun
         self.__module__ = module_of(fun)
         self.name = name
         self.has_aux = has_aux
+        self.holomorphic = holomorphic
 
     def __call__(self, x: Any, /, *args: Any, **kwargs: Any) -> Any:
         inputs, outputs = InexactInputs(x), InexactOutputs()
@@ -38,7 +40,8 @@ class JacobianWrapper(Wrapper):
                 aux = outputs.keep_aux(aux_tree)
             return outputs.split(out)[0], aux
 
-        found, aux = _JAX[self.name](flat, has_aux=True)(inputs.arrays)
+        differentiate = _JAX[self.name](flat, has_aux=True, holomorphic=self.holomorphic)
+        found, aux = differentiate(inputs.arrays)
         if self.name == "filter_hessian":
             found = [[inputs.derivative(row) for row in rows] for rows in found]
         out = outputs.derivative([inputs.derivative(row) for row in found])
@@ -48,11 +51,13 @@ class JacobianWrapper(Wrapper):
         return f"{self.name}({self.fun!r})"
 
 
-def _wrap(fun: Any, name: str, has_aux: bool) -> Any:
-    return decorate(lambda fun: JacobianWrapper(fun, name, has_aux), fun, name)
+def _wrap(fun: Any, name: str, has_aux: bool, holomorphic: bool) -> Any:
+    return decorate(lambda fun: JacobianWrapper(fun, name, has_aux, holomorphic), fun, name)
 
 
-def filter_jacfwd(fun: Callable[..., Any], has_aux: bool = False) -> Callable[..., Any]:
+def filter_jacfwd(
+    fun: Callable[..., Any], has_aux: bool = False, *, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The Jacobian of a function by the inexact arrays of its first argument, column by column.
 
     For tall Jacobians: it costs one forward pass for each element of the argument.
@@ -61,6 +66,7 @@ def filter_jacfwd(fun: Callable[..., Any], has_aux: bool = False) -> Callable[..
 
     - `fun`: any callable.
     - `has_aux`: `fun` returns a pair, of the value and of anything else.
+    - `holomorphic`: `fun` is a holomorphic function of complex arrays, and so is its derivative.
 
     **Returns:**
 
@@ -76,10 +82,12 @@ def filter_jacfwd(fun: Callable[..., Any], has_aux: bool = False) -> Callable[..
     assert jacobian.tolist() == [[2.0, 0.0], [0.0, 4.0]]
     ```
     """
-    return _wrap(fun, "filter_jacfwd", has_aux)
+    return _wrap(fun, "filter_jacfwd", has_aux, holomorphic)
 
 
-def filter_jacrev(fun: Callable[..., Any], has_aux: bool = False) -> Callable[..., Any]:
+def filter_jacrev(
+    fun: Callable[..., Any], has_aux: bool = False, *, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The Jacobian of a function by the inexact arrays of its first argument, row by row.
 
     For wide Jacobians: it costs one backward pass for each element of the result.
@@ -94,10 +102,12 @@ def filter_jacrev(fun: Callable[..., Any], has_aux: bool = False) -> Callable[..
     assert jacobian.tolist() == [[2.0, 0.0], [0.0, 4.0]]
     ```
     """
-    return _wrap(fun, "filter_jacrev", has_aux)
+    return _wrap(fun, "filter_jacrev", has_aux, holomorphic)
 
 
-def filter_hessian(fun: Callable[..., Any], has_aux: bool = False) -> Callable[..., Any]:
+def filter_hessian(
+    fun: Callable[..., Any], has_aux: bool = False, *, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The second derivatives of a function by the inexact arrays of its first argument.
 
     **Arguments** and **Returns:** as `filter_jacfwd`, with a tree of trees for each leaf of the
@@ -111,4 +121,4 @@ def filter_hessian(fun: Callable[..., Any], has_aux: bool = False) -> Callable[.
     assert hessian.tolist() == [[6.0, 0.0], [0.0, 12.0]]
     ```
     """
-    return _wrap(fun, "filter_hessian", has_aux)
+    return _wrap(fun, "filter_hessian", has_aux, holomorphic)
