@@ -406,6 +406,34 @@ def test_nested_jit_in_scan_in_eval_shape(inline: bool):
     np.testing.assert_array_equal(outer(X), X + 2)
 
 
+def test_inside_and_around_shard_map():
+    mesh = jax.make_mesh((2,), ("i",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("i")
+    x = jnp.arange(4.0)
+
+    @ft.filter_jit
+    def scaled(scale: Scale, x: jax.Array, name: str) -> tuple[jax.Array, str]:
+        return x * scale.weight + jax.lax.psum(x.sum(), "i"), name
+
+    scale = Scale(jnp.array(3.0))
+
+    def value(scale: Scale, x: jax.Array) -> jax.Array:
+        def block(weight: jax.Array, x: jax.Array) -> jax.Array:
+            out, name = scaled(Scale(weight), x, "s")
+            assert name == "s"
+            return out
+
+        specs = jax.sharding.PartitionSpec(), spec
+        shards = jax.shard_map(block, mesh=mesh, in_specs=specs, out_specs=spec)
+        return shards(scale.weight, x)
+
+    expected = 3 * x + x.sum()
+    for f in (value, ft.filter_jit(value)):
+        np.testing.assert_array_equal(f(scale, x), expected)
+        gradient = ft.filter_grad(lambda scale, f=f: f(scale, x).sum())(scale)
+        np.testing.assert_array_equal(gradient.weight, x.sum())
+
+
 def test_sharded_arguments():
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("d",))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("d"))
