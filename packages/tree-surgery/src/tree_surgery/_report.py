@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._arrays import is_key
 from ._errors import SerialiseError
 from ._host import check_width, to_device
 from ._keys import to_keys
@@ -129,7 +130,7 @@ def _take(name: str, leaf: Any, expected: LeafInfo, there: Any, dtype: Any) -> T
         return None if value is None else lambda _: value
     if not isinstance(there, Found):
         return None
-    if expected.shape is not None and is_jax(leaf) and "key" not in there.note:
+    if expected.shape is not None and is_jax(leaf) and not is_key(leaf):
         _check_width(name, leaf.dtype)
     cast = _take_cast(name, leaf, expected, there, dtype)
     if cast is not None or expected != there.what:
