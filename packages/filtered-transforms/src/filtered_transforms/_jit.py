@@ -9,6 +9,7 @@ import jax.tree_util as jtu
 
 from pytree_module import BoundMethod, field
 
+from ._checked import jit_is_disabled
 from ._checks import any_checks, has_checks, translated, wait
 from ._options import JitOptions, jit_options
 from ._predicates import all_arrays
@@ -204,16 +205,12 @@ def _run_quietly(program: Any, given: list[Any], kept: list[Any]) -> Any:
         stop_quiet()
 
 
-def _jit_is_disabled() -> bool:
-    return jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]  (set by JAX)
-
-
 def _settle(program: Any, args: tuple[Any, ...], arrays: list[Any], signature: Signature) -> None:
     """Finds out, once, whether the program has run-time checks, and waits for it if so."""
     if signature.has_checks is None:
         signature.has_checks = (
             any_checks()
-            and not _jit_is_disabled()  # then there is no program to read
+            and not jit_is_disabled()  # then there is no program to read
             and has_checks(program.trace(*args).jaxpr.jaxpr)
         )
     if signature.has_checks:

@@ -4,6 +4,7 @@ A call is taken apart into arrays, which the program takes as one flat list, and
 (treedef, static leaves, and which leaves are arrays) is the key under which the program is found.
 """
 
+import functools
 import struct
 import threading
 import warnings
@@ -17,6 +18,7 @@ import jax.tree_util as jtu
 
 from tree_surgery import path_str
 
+from ._checked import Starting
 from ._options import JitOptions
 from ._partition import merge
 from ._predicates import ARRAY_TYPES, array_mask
@@ -115,7 +117,10 @@ class Programs:
         # For calls with arrays alone as arguments, which nothing has to be taken out of.
         self.quick: Any = None
         if self.function is not None and options.donate == "none":
-            self.quick = quick_program(self.function, options)
+            self.quick = Starting(*quick_program(self.function, options), self._set_quick)
+
+    def _set_quick(self, program: Any) -> None:
+        self.quick = program
 
     def clear(self) -> None:
         self.known.clear()
@@ -159,7 +164,8 @@ class Programs:
         except TypeError as error:
             raise unhashable(call, plan.arrays, error) from None
         if program is None:
-            program = make_program(self.function, plan, leaves, call, self.options)
+            made = make_program(self.function, plan, leaves, call, self.options)
+            program = Starting(*made, functools.partial(plan.programs.__setitem__, key))
             program = _store(plan.programs, key, program, _MAX_PROGRAMS)
         return program
 
@@ -177,8 +183,11 @@ def make_program(
     leaves: list[Any],
     call: tuple[Any, ...],
     options: JitOptions,
-) -> Any:
-    """A `jax.jit`-ed function of the donated and the kept arrays of calls like this one."""
+) -> tuple[Any, Callable[[Any], Any]]:
+    """A `jax.jit`-ed function of the donated and the kept arrays of calls like this one.
+
+    And what made it one, for another function in its place.
+    """
     treedef, mask, donated = jtu.tree_structure(call), plan.arrays, plan.donated
     static = list(compress(leaves, plan.static))
     gone = list(compress(donated, mask))
@@ -195,11 +204,15 @@ def make_program(
 
     named = call[0] if function is None else function()
     name_as(flat, named)
-    return jax.jit(flat, donate_argnums=(0,) if any(donated) else (), **options.jit_arguments())
+    donate = (0,) if any(donated) else ()
+    stage = functools.partial(jax.jit, donate_argnums=donate, **options.jit_arguments())
+    return stage(flat), stage
 
 
-def quick_program(function: Callable[[], Any], options: JitOptions) -> Any:
-    """A `jax.jit`-ed function of arguments that are arrays.
+def quick_program(
+    function: Callable[[], Any], options: JitOptions
+) -> tuple[Any, Callable[[Any], Any]]:
+    """A `jax.jit`-ed function of arguments that are arrays; and what made it one.
 
     It returns the result itself if that holds nothing but arrays, else the arrays in it; and the
     signature.
@@ -211,7 +224,8 @@ def quick_program(function: Callable[[], Any], options: JitOptions) -> Any:
         return (out if signature.template is None else arrays), signature
 
     name_as(flat, function())
-    return jax.jit(flat, **options.jit_arguments())
+    stage = functools.partial(jax.jit, **options.jit_arguments())
+    return stage(flat), stage
 
 
 def name_as(flat: Any, function: Any) -> None:

@@ -7,6 +7,7 @@ import jax.tree_util as jtu
 
 from tree_surgery import path_str
 
+from ._checks import any_checks, has_checks, translated, wait
 from ._eval_shape import abstract_mask
 from ._programs import Plan, Programs
 from ._static_leaf import same_value
@@ -21,6 +22,7 @@ class _Call:
         self.static = list(compress(leaves, plan.static))
         self.fun = fun
         self.bound: tuple[Any, ...] = ()
+        self.has_checks = False
 
     def arrays(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], list[Any]]:
         """The donated and the other arrays of a call like this one.
@@ -86,7 +88,9 @@ class Traced(_Stage):
         traced = program.trace(
             list(compress(leaves, plan.donated)), list(compress(leaves, plan.kept))
         )
-        return cls(traced, _Call(plan, treedef, leaves, call[:-2]))
+        lowered_for = _Call(plan, treedef, leaves, call[:-2])
+        lowered_for.has_checks = any_checks() and has_checks(traced.jaxpr.jaxpr)
+        return cls(traced, lowered_for)
 
     def lower(self, **kwargs: Any) -> "Lowered":
         """As `jax.stages.Traced.lower`."""
@@ -109,5 +113,14 @@ class Compiled(_Stage):
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        arrays, signature = self._stage(*self._lowered_for.arrays(args, kwargs))
+        given, kept = self._lowered_for.arrays(args, kwargs)
+        try:
+            arrays, signature = self._stage(given, kept)
+            if self._lowered_for.has_checks:
+                wait(arrays)
+        except Exception as error:
+            found = translated(error)
+            if found is None:
+                raise
+            raise found from None
         return signature.result(arrays)

@@ -53,6 +53,9 @@ from pytree_module import module_update_wrapper as module_update_wrapper
 from pytree_module import static_field as static_field
 from runtime_checks import EquinoxRuntimeError as EquinoxRuntimeError
 from runtime_checks import EquinoxTracetimeError as EquinoxTracetimeError
+from runtime_checks import branched_error_if as branched_error_if
+from runtime_checks import check as check
+from runtime_checks import checks as checks
 from runtime_checks import error_if as error_if
 from tree_surgery import FileInfo as FileInfo
 from tree_surgery import Frozen as Frozen
@@ -140,6 +143,9 @@ __all__ = [
     "WhereError",
     "apply_updates",
     "at",
+    "branched_error_if",
+    "check",
+    "checks",
     "clear_caches",
     "combine",
     "default_deserialise_filter_spec",

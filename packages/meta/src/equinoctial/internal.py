@@ -5,18 +5,22 @@ The names are those that Equinox has in `equinox.internal`, as far as they exist
 rest.
 """
 
+from filtered_transforms.extend import Carried as Carried
 from filtered_transforms.extend import hashable_combine as hashable_combine
 from filtered_transforms.extend import hashable_partition as hashable_partition
 from filtered_transforms.extend import register_check as register_check
 from pytree_module import AbstractClassVar as AbstractClassVar
 from pytree_module import AbstractVar as AbstractVar
 from pytree_module import Static as Static
+from runtime_checks import branched_error_if as branched_error_if
 from runtime_checks import error_if as error_if
 
 __all__ = [
     "AbstractClassVar",
     "AbstractVar",
+    "Carried",
     "Static",
+    "branched_error_if",
     "error_if",
     "hashable_combine",
     "hashable_partition",

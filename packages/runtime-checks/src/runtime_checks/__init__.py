@@ -1,12 +1,29 @@
 """Run-time errors, result codes and debugging tools that work under jax.jit."""
 
+from filtered_transforms.extend import register_check as _register_check
+
+from ._carry import carry as _carry_out
+from ._check import FAILURES as _FAILURES
+from ._check import check_p as _check_p
+from ._error_if import branched_error_if as branched_error_if
+from ._error_if import check as check
 from ._error_if import error_if as error_if
 from ._errors import EquinoxRuntimeError as EquinoxRuntimeError
 from ._errors import EquinoxTracetimeError as EquinoxTracetimeError
+from ._mode import checks as checks
 
 __version__ = "0.1.0"
 
-__all__ = ["EquinoxRuntimeError", "EquinoxTracetimeError", "error_if"]
+__all__ = [
+    "EquinoxRuntimeError",
+    "EquinoxTracetimeError",
+    "branched_error_if",
+    "check",
+    "checks",
+    "error_if",
+]
+
+_register_check(_check_p, _FAILURES.translate, _carry_out)
 
 # What users see in a repr and in a pickle is the public path, wherever the code stands.
 for _name in __all__:

@@ -1,86 +1,42 @@
-"""`error_if`: an exception if a predicate, computed by the program, is true."""
+"""`error_if` and its kin: an exception if a predicate, computed by the program, is true."""
 
-import os
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import jax.tree_util as jtu
 import numpy as np
 
-from filtered_transforms import is_array, is_array_like
-
-from ._check import Check, check_p
-from ._errors import EquinoxTracetimeError, user_location
+from ._bind import bind, check_tree, fail_now, predicate_of
 from ._jax import Tracer
-
-_MODES = ("raise", "breakpoint", "nan", "off")
-
-
-def _mode(on_error: str) -> str:
-    if on_error == "default":
-        on_error = os.environ.get("EQX_ON_ERROR", "raise")
-        source = "the environment variable `EQX_ON_ERROR`"
-    else:
-        source = "`on_error`"
-    if on_error not in _MODES:
-        raise RuntimeError(
-            f"Unrecognised value for `on_error`. Got {on_error!r} from {source}; expected "
-            f"'default' or one of {', '.join(map(repr, _MODES))}."
-        )
-    return on_error
+from ._mode import OnError, mode_of
 
 
-def _predicate(pred: Any) -> Any:
-    if not is_array_like(pred):
-        raise TypeError(
-            f"`pred` must be a bool or an array of them; got a {type(pred).__name__}: {pred!r}."
-        )
-    if isinstance(pred, (Tracer, jax.Array)):
-        return pred if pred.dtype == bool else pred != jnp.zeros((), pred.dtype)
-    return np.asarray(pred).astype(bool)
-
-
-def _with_nan(x: Any, predicate: Any) -> Any:
-    failed = jnp.any(predicate)
-
-    def one(leaf: Any) -> Any:
-        if is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact):
-            leaf = jnp.asarray(leaf)
-            return jnp.where(failed, jnp.full_like(leaf, jnp.nan), leaf)
-        return leaf
-
-    return jtu.tree_map(one, x)
-
-
-def error_if(
-    x: Any,
-    pred: Any,
-    msg: str,
-    *,
-    on_error: Literal["default", "raise", "breakpoint", "nan", "off"] = "default",
-) -> Any:
+def error_if(x: Any, pred: Any, msg: str, *, on_error: OnError = "default") -> Any:
     """Returns `x`, and raises an exception with the text `msg` if any element of `pred` is true.
 
-    The check is part of the computation of `x`: use what is returned, since a check whose result
-    nobody needs is left out. It works eagerly, under `filter_jit` and `jax.jit`, and inside `vmap`,
-    `grad`, `scan`, `while_loop`, `cond`.
+    The check is part of the computation of `x`: go on with what is returned. It works eagerly,
+    under `filter_jit` and `jax.jit`, and inside `vmap`, `grad`, `scan`, `while_loop`, `cond`,
+    `shard_map`, on one device or many. Under `filter_jit` the predicate is carried out of the
+    program as a result, and the caller raises; a plain `jax.jit` has nobody to read it, and the
+    program itself calls back and fails.
 
     **Arguments:**
 
     - `x`: any PyTree with at least one array in it.
     - `pred`: a `bool`, or a boolean array of any shape.
     - `msg`: the text of the error.
-    - `on_error`: `"raise"` an exception; `"breakpoint"`: open the debugger, then raise; `"nan"`:
-        no exception, but NaN in all floating-point arrays of `x`; `"off"`: no check. `"default"` is
-        what the environment variable `EQX_ON_ERROR` says when the check is traced, else `"raise"`.
+    - `on_error`: `"raise"` an exception; `"breakpoint"`: open the debugger at the line of the
+        check, with the values of the variables there, then raise; `"nan"`: no exception, but NaN in
+        all floating-point arrays of `x`; `"off"`: no check. `"default"` is what `checks(...)` says,
+        else the environment variable `EQX_ON_ERROR` when the check is traced, else `"raise"`.
 
-    **Returns:** `x`.
+    **Returns:** `x`. If it is not used, the check is performed nevertheless, and `filter_jit` warns
+    with its line: `check` is meant for that.
 
     **Raises:**
 
     - `EquinoxRuntimeError` from the failing call, if it is eager or to a `filter_jit`-ed function.
-        A function of plain `jax.jit` raises JAX's own exception, which contains the text.
+        A function of plain `jax.jit` raises JAX's own `JaxRuntimeError`, which contains the text.
     - `EquinoxTracetimeError`, a subclass, if the predicate is known while tracing.
     - `ValueError` if `x` has no array.
 
@@ -101,28 +57,84 @@ def error_if(
         assert error.message == "root of a negative number"
     ```
     """
-    mode = _mode(on_error)
-    if mode == "off":
-        return x
-    predicate = _predicate(pred)
-    leaves, treedef = jtu.tree_flatten(x)
-    arrays = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
-    check = Check(msg, user_location(), mode == "breakpoint")
-    if isinstance(predicate, np.ndarray) and not predicate.any():
-        return x
-    if len(arrays) == 0:
-        raise ValueError(
-            "No arrays to thread error on to. `error_if(x, ...)` needs at least one array in `x`, "
-            "and the caller has to use what it returns."
-        )
-    if mode == "nan":
-        return _with_nan(x, predicate)
+    return check_tree(x, pred, (msg,), on_error)
+
+
+def branched_error_if(
+    x: Any, pred: Any, index: Any, msgs: Sequence[str], *, on_error: OnError = "default"
+) -> Any:
+    """As `error_if`, where an integer computed by the program says which text the error has.
+
+    **Arguments:**
+
+    - `x`, `pred`, `on_error`: as for `error_if`.
+    - `index`: an integer, or an array of them. Of several, the largest one counts, among those
+        whose element of `pred` is true if the shapes are the same.
+    - `msgs`: the texts.
+
+    **Returns:** `x`.
+
+    **Raises:** as `error_if`; `IndexError` if `index` is known while tracing, and no text has it,
+    or if there are no texts. (One that is not known is clamped.)
+
+    ```python
+    import jax.numpy as jnp
+    from runtime_checks import EquinoxRuntimeError, branched_error_if
+
+    x = jnp.array(1.0)
+    try:
+        branched_error_if(x, x > 0, jnp.array(1), ["too small", "too large"])
+    except EquinoxRuntimeError as error:
+        assert error.message == "too large"
+    ```
+    """
+    texts = tuple(msgs)
+    if len(texts) == 0:
+        raise IndexError("`msgs` is empty: there is no text for the error.")
+    if not isinstance(index, (Tracer, jax.Array)):
+        texts[int(np.max(index))]  # there is such a text
+        index = np.where(np.less(index, 0), np.add(index, len(texts)), index).astype(np.int32)
+    if len(texts) == 1:
+        return check_tree(x, pred, texts, on_error)
+    return check_tree(x, pred, texts, on_error, index)
+
+
+def check(pred: Any, msg: str, /, *, on_error: OnError = "default", **values: Any) -> None:
+    """As `error_if`, but there is nothing to thread through: the check is never left out.
+
+    Nothing waits for it: what follows in the program may be computed before the check has failed.
+
+    **Arguments:**
+
+    - `pred`, `msg`, `on_error`: as for `error_if`. With `on_error="nan"` there is nothing to make
+        NaN: the check is off.
+    - `**values`: arrays to show in the message by name: `check(x < 0, "negative", x=x)`. Of values
+        of the shape of `pred`, the first failing element is shown.
+
+    **Raises:** as `error_if`.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms import filter_jit
+    from runtime_checks import EquinoxRuntimeError, check
+
+    @filter_jit
+    def root(x):
+        check(x < 0, "root of a negative number", x=x)
+        return jnp.sqrt(x)
+
+    try:
+        root(jnp.array([1.0, -4.0]))
+    except EquinoxRuntimeError as error:
+        assert error.index == ((1,),) and error.values["x"] == -4.0
+    ```
+    """
+    mode = mode_of(on_error)
+    if mode in ("off", "nan"):
+        return
+    predicate = predicate_of(pred)
     if isinstance(predicate, np.ndarray):
-        if check.debug:
-            breakpoint()
-        error = check.error(predicate)
-        raise EquinoxTracetimeError(error.message, error.check_location, error.index)
-    checked = check_p.bind(predicate, *(jnp.asarray(leaves[i]) for i in arrays), check=check)
-    for i, leaf in zip(arrays, checked, strict=True):
-        leaves[i] = leaf
-    return treedef.unflatten(leaves)
+        if predicate.any():
+            fail_now(predicate, (), (msg,), mode, values)
+    else:
+        bind(predicate, (), (msg,), mode, (), values)

@@ -1,8 +1,14 @@
 """What a failed check raises."""
 
-import inspect
-from types import FrameType
+from collections.abc import Mapping
 from typing import Any
+
+from ._frames import Place
+
+_NEXT = (
+    "To look at the values there, run with EQX_ON_ERROR=breakpoint. To go on without the check, "
+    'use `with checks("off"):`, or `checks("nan")` for NaN instead of an exception.'
+)
 
 
 class EquinoxRuntimeError(RuntimeError):
@@ -14,42 +20,38 @@ class EquinoxRuntimeError(RuntimeError):
     - `check_location`: `"file:line in function"` of the check, as far as known.
     - `index`: for a predicate that is an array, mapped or not, the indices of its first failing
         elements, else `()`.
+    - `values`: the values that the check was asked to show, by name; those of the first failing
+        element, if the check is mapped.
     """
 
     message: str
     check_location: str
     index: tuple[tuple[int, ...], ...]
+    values: Mapping[str, Any]
 
     def __init__(
         self,
         message: str,
-        check_location: str = "",
+        places: tuple[Place, ...] = (),
         index: tuple[tuple[int, ...], ...] = (),
+        values: Mapping[str, Any] | None = None,
         note: str = "",
     ):
         self.message = message
-        self.check_location = check_location
+        self.check_location = str(places[0]) if places else ""
         self.index = index
-        where = f"\nThe check stands at {check_location}." if check_location else ""
-        super().__init__(message + note + where)
+        self.values = {} if values is None else values
+        self._rest = (places, index, self.values, note)
+        shown = "".join(f"\n{name} = {value!r}" for name, value in self.values.items())
+        where = ""
+        if places:
+            lines = "\n".join(place.listing() for place in reversed(places))
+            where = f"\nThe check stands here (innermost last):\n{lines}\n{_NEXT}"
+        super().__init__(message + note + shown + where)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message, *self._rest)
 
 
 class EquinoxTracetimeError(EquinoxRuntimeError):
     """A check failed before the program ran, since its predicate was known when it was traced."""
-
-
-_HIDDEN = frozenset(
-    {"runtime_checks", "filtered_transforms", "pytree_module", "jax", "equinoctial"}
-)
-
-
-def user_location() -> str:
-    """The nearest caller that is neither ours nor JAX's, as `"file:line in function"`."""
-    frame: FrameType | None = inspect.currentframe()
-    while frame is not None:
-        module: Any = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] not in _HIDDEN:
-            code = frame.f_code
-            return f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
-        frame = frame.f_back
-    return ""

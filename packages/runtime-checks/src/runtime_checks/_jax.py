@@ -1,68 +1,115 @@
 """Everything that this distribution needs of JAX beyond its stable names. One function per need."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import jax
 import jax.core
 import jax.extend.core
 import jax.numpy as jnp
+import jax.tree_util as jtu
 from jax.interpreters import ad, batching, mlir
 
 Tracer: type = jax.core.Tracer
 """The class of traced values. All JAX versions."""
 
 
-def identity_primitive(
-    name: str,
-    run: Callable[..., list[Any]],
-    program: Callable[..., list[Any]],
-) -> Any:
-    """A primitive `(predicate, *values, **params) -> values` that looks at its predicate.
+def abstract(x: Any) -> Any:
+    """Shape, dtype and the rest of what is known of `x` while tracing. `jax.typeof`, all JAX."""
+    return jax.typeof(x)
 
-    Mapped, it sees the predicates of all examples at once, their axes in front. It is the identity
-    to differentiation.
+
+@functools.cache
+def debug_effect() -> Any:
+    """The effect of `jax.debug.callback`: no order, allowed everywhere, never left out. All JAX."""
+    (effect,) = jax.make_jaxpr(lambda: jax.debug.callback(_nothing))().effects
+    return effect
+
+
+def _nothing() -> None:
+    pass
+
+
+def check_primitive(name: str, run: Callable[..., Any], program: Callable[..., Any]) -> Any:
+    """A primitive `(predicate, *values, *through) -> through`, parameters `check` and `mapped`.
+
+    Mapped, it sees the predicates (and values) of all examples at once, their axes in front, and
+    `mapped` counts those axes. It is the identity to differentiation. If `check.kept`, it is never
+    left out of a program, even if nobody needs what it returns.
 
     **Arguments:**
 
-    - `run`: what it does to concrete values, eagerly.
-    - `program`: what it does in a compiled program, as a function for JAX to trace.
+    - `run(check, predicate, values)`: what it does to concrete values, eagerly.
+    - `program(check, devices, axes, predicate, values, through)`: what it does in a compiled
+        program, as a function for JAX to trace: for so many devices, which are the axes of a mesh
+        if JAX knows the program device by device (`shard_map`). Returns `through`.
     """
     primitive = jax.extend.core.Primitive(name)
     primitive.multiple_results = True
-    primitive.def_impl(run)
-    primitive.def_abstract_eval(lambda predicate, *values, **params: list(values))
+
+    def apart(operands: Sequence[Any], check: Any) -> tuple[Any, list[Any], list[Any]]:
+        predicate, *rest = operands
+        return predicate, rest[: len(check.names)], rest[len(check.names) :]
+
+    def impl(*operands: Any, check: Any, **_: Any) -> list[Any]:
+        predicate, values, through = apart(operands, check)
+        run(check, predicate, values)
+        return through
+
+    def shapes(*operands: Any, check: Any, **_: Any) -> Any:
+        return apart(operands, check)[2], {debug_effect()} if check.kept else set[Any]()
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> Any:
-        return primitive.bind(*primals, **params), list(tangents[1:])
+        params["check"] = params["check"].differentiated()
+        return primitive.bind(*primals, **params), apart(tangents, params["check"])[2]
 
-    def batch(args: Sequence[Any], dims: Sequence[Any], **params: Any) -> Any:
-        predicate, *values = args
-        if dims[0] is not None:
-            predicate = jnp.moveaxis(predicate, dims[0], 0)
-        return primitive.bind(predicate, *values, **params), list(dims[1:])
+    def batch(operands: Sequence[Any], dims: Sequence[Any], *, check: Any, mapped: int) -> Any:
+        size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
+        predicate, values, through = apart(operands, check)
+        if dims[0] is not None or any(d is not None for d in apart(dims, check)[1]):
+            seen = [
+                jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
+                for x, d in zip((predicate, *values), dims, strict=False)
+            ]
+            predicate, values, mapped = seen[0], seen[1:], mapped + 1
+        out = primitive.bind(predicate, *values, *through, check=check, mapped=mapped)
+        return out, apart(dims, check)[2]
 
+    def lower(ctx: Any, *operands: Any, check: Any, **_: Any) -> Any:
+        axis_context = ctx.module_context.axis_context
+        axes = tuple(getattr(axis_context, "manual_axes", ()))
+        devices = getattr(axis_context, "num_devices", None) or 1
+
+        def traced(*operands: Any) -> Any:
+            return program(check, devices, axes, *apart(operands, check))
+
+        return mlir.lower_fun(traced, multiple_results=True)(ctx, *operands)
+
+    primitive.def_impl(impl)
+    primitive.def_effectful_abstract_eval(shapes)
     ad.primitive_jvps[primitive] = jvp
     batching.primitive_batchers[primitive] = batch
-    mlir.register_lowering(primitive, mlir.lower_fun(program, multiple_results=True))
+    mlir.register_lowering(primitive, lower)
     return primitive
 
 
 def callback_primitive(name: str, callback: Callable[..., Any]) -> Any:
-    """A primitive `(array, **params) -> bool` that calls Python while the program runs.
+    """A primitive `(*arrays, **params) -> bool` that calls Python while the program runs.
 
     Unlike `jax.pure_callback` it is never left out, and logs nothing when the callback raises: the
     exception is that of the program. All JAX versions.
     """
     primitive = jax.extend.core.Primitive(name)
     result = jax.core.ShapedArray((), bool)
-    primitive.def_abstract_eval(lambda value, **params: result)
+    primitive.def_abstract_eval(lambda *values, **params: result)
 
-    def lower(ctx: Any, value: Any, **params: Any) -> Any:
+    def lower(ctx: Any, *values: Any, **params: Any) -> Any:
         out, _, _ = mlir.emit_python_callback(
             ctx,
-            lambda value: (callback(value, **params),),
+            lambda *values: (callback(*values, **params),),
             None,
-            [value],
+            list(values),
             list(ctx.avals_in),
             list(ctx.avals_out),
             has_side_effect=True,
@@ -71,3 +118,97 @@ def callback_primitive(name: str, callback: Callable[..., Any]) -> Any:
 
     mlir.register_lowering(primitive, lower)
     return primitive
+
+
+def on_each_device(function: Callable[[Any], Any], devices: int, flag: Any) -> Any:
+    """`function(flag)` for a program of bulk semantics, called once on each of its devices.
+
+    A callback has to be, else XLA puts it on one device and the others wait for its result.
+    """
+    mesh = jax.sharding.AbstractMesh(
+        (devices,), ("devices",), axis_types=(jax.sharding.AxisType.Auto,)
+    )
+    replicated, split = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("devices")
+    mapped = jax.shard_map(
+        lambda flag: function(flag)[None],
+        mesh=mesh,
+        in_specs=replicated,
+        out_specs=split,
+        check_vma=False,
+    )
+    return mapped(flag).any()
+
+
+def is_literal(atom: Any) -> bool:
+    """Whether an operand of an equation is a constant. All JAX versions."""
+    return isinstance(atom, jax.extend.core.Literal)
+
+
+def opened(jaxpr: Any) -> tuple[Any, list[Any]]:
+    """A jaxpr, closed or not, as a jaxpr and its constants. (They are one since JAX 0.12.)"""
+    return getattr(jaxpr, "jaxpr", jaxpr), list(getattr(jaxpr, "consts", ()))
+
+
+def sub_jaxprs(params: dict[str, Any]) -> Iterator[Any]:
+    """The jaxprs in the parameters of an equation, as they stand there. All JAX versions."""
+    for value in params.values():
+        for item in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(item, (jax.extend.core.ClosedJaxpr, jax.extend.core.Jaxpr)):
+                yield item
+
+
+def evaluate(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
+    """The results of a jaxpr, its source lines and scopes kept. All JAX versions."""
+    return jax.core.eval_jaxpr(jaxpr, consts, *args)
+
+
+def excerpt(jaxpr: Any, eqns: Sequence[Any], invars: Sequence[Any], outvars: Sequence[Any]) -> Any:
+    """A jaxpr of some of the equations of another. All JAX versions."""
+    info = jaxpr.debug_info._replace(arg_names=None, result_paths=None)
+    return jaxpr.replace(
+        constvars=[], invars=list(invars), outvars=list(outvars), eqns=list(eqns), debug_info=info
+    )
+
+
+def scan_sizes(params: dict[str, Any]) -> tuple[int, int]:
+    """How many constants and how many values in the carry a scan has. JAX 0.12 keeps trees."""
+    if "num_carry" in params:
+        return params["num_consts"], params["num_carry"]
+    consts, carry, _ = params["ft_in"].unpack()
+    return len(consts.vals), len(carry.vals)
+
+
+@functools.cache
+def _unspecified() -> Any:
+    (eqn,) = jax.make_jaxpr(jax.jit(lambda x: x + 1))(1.0).jaxpr.eqns
+    return eqn.params["out_shardings"][0]
+
+
+def bind_jit(eqn: Any, args: Sequence[Any], jaxpr: Any, more: int) -> list[Any]:
+    """The equation of a jitted function, with another jaxpr that has `more` results. All JAX."""
+    params = dict(eqn.params)
+    params["jaxpr"] = jaxpr
+    params["out_shardings"] = (*params["out_shardings"], *[_unspecified()] * more)
+    params["out_layouts"] = (*params["out_layouts"], *[None] * more)
+    return eqn.primitive.bind(*args, **params)
+
+
+def as_function(jaxpr: Any) -> Callable[..., list[Any]]:
+    """A jaxpr, closed or not, as a function of its arguments."""
+    opened_jaxpr, consts = opened(jaxpr)
+    return lambda *args: evaluate(opened_jaxpr, consts, args)
+
+
+def avals_in(jaxpr: Any) -> list[jax.ShapeDtypeStruct]:
+    """What a jaxpr takes."""
+    return [var.aval for var in opened(jaxpr)[0].invars]
+
+
+def scope_of(eqn: Any) -> str:
+    """The named scopes in which an equation was traced, outermost first. All JAX versions."""
+    return str(eqn.source_info.name_stack)
+
+
+def leaves_of_specs(specs: Any) -> list[Any]:
+    """The partition specs of a shard_map, one for each array."""
+    return jtu.tree_leaves(specs, is_leaf=lambda x: isinstance(x, jax.sharding.PartitionSpec))

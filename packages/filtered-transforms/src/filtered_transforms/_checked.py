@@ -1,0 +1,97 @@
+"""Programs with run-time checks: their checks become results, which are read after each call."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+
+from ._checks import any_checks, carry_of, wait
+from ._jax import is_concrete
+
+
+def jit_is_disabled() -> bool:
+    """Whether `jax.disable_jit` holds."""
+    return jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]  (set by JAX)
+
+
+class Starting:
+    """A program before its first call, which finds out whether it has checks.
+
+    `replace` is called with what is to be called from then on: the program itself, if it has none.
+    """
+
+    __slots__ = ("program", "replace", "stage")
+
+    def __init__(self, program: Any, stage: Callable[[Any], Any], replace: Callable[[Any], None]):
+        self.program = program
+        self.stage = stage
+        self.replace = replace
+
+    def __call__(self, *args: Any) -> Any:
+        chosen = self.program
+        if jit_is_disabled():  # there is no program to read
+            return chosen(*args)
+        if any_checks() and carry_of(chosen.trace(*args).jaxpr.jaxpr) is not None:
+            chosen = Checked(chosen, self.stage)
+        self.replace(chosen)
+        return chosen(*args)
+
+    def trace(self, *args: Any) -> Any:
+        return self.program.trace(*args)
+
+
+class Checked:
+    """A program with checks, called as the program is.
+
+    Inside of another program it is the program as it was: the outermost one carries the checks.
+    """
+
+    __slots__ = ("carried", "program")
+
+    def __init__(self, program: Any, stage: Callable[[Any], Any]):
+        self.program = program
+        self.carried = stage(_carrying(program))
+
+    def __call__(self, *args: Any) -> Any:
+        if jit_is_disabled() or not all(map(is_concrete, jtu.tree_leaves(args))):
+            return self.program(*args)
+        out, report, reader = self.carried(*args)
+        if report and not is_concrete(report[0]):  # the function refers to something traced
+            return self.program(*args)
+        if reader.waits:
+            wait(jtu.tree_leaves(out))
+        if reader.read is not None:
+            reader.read(report)
+        out[1].has_checks = False  # the signature: there is nothing left to wait for
+        return out
+
+    def trace(self, *args: Any) -> Any:
+        return self.program.trace(*args)
+
+
+def _carrying(program: Any) -> Callable[..., Any]:
+    def flat(*args: Any) -> Any:
+        traced = program.trace(*args)
+        carry = carry_of(traced.jaxpr.jaxpr)
+        if carry is None:  # other arrays, other checks
+            return program(*args), [], _Reader(None, False)
+        carried = carry(traced.jaxpr, jtu.tree_leaves(args))
+        out = jtu.tree_structure(traced.out_info).unflatten(carried.results)
+        return out, carried.report, _Reader(carried.read, carried.left)
+
+    flat.__name__ = flat.__qualname__ = program.__name__
+    return flat
+
+
+class _Reader:
+    # Travels, as the signature does, as a node without children.
+
+    __slots__ = ("read", "waits")
+
+    def __init__(self, read: Callable[[list[Any]], None] | None, waits: bool):
+        self.read = read
+        self.waits = waits
+
+
+jtu.register_pytree_node(_Reader, lambda reader: ((), reader), lambda reader, _: reader)

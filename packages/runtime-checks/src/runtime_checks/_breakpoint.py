@@ -1,0 +1,70 @@
+"""Opening the debugger at a check, with the values that the variables there had on the device."""
+
+import os
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import jax.tree_util as jtu
+
+from filtered_transforms import is_array
+
+from ._frames import Place, frames
+
+
+class Scope:
+    """The variables of the user's innermost frames, arrays apart from the rest.
+
+    `EQX_ON_ERROR_BREAKPOINT_FRAMES` says how many frames, 1 if unset: all arrays among their
+    variables become results of the program.
+    """
+
+    def __init__(self) -> None:
+        count = int(os.environ.get("EQX_ON_ERROR_BREAKPOINT_FRAMES", "1"))
+        found = [frame for _, frame in zip(range(count), frames(), strict=False)]
+        self.places = [_place(frame) for frame in found]
+        self.globals = [frame.f_globals for frame in found]
+        leaves, self.treedef = jtu.tree_flatten([dict(frame.f_locals) for frame in found])
+        self.arrays = [leaf for leaf in leaves if is_array(leaf)]
+        self.size = len(self.arrays)
+        self.rest = [None if is_array(leaf) else leaf for leaf in leaves]
+        self.mask = [is_array(leaf) for leaf in leaves]
+
+    def detach(self) -> list[Any]:
+        """The arrays, traced or not, which the program is to hand back; they are not kept here."""
+        arrays, self.arrays = self.arrays, []
+        return arrays
+
+    def visit(self, arrays: list[Any]) -> None:
+        """Opens the debugger at the line of the check; `up` leads to its callers."""
+        given = iter(arrays)
+        merged = zip(self.mask, self.rest, strict=True)
+        leaves = [next(given, None) if array else rest for array, rest in merged]
+        scopes = self.treedef.unflatten(leaves)
+        enter: Callable[[], None] | None = None
+        for place, variables, around in zip(self.places, scopes, self.globals, strict=True):
+            enter = _at(place, dict(variables), around, enter)
+        if enter is None:
+            breakpoint()
+        else:
+            enter()
+
+
+def _place(frame: FrameType) -> Place:
+    return Place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+
+
+def _at(
+    place: Place,
+    variables: dict[str, Any],
+    around: dict[str, Any],
+    inner: Callable[[], None] | None,
+) -> Callable[[], None]:
+    # A debugger shows the file, the line and the variables of the frame that calls `breakpoint`.
+    # So that call is compiled as if it stood at the line of the check.
+    call = "breakpoint()" if inner is None else "__enter__()"
+    code = compile("\n" * (place.line - 1) + call, place.file, "exec")
+    code = code.replace(co_name=place.function)
+    if inner is not None:
+        variables["__enter__"] = inner
+    return lambda: exec(code, around, variables)

@@ -1,0 +1,369 @@
+"""Checks without callbacks: what they looked at is carried out of the program as a result.
+
+`filter_jit` hands us the jaxpr of a program with checks. We evaluate it anew, so that the
+predicates come out of all loops, branches and inner functions on the way, and the caller reads
+them after the call. Where we do not know a way out, the check stays, and calls back.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import numpy as np
+
+from filtered_transforms.extend import Carried
+
+from . import _jax
+from ._check import Check, check_p
+from ._unused import warn_of_unused
+
+# What one check has seen: its predicate, then its values.
+Seen = list[Any]
+Rule = Callable[["Carrier", Any, list[Any]], tuple[list[Any], list[Seen]]]
+
+# Calls of a jaxpr that nothing will differentiate or map any more.
+_CALLS = frozenset(
+    {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "closed_call", "core_call"}
+)
+
+
+class Carrier:
+    """The evaluation of one program. Inner functions that occur again are rewritten once."""
+
+    def __init__(self) -> None:
+        self.sites: dict[int, tuple[Any, list[tuple[Check, Seen]]]] = {}
+        self.rewritten: dict[int, Any] = {}
+
+    def checks(self, jaxpr: Any) -> list[tuple[Check, Seen]]:
+        """The checks that are carried out of a jaxpr, in order, with shapes for what they see."""
+        found = self.sites.get(id(jaxpr))
+        if found is None:
+            seen = [one for eqn in _jax.opened(jaxpr)[0].eqns for one in self.of_equation(eqn)]
+            found = self.sites[id(jaxpr)] = jaxpr, seen
+        return found[1]
+
+    def of_equation(self, eqn: Any) -> list[tuple[Check, Seen]]:
+        """The same for one equation."""
+        name, params = eqn.primitive.name, eqn.params
+        if eqn.primitive is check_p:
+            check = params["check"]
+            return [(check, [_shape(v) for v in eqn.invars[: 1 + len(check.names)]])]
+        if name not in RULES or (name == "cond" and params.get("branches_platforms")):
+            return []
+        found = [one for jaxpr in _parts_of(eqn) for one in self.checks(jaxpr)]
+        if name == "shard_map" and found:
+            shards = _shards(eqn)[1]
+            return [(c, [_stacked(x, shards) for x in seen]) for c, seen in found]
+        return found
+
+    def leaves(self, jaxpr: Any) -> bool:
+        """Whether there are checks that are not carried out."""
+        return any(
+            any(map(self.leaves if self.of_equation(eqn) else _has_check, inner))
+            for eqn in _jax.opened(jaxpr)[0].eqns
+            if eqn.primitive is not check_p and (inner := list(_jax.sub_jaxprs(eqn.params)))
+        )
+
+    def run(self, jaxpr: Any, args: Sequence[Any]) -> tuple[list[Any], list[Seen]]:
+        """The results of a jaxpr, and what its checks have seen."""
+        opened, consts = _jax.opened(jaxpr)
+        values: dict[Any, Any] = dict(zip(opened.constvars, consts, strict=True))
+        values.update(zip(opened.invars, args, strict=True))
+        seen: list[Seen] = []
+
+        def read(atom: Any) -> Any:
+            return atom.val if _jax.is_literal(atom) else values[atom]
+
+        for eqns, with_checks in self.parts(opened):
+            if with_checks:
+                (eqn,) = eqns
+                with jax.named_scope(_jax.scope_of(eqn)) if _jax.scope_of(eqn) else _Nowhere():
+                    results, more = self.equation(eqn, [read(v) for v in eqn.invars])
+                values.update(zip(eqn.outvars, results, strict=True))
+                seen.extend(more)
+            else:
+                needed, made = _ends(eqns)
+                part = _jax.excerpt(opened, eqns, needed, made)
+                results = _jax.evaluate(part, (), [values[v] for v in needed])
+                values.update(zip(made, results, strict=True))
+        return [read(v) for v in opened.outvars], seen
+
+    def parts(self, jaxpr: Any) -> list[tuple[list[Any], bool]]:
+        """The equations: those with checks one by one, the others as far as they stand together."""
+        parts: list[tuple[list[Any], bool]] = []
+        for eqn in jaxpr.eqns:
+            if self.of_equation(eqn):
+                parts.append(([eqn], True))
+            elif parts and not parts[-1][1]:
+                parts[-1][0].append(eqn)
+            else:
+                parts.append(([eqn], False))
+        return parts
+
+    def equation(self, eqn: Any, args: list[Any]) -> tuple[list[Any], list[Seen]]:
+        """The results of an equation that has checks, and what they have seen."""
+        if eqn.primitive is check_p:
+            before = 1 + len(eqn.params["check"].names)
+            return args[before:], [args[:before]]
+        return RULES[eqn.primitive.name](self, eqn, args)
+
+
+def _has_check(jaxpr: Any) -> bool:
+    return any(
+        eqn.primitive is check_p or any(map(_has_check, _jax.sub_jaxprs(eqn.params)))
+        for eqn in _jax.opened(jaxpr)[0].eqns
+    )
+
+
+class _Nowhere:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def _shape(atom: Any) -> Any:
+    return jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype)
+
+
+def _stacked(x: Any, size: int) -> Any:
+    return jax.ShapeDtypeStruct((size, *x.shape), x.dtype)
+
+
+def _ends(eqns: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """The variables that equations need, and those that they make."""
+    made: dict[Any, None] = {}
+    needed: dict[Any, None] = {}
+    for eqn in eqns:
+        for atom in eqn.invars:
+            if not _jax.is_literal(atom) and atom not in made:
+                needed[atom] = None
+        made.update(dict.fromkeys(v for v in eqn.outvars if type(v).__name__ != "DropVar"))
+    return list(needed), list(made)
+
+
+def any_failed(seen: Sequence[Seen]) -> Any:
+    """Whether any of the predicates is true somewhere."""
+    failed = jnp.zeros((), bool)
+    for predicate, *_ in seen:
+        failed = failed | (predicate if jnp.ndim(predicate) == 0 else jnp.any(predicate))
+    return failed
+
+
+def _nothing_seen(checks: Sequence[tuple[Check, Seen]]) -> list[Seen]:
+    return [[jnp.zeros(x.shape, x.dtype) for x in shapes] for _, shapes in checks]
+
+
+# --- one rule for each primitive that has jaxprs ------------------------------------------------
+
+
+def _parts_of(eqn: Any) -> list[Any]:
+    """The jaxprs of an equation that has a rule, in the order in which their checks come."""
+    params = eqn.params
+    if eqn.primitive.name == "cond":
+        return list(params["branches"])
+    if eqn.primitive.name == "while":
+        return [params["cond_jaxpr"], params["body_jaxpr"]]
+    return [next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)]
+
+
+def _inner_call(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[Seen]]:
+    return carrier.run(_parts_of(eqn)[0], args)
+
+
+def _checkpoint(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[Seen]]:
+    # What JAX makes of it when it is no longer to be differentiated.
+    if eqn.params["differentiated"] and eqn.params["prevent_cse"]:
+        args = list(jax.lax.optimization_barrier(args))
+    return carrier.run(eqn.params["jaxpr"], args)
+
+
+def _jit(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[Seen]]:
+    jaxpr = eqn.params["jaxpr"]
+    checks = carrier.checks(jaxpr)
+    closed = carrier.rewritten.get(id(jaxpr))
+    if closed is None:
+
+        def flat(*args: Any) -> list[Any]:
+            out, seen = carrier.run(jaxpr, args)
+            return [*out, *jtu.tree_leaves(seen)]
+
+        closed = carrier.rewritten[id(jaxpr)] = jax.make_jaxpr(flat)(*_jax.avals_in(jaxpr))
+    sizes = [len(shapes) for _, shapes in checks]
+    results = _jax.bind_jit(eqn, args, closed, sum(sizes))
+    flat_seen = iter(results[len(eqn.outvars) :])
+    return results[: len(eqn.outvars)], [[next(flat_seen) for _ in range(n)] for n in sizes]
+
+
+def _scan(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[Seen]]:
+    params = eqn.params
+    num_consts, num_carry = _jax.scan_sizes(params)
+    consts, init, xs = (
+        args[:num_consts],
+        args[num_consts:][:num_carry],
+        args[num_consts:][num_carry:],
+    )
+
+    def body(carry: Any, x: Any) -> Any:
+        state, record = carry
+        out, seen = carrier.run(params["jaxpr"], [*consts, *state, *x])
+        return (out[:num_carry], record.update(seen)), out[num_carry:]
+
+    (state, record), ys = jax.lax.scan(
+        body,
+        (init, Record.start(carrier.checks(params["jaxpr"]))),
+        xs,
+        length=params["length"],
+        reverse=params["reverse"],
+        unroll=params["unroll"],
+    )
+    return [*state, *ys], record.seen
+
+
+def _while(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[Seen]]:
+    params = eqn.params
+    cond_consts, rest = args[: params["cond_nconsts"]], args[params["cond_nconsts"] :]
+    body_consts, init = rest[: params["body_nconsts"]], rest[params["body_nconsts"] :]
+    checks_of_cond = carrier.checks(params["cond_jaxpr"])
+    checks = [*checks_of_cond, *carrier.checks(params["body_jaxpr"])]
+
+    def test(state: Any) -> tuple[Any, list[Seen]]:
+        (go,), seen = carrier.run(params["cond_jaxpr"], [*cond_consts, *state])
+        return go, seen
+
+    def body(carry: Any) -> Any:
+        state, go, record = carry
+        new, seen = carrier.run(params["body_jaxpr"], [*body_consts, *state])
+        if jnp.ndim(go):  # mapped: an example that has come to its end stays as it is
+            new = [_select(go, a, b) for a, b in zip(new, state, strict=True)]
+            seen = [_masked(go, one) for one in seen]
+        go_on, seen_by_test = test(new)
+        if jnp.ndim(go):
+            go_on = go_on & go
+        return new, go_on, record.update([*seen_by_test, *seen])
+
+    # Values of a check in the test are those of the last one: it is made here, not by the loop, so
+    # that what it sees can be carried. A failure ends the loop, which may know no other end.
+    go, seen = test(init)
+    record = Record.start(checks).update([*seen, *_nothing_seen(checks[len(checks_of_cond) :])])
+    state, _, record = jax.lax.while_loop(
+        lambda carry: jnp.any(carry[1]) & ~carry[2].failed, body, (init, go, record)
+    )
+    return list(state), record.seen
+
+
+def _select(go: Any, new: Any, old: Any) -> Any:
+    return jnp.where(go.reshape(go.shape + (1,) * (jnp.ndim(new) - go.ndim)), new, old)
+
+
+def _masked(go: Any, seen: Seen) -> Seen:
+    predicate, *values = seen
+    if jnp.shape(predicate)[: go.ndim] != go.shape:
+        return seen
+    return [_select(go, predicate, jnp.zeros_like(predicate)), *values]
+
+
+def _cond(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[Seen]]:
+    branches = eqn.params["branches"]
+    checks = [carrier.checks(branch) for branch in branches]
+
+    def one(i: int) -> Callable[..., Any]:
+        def branch(*operands: Any) -> Any:
+            out, seen = carrier.run(branches[i], operands)
+            every = [seen if k == i else _nothing_seen(of) for k, of in enumerate(checks)]
+            return out, [one for part in every for one in part]
+
+        return branch
+
+    index, *operands = args
+    out, seen = jax.lax.switch(index, [one(i) for i in range(len(branches))], *operands)
+    return list(out), seen
+
+
+def _shards(eqn: Any) -> tuple[tuple[str, ...], int]:
+    """The axes of its mesh over which a shard_map runs by hand, and how many shards those make."""
+    params = eqn.params
+    names = params.get("manual_axes", params.get("newly_manual_axes"))
+    mesh = params["mesh"]
+    axes = tuple(name for name in mesh.axis_names if name in names)
+    return axes, math.prod(mesh.shape[name] for name in axes)
+
+
+def _shard_map(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[Seen]]:
+    # Every shard hands out what it has seen. No shard waits for another.
+    params = eqn.params
+    axes, _ = _shards(eqn)
+    split = jax.sharding.PartitionSpec(axes)
+
+    def body(*args: Any) -> Any:
+        out, seen = carrier.run(params["jaxpr"], args)
+        return tuple(out), [[jnp.expand_dims(x, 0) for x in one] for one in seen]
+
+    out, seen = jax.shard_map(
+        body,
+        mesh=params["mesh"],
+        in_specs=tuple(params["in_specs"]),
+        out_specs=(tuple(params["out_specs"]), split),
+        axis_names=set(axes),
+        check_vma=params["check_vma"],
+    )(*args)
+    return list(out), seen
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_CALLS, _inner_call),
+    "checkpoint": _checkpoint,
+    "remat2": _checkpoint,
+    "jit": _jit,
+    "pjit": _jit,
+    "scan": _scan,
+    "while": _while,
+    "cond": _cond,
+    "shard_map": _shard_map,
+}
+
+
+def carry(jaxpr: Any, args: list[Any]) -> Carried:
+    """A program without its checks, and what they have seen; see `extend.register_check`."""
+    warn_of_unused(jaxpr)
+    carrier = Carrier()
+    results, seen = carrier.run(jaxpr, args)
+    checks = [check for check, _ in carrier.checks(jaxpr)]
+    flat, tree = jtu.tree_flatten(seen)
+    single = len(flat) == 1 and jnp.ndim(flat[0]) == 0
+    report = flat if single else [any_failed(seen), *flat]
+
+    def read(report: list[Any]) -> None:
+        if not report[0]:
+            return
+        for check, (predicate, *values) in zip(
+            checks, tree.unflatten(report if single else report[1:]), strict=True
+        ):
+            if np.any(predicate):
+                raise check.fail(predicate, values)
+
+    return Carried(results, report, read, carrier.leaves(jaxpr))
+
+
+class Record:
+    """What the checks in a loop have seen when the first of them failed; a node for JAX."""
+
+    def __init__(self, failed: Any, seen: list[Seen]):
+        self.failed = failed
+        self.seen = seen
+
+    @classmethod
+    def start(cls, checks: Sequence[tuple[Check, Seen]]) -> "Record":
+        return cls(jnp.zeros((), bool), _nothing_seen(checks))
+
+    def update(self, seen: list[Seen]) -> "Record":
+        if len(seen) == 1 and len(seen[0]) == 1 and jnp.ndim(seen[0][0]) == 0:
+            failed = self.failed | seen[0][0]
+            return Record(failed, [[failed]])
+        kept = self.failed
+        new = jax.tree.map(lambda old, new: jnp.where(kept, old, new), self.seen, seen)
+        return Record(kept | any_failed(seen), new)
+
+
+jtu.register_pytree_node(Record, lambda r: ((r.failed, r.seen), None), lambda _, c: Record(*c))
