@@ -87,6 +87,17 @@ LAYERS = {
         [(3,), (2,)],
         ".weight_ih .weight_hh .bias .bias_n",
     ),
+    "RNN": (
+        lambda: nn.RNN(nn.GRUCell(3, 2, key=KEY)),
+        (4, 3),
+        ".cell.weight_ih .cell.weight_hh .cell.bias .cell.bias_n",
+    ),
+    "Bidirectional": (
+        lambda: nn.Bidirectional(*[nn.LSTMCell(3, 2, use_bias=False, key=KEY)] * 2),
+        (4, 3),
+        ".forward.cell.weight_ih .forward.cell.weight_hh .backward.cell.weight_ih "
+        ".backward.cell.weight_hh",
+    ),
     "WeightNorm": (
         lambda: nn.WeightNorm(nn.Linear(3, 2, key=KEY)),
         (3,),
@@ -120,6 +131,8 @@ def same(x, y, **tolerances):
 WITHOUT_ONE_CALL = {"StatefulLayer", "StateIndex", "BatchNorm", "SpectralNorm", "Shared"}
 
 each_layer = pytest.mark.parametrize("name", LAYERS)
+# The layers for two and three dimensions run the code of those for one.
+each_kind = pytest.mark.parametrize("name", [n for n in LAYERS if n[-2:] not in ("2d", "3d")])
 
 
 def test_the_table_is_complete():
@@ -162,13 +175,38 @@ def test_equal_layers_are_equal_and_share_a_trace(name):
     same(y[0], make()(*x), rtol=1e-4, atol=1e-6)
 
 
-@each_layer
+@each_kind
 def test_vmap_is_a_loop(name):
     layer, x = LAYERS[name][0](), given(name, 3)
     y = jax.vmap(layer)(*x)
     for i in range(3):
         own_x, own_y = jax.tree.map(lambda a, i=i: a[i], (x, y))
         same(own_y, layer(*own_x), rtol=1e-4, atol=1e-5)
+
+
+ANY_SHAPE = {"Dropout", "Sequential", "Lambda", "Identity", "PReLU"}
+WITHIN = {"MLP": "Linear", "Stacked": "Linear", "WeightNorm": "Linear"}  # which layer is named
+
+
+@pytest.mark.parametrize("name", [n for n in LAYERS if n not in ANY_SHAPE])
+def test_a_wrong_shape_is_an_error_that_says_what_to_do(name):
+    layer, first = LAYERS[name][0](), given(name)[0]
+    cases = {"one axis too many": given(name, 3)}
+    if first.ndim:
+        cases["one too few"] = (first[0], *given(name)[1:])
+    for case, x in cases.items():
+        messages = []
+        for call in (layer, jax.jit(lambda *x: layer(*x)), filter_jit(layer)):
+            with pytest.raises(nn.ShapeError) as caught:
+                call(*x)
+            messages.append(str(caught.value))
+        assert messages[1:] == messages[:1] * 2  # the same while traced
+        assert f"`{WITHIN.get(name, name)}` takes an array of shape (" in messages[0]
+        assert str(x[0].shape) in messages[0]
+        assert caught.value.received == x[0].shape
+        assert ("jax.vmap(layer)(x)" in messages[0]) == (
+            case == "one axis too many" or name == "GroupNorm"
+        )
 
 
 @each_layer
