@@ -277,7 +277,7 @@ def test_names_are_dotted_paths():
         "layers.0.weight",
         "layers.1.one",
         "layers.1.other",
-        "['a.b']",
+        "a.b",
         "[''].0",
         "[''].1",
     }
@@ -288,7 +288,9 @@ def test_names_are_dotted_paths():
 
 def test_names_that_would_be_the_same():
     tree = {"x": collections.OrderedDict([(0, np.zeros(1)), ("0", np.ones(1))])}
+    tree |= {"a.b": 1, "a": {"b": 2}, "a.c": 3}
     assert tree_equal(loaded(saved(tree), tree), tree)
+    assert {"['a.b']", "['a']['b']", "a.c"} < load_state_dict(io.BytesIO(saved(tree))).keys()
     twins = Keyed((1, 2))
     twins.KEYS = (jtu.GetAttrKey("x"),) * 2
     with pytest.raises(SerialiseError, match="Two leaves have the same path `x`"):
@@ -377,10 +379,15 @@ EXCHANGED += ["float16", "float32", "float64", "complex64"]
 
 def test_the_library_reads_our_files(tmp_path):
     tree = {n: values(s, np.dtype(n)) for n, s in zip(EXCHANGED, SHAPES * 2, strict=False)}
-    save(tmp_path / "m", tree | {"jax": jnp.arange(3), "n": 3}, metadata={"format": "pt", "n": [1]})
+    save(
+        tmp_path / "m",
+        tree | {"jax": jnp.arange(3), "n": 3, "a.b": np.ones(1)},
+        metadata={"format": "pt", "n": [1]},
+    )
     read = safetensors.numpy.load_file(tmp_path / "m.safetensors")
     for name, x in tree.items():
         assert read[name].dtype == x.dtype and np.array_equal(read[name], x)
+    assert read["a.b"].tolist() == [1.0]
     assert read["jax"].tolist() == [0, 1, 2] and "n" not in read
     with safetensors.safe_open(tmp_path / "m.safetensors", "numpy") as file:
         metadata = file.metadata()

@@ -11,8 +11,6 @@ from ._freeze import Frozen
 from ._path import path_str
 from ._pattern import index_of
 
-_PLAIN = re.compile(r"[^.\[\]*?]+")  # what reads as one step of a path
-
 
 class Named(NamedTuple):
     """The leaves of a tree by name, and what puts a tree together from others in their places."""
@@ -32,7 +30,7 @@ def name_leaves(tree: Any) -> Named:
     pairs, treedef = jtu.tree_flatten_with_path(tree, is_leaf=_is_frozen_leaf)
     names = [_dotted(path) for path, _ in pairs]
     times = Counter(names)
-    if len(times) < len(names):  # as of a dictionary with the keys 0 and "0"
+    if len(times) < len(names):  # as of `{"a.b": 1, "a": {"b": 2}}`
         names = [
             name if times[name] == 1 else path_str(path)
             for name, (path, _) in zip(names, pairs, strict=True)
@@ -71,5 +69,5 @@ def _step(key: Any) -> str:
 
 
 def _is_plain(key: str) -> bool:
-    # What the format itself calls so, and what cannot be written as UTF-8, is quoted.
-    return bool(_PLAIN.fullmatch(key)) and key != "__metadata__" and key.isprintable()
+    """Whether a key is written as it is. A dictionary that is flat already keeps its names."""
+    return key.isprintable() and not re.search(r"[\[\]]|^$|^__metadata__$", key)

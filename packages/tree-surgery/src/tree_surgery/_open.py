@@ -28,9 +28,15 @@ def open_stream(
             yield file, False
         return
     path = Path(os.fsdecode(path_or_file))
-    path = path if path.suffix else path.with_name(path.name + suffix)
+    if not path.suffix and not _is_device(path):
+        path = path.with_name(path.name + suffix)
     with replacing(path) if write else path.open("rb") as file:
         yield file, True
+
+
+def _is_device(path: Path) -> bool:
+    """Whether it is there already, and neither file nor folder: `/dev/stdout`, or a named pipe."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 @contextlib.contextmanager
