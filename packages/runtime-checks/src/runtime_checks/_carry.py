@@ -5,6 +5,7 @@ predicates come out of all loops, branches and inner functions on the way, and t
 them after the call. Where we do not know a way out, the check stays, and calls back.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -206,51 +207,92 @@ def _scan(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[
     )
 
     def body(carry: Any, x: Any) -> Any:
-        state, record = carry
+        state, step, firsts = carry
         out, seen = carrier.run(params["jaxpr"], [*consts, *state, *x])
-        return (out[:num_carry], record.update(seen)), out[num_carry:]
+        return (out[:num_carry], step + 1, _earliest(firsts, seen, step)), out[num_carry:]
 
-    (state, record), ys = jax.lax.scan(
+    nothing = _nothing_seen(carrier.checks(params["jaxpr"]))
+    start = [[jnp.full(jnp.shape(p), _NEVER, jnp.int32), *values] for p, *values in nothing]
+    (state, _, firsts), ys = jax.lax.scan(
         body,
-        (init, Record.start(carrier.checks(params["jaxpr"]))),
+        (init, jnp.zeros((), jnp.int32), start),
         xs,
         length=params["length"],
         reverse=params["reverse"],
         unroll=params["unroll"],
     )
-    return [*state, *ys], record.seen
+    # Of all checks in the loop, those have failed that failed in the first step in which any did.
+    step = functools.reduce(jnp.minimum, [first.min(initial=_NEVER) for first, *_ in firsts])
+    failed = [[(first == step) & (first != _NEVER), *values] for first, *values in firsts]
+    return [*state, *ys], failed
+
+
+_NEVER = np.iinfo(np.int32).max
+
+
+def _earliest(firsts: list[Seen], seen: list[Seen], step: Any) -> list[Seen]:
+    """For each element of each predicate, the step in which it was true for the first time.
+
+    No reduction: that would cost more than most loops do. Values are those of that step.
+    """
+    updated: list[Seen] = []
+    for (first, *old), (predicate, *new) in zip(firsts, seen, strict=True):
+        kept: list[Any] = []
+        for a, b in zip(old, new, strict=True):
+            if jnp.shape(b)[: jnp.ndim(predicate)] == jnp.shape(predicate):
+                kept.append(_select(predicate & (first == _NEVER), b, a))
+            else:
+                kept.append(jnp.where(jnp.any(predicate) & (first == _NEVER).all(), b, a))
+        updated.append([jnp.minimum(first, jnp.where(predicate, step, _NEVER)), *kept])
+    return updated
 
 
 def _while(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[Seen]]:
     params = eqn.params
     cond_consts, rest = args[: params["cond_nconsts"]], args[params["cond_nconsts"] :]
     body_consts, init = rest[: params["body_nconsts"]], rest[params["body_nconsts"] :]
-    checks_of_cond = carrier.checks(params["cond_jaxpr"])
-    checks = [*checks_of_cond, *carrier.checks(params["body_jaxpr"])]
 
     def test(state: Any) -> tuple[Any, list[Seen]]:
         (go,), seen = carrier.run(params["cond_jaxpr"], [*cond_consts, *state])
         return go, seen
 
-    def body(carry: Any) -> Any:
-        state, go, record = carry
-        new, seen = carrier.run(params["body_jaxpr"], [*body_consts, *state])
+    def body(state: Any) -> tuple[Any, list[Seen]]:
+        return carrier.run(params["body_jaxpr"], [*body_consts, *state])
+
+    # A failure ends the loop, which may know no other end; what was seen last is what has failed.
+    nothing = _nothing_seen(carrier.checks(params["body_jaxpr"]))
+    if carrier.checks(params["cond_jaxpr"]) or params["cond_jaxpr"].out_avals[0].shape:
+        return _while_by_flag(test, body, init, nothing)
+    state, seen = jax.lax.while_loop(
+        lambda carry: test(carry[0])[0] & ~any_failed(carry[1]),
+        lambda carry: body(carry[0]),
+        (init, nothing),
+    )
+    return list(state), seen
+
+
+def _while_by_flag(
+    test: Callable[[Any], tuple[Any, list[Seen]]],
+    body: Callable[[Any], tuple[Any, list[Seen]]],
+    init: list[Any],
+    nothing: list[Seen],
+) -> tuple[list[Any], list[Seen]]:
+    # The first test is made before the loop, and each later one at the end of the body, so that
+    # what it sees can be carried.
+    def step(carry: Any) -> Any:
+        state, go, _ = carry
+        new, seen = body(state)
         if jnp.ndim(go):  # mapped: an example that has come to its end stays as it is
             new = [_select(go, a, b) for a, b in zip(new, state, strict=True)]
             seen = [_masked(go, one) for one in seen]
         go_on, seen_by_test = test(new)
-        if jnp.ndim(go):
-            go_on = go_on & go
-        return new, go_on, record.update([*seen_by_test, *seen])
+        return new, go_on & go, [*seen_by_test, *seen]
 
-    # Values of a check in the test are those of the last one: it is made here, not by the loop, so
-    # that what it sees can be carried. A failure ends the loop, which may know no other end.
     go, seen = test(init)
-    record = Record.start(checks).update([*seen, *_nothing_seen(checks[len(checks_of_cond) :])])
-    state, _, record = jax.lax.while_loop(
-        lambda carry: jnp.any(carry[1]) & ~carry[2].failed, body, (init, go, record)
+    state, _, seen = jax.lax.while_loop(
+        lambda carry: jnp.any(carry[1]) & ~any_failed(carry[2]), step, (init, go, [*seen, *nothing])
     )
-    return list(state), record.seen
+    return list(state), seen
 
 
 def _select(go: Any, new: Any, old: Any) -> Any:
@@ -335,7 +377,7 @@ def carry(jaxpr: Any, args: list[Any]) -> Carried:
     report = flat if single else [any_failed(seen), *flat]
 
     def read(report: list[Any]) -> None:
-        if not report[0]:
+        if not np.asarray(report[0]):  # a sixth of the cost of `bool(report[0])`
             return
         for check, (predicate, *values) in zip(
             checks, tree.unflatten(report if single else report[1:]), strict=True
@@ -344,26 +386,3 @@ def carry(jaxpr: Any, args: list[Any]) -> Carried:
                 raise check.fail(predicate, values)
 
     return Carried(results, report, read, carrier.leaves(jaxpr))
-
-
-class Record:
-    """What the checks in a loop have seen when the first of them failed; a node for JAX."""
-
-    def __init__(self, failed: Any, seen: list[Seen]):
-        self.failed = failed
-        self.seen = seen
-
-    @classmethod
-    def start(cls, checks: Sequence[tuple[Check, Seen]]) -> "Record":
-        return cls(jnp.zeros((), bool), _nothing_seen(checks))
-
-    def update(self, seen: list[Seen]) -> "Record":
-        if len(seen) == 1 and len(seen[0]) == 1 and jnp.ndim(seen[0][0]) == 0:
-            failed = self.failed | seen[0][0]
-            return Record(failed, [[failed]])
-        kept = self.failed
-        new = jax.tree.map(lambda old, new: jnp.where(kept, old, new), self.seen, seen)
-        return Record(kept | any_failed(seen), new)
-
-
-jtu.register_pytree_node(Record, lambda r: ((r.failed, r.seen), None), lambda _, c: Record(*c))
