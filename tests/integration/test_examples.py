@@ -1,0 +1,45 @@
+"""The other examples: each runs with small options, and ends with a figure and a picture."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+# Script: small options, what is printed at the end, and the pictures.
+SMALL = {
+    "resnet_digits": (
+        ["--epochs", "1"],
+        r"Test: (?:[5-9]\d|100)\.\d+% right\.\nModel and state, saved and loaded, predict the same",
+        ["out/resnet/training.png"],
+    ),
+    "ensemble_moons": (
+        ["--members", "3", "--steps", "60"],
+        r"Test loss: 0\.\d+ together; alone 0\.\d+ on average",
+        ["out/ensemble/members.png"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_it_runs(name, tmp_path: Path):
+    options, printed, pictures = SMALL[name]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *options],
+        cwd=tmp_path,
+        env=os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(printed, done.stdout)
+    assert "100%" in done.stderr  # the progress bar
+    for picture in pictures:
+        data = (tmp_path / picture).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert len(data) > 10_000
