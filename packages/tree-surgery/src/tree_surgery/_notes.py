@@ -2,7 +2,7 @@
 
 In the metadata of safetensors, which map strings to strings: the user's own entries, strings as
 they are and all else as JSON; and two of ours. `tree_surgery` is JSON: the version, the
-fingerprint, the CRC-32 of each leaf, notes on leaves that are stored in another form, and numbers.
+fingerprint, the checksum of each leaf, notes on leaves that are stored in another form, numbers.
 Of all that is in the header, `tree_surgery.checksum` is the CRC-32.
 """
 

@@ -1,6 +1,5 @@
 """`save`: a tree in a safetensors file, its leaves by name."""
 
-import zlib
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -141,7 +140,7 @@ def _write(
     for name, item in items.items():
         try:
             data = item.data()
-            checksum = zlib.crc32(data) if file is None else sums.write(file, data)
+            checksum = sums.of(data) if file is None else sums.write(file, data)
             del data  # it may be a copy, and the next is made before this name is used again
         except SerialiseError as error:
             raise error.at(name) from error.__cause__

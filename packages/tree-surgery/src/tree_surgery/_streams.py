@@ -1,6 +1,7 @@
 """Bytes to and from binary streams of any kind: files, pipes, compressed ones, one's own."""
 
 import io
+import os
 import zlib
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +14,7 @@ from ._errors import SerialiseError
 
 Buffer = np.ndarray[Any, np.dtype[np.uint8]]
 
-_PIECE = 1 << 22  # at a time: the checksum of one piece is computed while the next is moved
+_PIECE = 1 << 20  # at a time; a part of the format, see `Checksums`
 _ALIGNMENT = 64  # JAX takes over an aligned buffer on a CPU as it is, and copies any other
 
 
@@ -76,56 +77,71 @@ def cut_short(what: str, missing: int, size: int) -> SerialiseError:
 
 
 class Checksums:
-    """CRC-32 of what is moved, computed beside the moving."""
+    """Checksums of what is moved, computed beside the moving.
+
+    That of at most 1 MiB is its CRC-32; that of more is the CRC-32 of those of its pieces of 1 MiB,
+    as little-endian words, so that several cores can work on it.
+    """
 
     __slots__ = ("_pool",)
 
     def __init__(self, pool: ThreadPoolExecutor):
         self._pool = pool
 
+    def of(self, view: memoryview) -> int:
+        """The checksum."""
+        return self._combined([self._start(view, piece) for piece in _pieces(view)])
+
     def write(self, file: IO[bytes], view: memoryview) -> int:
         """Write all, and return the checksum."""
-        if len(view) < _PIECE:
-            write_all(file, view)
-            return zlib.crc32(view)
-        checksum = self._pool.submit(zlib.crc32, view)
+        parts = [self._start(view, piece) for piece in _pieces(view)]
         try:
             write_all(file, view)
         finally:
-            result = checksum.result()
-        return result
+            checksum = self._combined(parts)  # nobody reads the view any more from here on
+        return checksum
 
     def read(self, file: IO[bytes], view: memoryview, what: str) -> int:
         """Fill the view, and return the checksum."""
-        checksum = 0
-        running: Future[int] | None = None
-        for start in range(0, len(view), _PIECE):
-            piece = view[start : start + _PIECE]
+        parts: list[int | Future[int]] = []
+        done = 0
+        for piece in _pieces(view):
             count = read_all(file, piece)
+            done += count
             if count < len(piece):
-                raise cut_short(what, len(view) - start - count, len(view))
-            checksum = checksum if running is None else running.result()
-            if len(view) < 2 * _PIECE:
-                checksum = zlib.crc32(piece, checksum)
-            else:
-                running = self._pool.submit(zlib.crc32, piece, checksum)
-        return checksum if running is None else running.result()
+                raise cut_short(what, len(view) - done, len(view))
+            parts.append(self._start(view, piece))
+        return self._combined(parts)
 
     def skip(self, file: IO[bytes], size: int, what: str) -> int:
         """Pass over so many bytes, and return their checksum."""
         room = memoryview(bytearray(min(size, _PIECE)))
-        checksum = 0
+        parts: list[int | Future[int]] = []
         for start in range(0, size, _PIECE):
             piece = room[: min(_PIECE, size - start)]
             count = read_all(file, piece)
             if count < len(piece):
                 raise cut_short(what, size - start - count, size)
-            checksum = zlib.crc32(piece, checksum)
-        return checksum
+            parts.append(zlib.crc32(piece))
+        return self._combined(parts)
+
+    def _start(self, view: memoryview, piece: memoryview) -> "int | Future[int]":
+        alone = len(view) <= _PIECE
+        return zlib.crc32(piece) if alone else self._pool.submit(zlib.crc32, piece)
+
+    def _combined(self, parts: "list[int | Future[int]]") -> int:
+        values = [part if isinstance(part, int) else part.result() for part in parts]
+        if len(values) == 1:
+            return values[0]
+        return zlib.crc32(b"".join(value.to_bytes(4, "little") for value in values))
+
+
+def _pieces(view: memoryview) -> list[memoryview]:
+    return [view[start : start + _PIECE] for start in range(0, len(view), _PIECE)]
 
 
 @contextmanager
 def checksums() -> Generator[Checksums]:
-    """A thread for checksums, which starts when there is something large to sum up."""
-    with ThreadPoolExecutor(1, "tree_surgery-checksum") as pool:
+    """Threads for checksums, which start when there is something large to sum up."""
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "tree_surgery-checksum") as pool:
         yield Checksums(pool)
