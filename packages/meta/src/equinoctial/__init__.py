@@ -51,6 +51,8 @@ from pytree_module import StrictConfig as StrictConfig
 from pytree_module import field as field
 from pytree_module import module_update_wrapper as module_update_wrapper
 from pytree_module import static_field as static_field
+from runtime_checks import Enumeration as Enumeration
+from runtime_checks import EnumerationItem as EnumerationItem
 from runtime_checks import EquinoxRuntimeError as EquinoxRuntimeError
 from runtime_checks import EquinoxTracetimeError as EquinoxTracetimeError
 from runtime_checks import branched_error_if as branched_error_if
@@ -121,6 +123,8 @@ __all__ = [
     "AbstractClassVar",
     "AbstractVar",
     "BoundMethod",
+    "Enumeration",
+    "EnumerationItem",
     "EquinoxRuntimeError",
     "EquinoxTracetimeError",
     "FileInfo",

@@ -12,6 +12,7 @@ from filtered_transforms.extend import register_check as register_check
 from pytree_module import AbstractClassVar as AbstractClassVar
 from pytree_module import AbstractVar as AbstractVar
 from pytree_module import Static as Static
+from runtime_checks import Enumeration as Enumeration
 from runtime_checks import branched_error_if as branched_error_if
 from runtime_checks import error_if as error_if
 
@@ -19,6 +20,7 @@ __all__ = [
     "AbstractClassVar",
     "AbstractVar",
     "Carried",
+    "Enumeration",
     "Static",
     "branched_error_if",
     "error_if",

@@ -5,6 +5,8 @@ from filtered_transforms.extend import register_check as _register_check
 from ._carry import carry as _carry_out
 from ._check import FAILURES as _FAILURES
 from ._check import check_p as _check_p
+from ._enumeration import Enumeration as Enumeration
+from ._enumeration import EnumerationItem as EnumerationItem
 from ._error_if import branched_error_if as branched_error_if
 from ._error_if import check as check
 from ._error_if import error_if as error_if
@@ -15,6 +17,8 @@ from ._mode import checks as checks
 __version__ = "0.1.0"
 
 __all__ = [
+    "Enumeration",
+    "EnumerationItem",
     "EquinoxRuntimeError",
     "EquinoxTracetimeError",
     "branched_error_if",

@@ -50,7 +50,13 @@ def check_tree(
         return x
     leaves, treedef = jtu.tree_flatten(x)
     arrays = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
+    indices = [] if index is None else [index]
+    through = [leaves[i] for i in arrays]
+    in_program = any(isinstance(v, Tracer) for v in (predicate, *indices, *through))
+    # Known while tracing: a constant, or an array that the traced function did not compute.
     known = isinstance(predicate, np.ndarray) and not isinstance(index, (Tracer, jax.Array))
+    if in_program and not isinstance(predicate, Tracer) and not isinstance(index, Tracer):
+        known = bool(np.any(np.asarray(predicate)))
     if len(arrays) == 0 and not (known and mode != "nan"):
         raise ValueError(
             "No arrays to thread error on to. `error_if(x, ...)` needs at least one array in `x`, "
@@ -58,14 +64,11 @@ def check_tree(
         )
     if mode == "nan":
         return _with_nan(x, predicate)
-    indices = [] if index is None else [index]
     if known:
         fail_now(predicate, indices, messages, mode)
-    through = [jnp.asarray(leaves[i]) for i in arrays]
-    if not any(isinstance(v, Tracer) for v in (predicate, *indices, *through)) and not bool(
-        jnp.any(predicate)
-    ):
+    if not in_program and not bool(jnp.any(predicate)):
         return x
+    through = [jnp.asarray(leaf) for leaf in through]
     checked = bind(predicate, through, messages, mode, indices, kept=kept)
     for i, leaf in zip(arrays, checked, strict=True):
         leaves[i] = leaf

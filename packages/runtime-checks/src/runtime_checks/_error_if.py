@@ -57,7 +57,7 @@ def error_if(x: Any, pred: Any, msg: str, *, on_error: OnError = "default") -> A
         assert error.message == "root of a negative number"
     ```
     """
-    return check_tree(x, pred, (msg,), on_error)
+    return check_tree(x, pred, (str(msg),), on_error)
 
 
 def branched_error_if(
@@ -88,11 +88,12 @@ def branched_error_if(
         assert error.message == "too large"
     ```
     """
-    texts = tuple(msgs)
+    texts = tuple(map(str, msgs))
     if len(texts) == 0:
         raise IndexError("`msgs` is empty: there is no text for the error.")
     if not isinstance(index, (Tracer, jax.Array)):
-        texts[int(np.max(index))]  # there is such a text
+        if not -len(texts) <= int(np.min(index)) <= int(np.max(index)) < len(texts):
+            raise IndexError(f"`index` is {index}, and there are {len(texts)} texts in `msgs`.")
         index = np.where(np.less(index, 0), np.add(index, len(texts)), index).astype(np.int32)
     if len(texts) == 1:
         return check_tree(x, pred, texts, on_error)
