@@ -1,6 +1,7 @@
 """The layers: `nn_layers` under its name here."""
 
 from nn_layers import MLP as MLP
+from nn_layers import RNN as RNN
 from nn_layers import AdaptiveAvgPool1d as AdaptiveAvgPool1d
 from nn_layers import AdaptiveAvgPool2d as AdaptiveAvgPool2d
 from nn_layers import AdaptiveAvgPool3d as AdaptiveAvgPool3d
@@ -12,6 +13,7 @@ from nn_layers import AvgPool1d as AvgPool1d
 from nn_layers import AvgPool2d as AvgPool2d
 from nn_layers import AvgPool3d as AvgPool3d
 from nn_layers import BatchNorm as BatchNorm
+from nn_layers import Bidirectional as Bidirectional
 from nn_layers import Conv as Conv
 from nn_layers import Conv1d as Conv1d
 from nn_layers import Conv2d as Conv2d
@@ -52,6 +54,7 @@ from nn_layers import make_with_state as make_with_state
 
 __all__ = [
     "MLP",
+    "RNN",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -63,6 +66,7 @@ __all__ = [
     "AvgPool2d",
     "AvgPool3d",
     "BatchNorm",
+    "Bidirectional",
     "Conv",
     "Conv1d",
     "Conv2d",

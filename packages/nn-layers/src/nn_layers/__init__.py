@@ -37,6 +37,8 @@ from ._prelu import PReLU as PReLU
 from ._recurrent import GRUCell as GRUCell
 from ._recurrent import LSTMCell as LSTMCell
 from ._rms_norm import RMSNorm as RMSNorm
+from ._rnn import RNN as RNN
+from ._rnn import Bidirectional as Bidirectional
 from ._rotary import RotaryPositionalEmbedding as RotaryPositionalEmbedding
 from ._sequential import Lambda as Lambda
 from ._sequential import Sequential as Sequential
@@ -57,6 +59,7 @@ tree_inference = inference_mode
 
 __all__ = [
     "MLP",
+    "RNN",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -68,6 +71,7 @@ __all__ = [
     "AvgPool2d",
     "AvgPool3d",
     "BatchNorm",
+    "Bidirectional",
     "Conv",
     "Conv1d",
     "Conv2d",

@@ -18,6 +18,12 @@ def _check(layer: Any, name: str, x: Any, expected: int) -> None:
         refuse_shape(layer, (f"{name}={expected}",), received)
 
 
+def _lstm(gates: Any, c: Array) -> tuple[Array, Array]:
+    i, f, g, o = gates
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+
 class GRUCell(Module):
     r"""One step of a gated recurrent unit.
 
@@ -110,6 +116,54 @@ class GRUCell(Module):
         r = jax.nn.sigmoid(input_r + hidden_r)
         z = jax.nn.sigmoid(input_z + hidden_z)
         n = jnp.tanh(input_n + r * hidden_n)
+        return n + z * (hidden - n)
+
+    @property
+    def recurrent_weight(self) -> Array:
+        """What the hidden state is multiplied by: `weight_hh`. For `RNN`."""
+        return self.weight_hh
+
+    def initial_state(self) -> Array:
+        """**Returns:** the hidden state before the first step: zeros."""
+        return jnp.zeros(self.weight_hh.shape[-1], self.weight_hh.dtype)
+
+    def project(self, inputs: Array) -> tuple[Array, ...]:
+        """What the inputs contribute, for all steps of a sequence at once. For `RNN`.
+
+        **Arguments:**
+
+        - `inputs`: of shape `(length, input_size)`.
+
+        **Returns:** $Wx + b$ in its three parts, and $b'_n$, each of shape `(length, hidden_size)`.
+        """
+        inputs = inputs @ self.weight_ih.T
+        if self.bias is not None:
+            inputs = inputs + self.bias[None]
+        parts = jnp.split(inputs, 3, axis=-1)
+        if self.bias_n is None:
+            return *parts, jnp.zeros_like(parts[0])
+        return *parts, jnp.broadcast_to(self.bias_n, parts[0].shape)
+
+    def read(self, hidden: Array) -> Array:
+        """**Returns:** the hidden state. For `RNN`."""
+        return hidden
+
+    def combine(self, projected: tuple[Array, ...], product: Array, hidden: Array) -> Array:
+        """The rest of a step, without any parameter. For `RNN`.
+
+        **Arguments:**
+
+        - `projected`: of one step, as `project` returns it.
+        - `product`: `weight_hh @ hidden`.
+        - `hidden`: the state, of shape `(hidden_size,)`.
+
+        **Returns:** the new state.
+        """
+        input_r, input_z, input_n, bias_n = projected
+        hidden_r, hidden_z, hidden_n = jnp.split(product, 3)
+        r = jax.nn.sigmoid(input_r + hidden_r)
+        z = jax.nn.sigmoid(input_z + hidden_z)
+        n = jnp.tanh(input_n + r * (hidden_n + bias_n))
         return n + z * (hidden - n)
 
 
@@ -205,6 +259,52 @@ class LSTMCell(Module):
         total = self.weight_ih @ input + self.weight_hh @ h
         if self.bias is not None:
             total = total + self.bias
-        i, f, g, o = jnp.split(total, 4)
-        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        return jax.nn.sigmoid(o) * jnp.tanh(c), c
+        return _lstm(jnp.split(total, 4), c)
+
+    @property
+    def recurrent_weight(self) -> Array:
+        """What the hidden state is multiplied by: `weight_hh`. For `RNN`."""
+        return self.weight_hh
+
+    def initial_state(self) -> tuple[Array, Array]:
+        """**Returns:** hidden state and memory before the first step: zeros."""
+        zeros = jnp.zeros(self.weight_hh.shape[-1], self.weight_hh.dtype)
+        return zeros, zeros
+
+    def output(self, hidden: tuple[Array, Array]) -> Array:
+        """**Returns:** of the pair of hidden state and memory, the first."""
+        return hidden[0]
+
+    def project(self, inputs: Array) -> tuple[Array, ...]:
+        """What the inputs contribute, for all steps of a sequence at once. For `RNN`.
+
+        **Arguments:**
+
+        - `inputs`: of shape `(length, input_size)`.
+
+        **Returns:** $Wx + b$ in its four parts, each of shape `(length, hidden_size)`.
+        """
+        inputs = inputs @ self.weight_ih.T
+        if self.bias is not None:
+            inputs = inputs + self.bias[None]
+        return tuple(jnp.split(inputs, 4, axis=-1))
+
+    def read(self, hidden: tuple[Array, Array]) -> Array:
+        """**Returns:** the hidden state, without the memory. For `RNN`."""
+        return hidden[0]
+
+    def combine(
+        self, projected: tuple[Array, ...], product: Array, hidden: tuple[Array, Array]
+    ) -> tuple[Array, Array]:
+        """The rest of a step, without any parameter. For `RNN`.
+
+        **Arguments:**
+
+        - `projected`: of one step, as `project` returns it.
+        - `product`: `weight_hh` times the hidden state.
+        - `hidden`: the pair of hidden state and memory.
+
+        **Returns:** the new pair.
+        """
+        parts = zip(projected, jnp.split(product, 4), strict=True)
+        return _lstm([p + q for p, q in parts], hidden[1])
