@@ -154,7 +154,17 @@ def test_apply_updates_under_jit_and_grad():
     [
         ({"a": [None]}, {"a": [1.0]}, r"`\['a'\]\[0\]`.*`None`"),
         ({"a": np.ones(2)}, {"a": np.ones((3, 2))}, r"shape of `\['a'\]`.*\(2,\).*\(3, 2\)"),
-        ({"a": 1.0}, {"a": 1.0, "b": 2.0}, "structure of the updates"),
+        (
+            {"a": 1.0},
+            {"a": 1.0, "b": 2.0},
+            r"at `<root>` the model has \['a'\], .*\['a'\], \['b'\]",
+        ),
+        ({"a": [1.0, 2.0]}, {"a": [1.0]}, r"at `\['a'\]` the model has \[0\], \[1\], and .* \[0\]"),
+        ({"a": [1.0, [2.0]]}, {"a": [None, 1.0]}, r"`\['a'\]\[1\]` .* `list`.* `float`"),
+        ({"a": [1.0, [2.0]]}, {"a": [None, np.ones(1)]}, r"`\['a'\]\[1\]` .* `list`.* `ndarray`"),
+        ({"a": [1.0, (2.0,)]}, {"a": [None, [1.0]]}, r"`\['a'\]\[1\]` .* `tuple`.* `list`"),
+        ({"a": 1.0}, {"a": [1.0]}, r"`\['a'\]` the model has a `float`, and the updates a `list`"),
+        (Layer(1.0, 2.0), {"w": 1.0}, "`<root>` the model has a `Layer`, and the updates a `dict`"),
     ],
 )
 def test_apply_updates_errors(model, updates, message):

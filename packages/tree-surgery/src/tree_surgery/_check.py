@@ -55,7 +55,24 @@ def tree_check(pytree: Any) -> None:
         assert "['decoder']" in str(error) and "['encoder']" in str(error)
     ```
     """
-    _check((), pytree, {}, {})
+    if _repeats(pytree):
+        _check((), pytree, {}, {})
+
+
+def _repeats(pytree: Any) -> bool:
+    """Whether any node may be there twice: in one pass, which does not know the paths."""
+    seen: dict[int, Any] = {}  # keeps the nodes, so that no other gets the same `id`
+    again: list[Any] = []
+
+    def visit(x: Any) -> bool:
+        if id(x) in seen:
+            again.append(x)
+            return True  # not once more into what contains itself
+        seen[id(x)] = x
+        return False
+
+    jtu.tree_flatten(pytree, is_leaf=visit)
+    return not all(_is_constant(x) or jtu.all_leaves([x]) for x in again)
 
 
 def _check(

@@ -5,7 +5,8 @@ from typing import Any
 import jax.tree_util as jtu
 import numpy as np
 
-from ._path import leaf_paths
+from ._one_level import open_node
+from ._path import leaf_paths, path_str
 
 
 def _is_none(x: Any) -> bool:
@@ -45,15 +46,51 @@ def apply_updates(model: Any, updates: Any) -> Any:
     try:
         leaves = treedef.flatten_up_to(model)
     except ValueError as error:
-        raise ValueError(
-            f"The structure of the updates is not that of the model: {error}. Only `None` may "
-            "stand for a part of the model."
-        ) from error
+        raise _mismatch(model, updates) from error
+    changed = [x for x, change in zip(leaves, changes, strict=True) if change is not None]
+    if not jtu.all_leaves([x for x in changed if x is not None]):
+        raise _mismatch(model, updates)
     new = [
         leaf if change is None else _add(leaf, change, updates, place)
         for place, (leaf, change) in enumerate(zip(leaves, changes, strict=True))
     ]
     return treedef.unflatten(new)
+
+
+def _mismatch(model: Any, updates: Any) -> ValueError:
+    return ValueError(
+        f"The structure of the updates is not that of the model: {_explain(model, updates)} "
+        "Only `None` may stand for a part of the model."
+    )
+
+
+def _explain(model: Any, updates: Any) -> str:
+    """The first place at which a tree of updates does not fit."""
+
+    def explain(model: Any, updates: Any, path: tuple[Any, ...]) -> str | None:
+        if updates is None:
+            return None
+        ours, theirs = open_node(model), open_node(updates)
+        if theirs is None:  # an update for what is not a leaf, or there is no more to compare
+            return None if ours is None else told(path, model, updates)
+        if type(model) is not type(updates) or ours is None:
+            return told(path, model, updates)
+        if len(ours[0]) != len(theirs[0]) or list(map(str, ours[0])) != list(map(str, theirs[0])):
+            keys = [", ".join(path_str((key,)) for key in side[0]) for side in (ours, theirs)]
+            return f"at `{path_str(path)}` the model has {keys[0]}, and the updates {keys[1]}."
+        for key, x, y in zip(ours[0], ours[1], theirs[1], strict=True):
+            found = explain(x, y, (*path, key))
+            if found is not None:
+                return found
+        return None
+
+    def told(path: tuple[Any, ...], model: Any, updates: Any) -> str:
+        return (
+            f"at `{path_str(path)}` the model has a `{type(model).__name__}`, and the updates a "
+            f"`{type(updates).__name__}`."
+        )
+
+    return explain(model, updates, ()) or "a node has other static parts."
 
 
 def _add(leaf: Any, change: Any, updates: Any, place: int) -> Any:
