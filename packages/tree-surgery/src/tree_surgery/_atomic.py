@@ -46,12 +46,34 @@ def replacing(path: Path) -> Generator[IO[bytes]]:
             os.fsync(file.fileno())
         if mode is not None:
             os.chmod(beside, stat.S_IMODE(mode))
-        os.replace(beside, target)
+        with _freed_later(target):
+            os.replace(beside, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             beside.unlink()
         raise
     _sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def _freed_later(old: Path) -> Generator[None]:
+    """What a large old file took of disk and memory is given back beside what comes next.
+
+    The system does that when nobody has the file open any more, and for 1 GB it takes it a quarter
+    of a second. So it is kept open while the new one takes its name, and closed by a thread.
+    """
+    descriptor: int | None = None
+    if os.name == "posix":  # elsewhere a file that is open cannot be replaced
+        with contextlib.suppress(OSError):  # there is none, or it is not ours to read
+            descriptor = os.open(old, os.O_RDONLY)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            if os.fstat(descriptor).st_size < _STEP:
+                os.close(descriptor)
+            else:
+                threading.Thread(target=os.close, args=(descriptor,), daemon=True).start()
 
 
 class _SyncedFile(io.FileIO):
