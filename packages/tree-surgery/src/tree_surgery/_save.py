@@ -60,7 +60,8 @@ def save(path_or_file: PathOrFile, tree: Any, metadata: Mapping[str, Any] | None
     items = _items(leaves)
     places = _places(items)
     numbers = {n: number_to_note(x) for n, x in leaves.items() if number_kind(x) is not None}
-    infos = {name: info for name, leaf in leaves.items() if (info := what_is(leaf)) is not None}
+    infos = {name: item.what for name, item in items.items()}
+    infos |= {name: LeafInfo(f"Python {kind}") for name, (kind, *_) in numbers.items()}
     notes = Notes(
         fingerprint_of(infos),
         {name: item.note for name, item in items.items() if item.note},

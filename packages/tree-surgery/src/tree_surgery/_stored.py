@@ -13,6 +13,7 @@
 
 import io
 import json
+import math
 import re
 from typing import Any, NamedTuple, cast
 
@@ -46,7 +47,7 @@ class Item(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes."""
-        return int(np.prod(self.shape, dtype=object)) * itemsize(self.code)
+        return math.prod(self.shape) * itemsize(self.code)
 
     def data(self) -> memoryview:
         """The values. Made when they are needed, so that there is one leaf at a time."""
