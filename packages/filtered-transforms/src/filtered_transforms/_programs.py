@@ -19,6 +19,7 @@ import jax.tree_util as jtu
 from tree_surgery import path_str
 
 from ._checked import Starting
+from ._observe import observe
 from ._options import JitOptions
 from ._partition import merge
 from ._predicates import ARRAY_TYPES, array_mask
@@ -200,6 +201,7 @@ def make_program(
             fun, args, kwargs = whole
         else:
             fun, (args, kwargs) = function(), whole
+        observe(fun, args, kwargs)
         return sign(fun(*args, **kwargs))
 
     named = call[0] if function is None else function()
@@ -219,7 +221,9 @@ def quick_program(
     """
 
     def flat(*args: Any) -> Any:
-        out = function()(*args)
+        fun = function()
+        observe(fun, args, {})
+        out = fun(*args)
         arrays, signature = sign(out)
         return (out if signature.template is None else arrays), signature
 

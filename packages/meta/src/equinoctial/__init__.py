@@ -114,6 +114,7 @@ from tree_surgery import unfreeze as unfreeze
 from tree_surgery import untie as untie
 from tree_surgery import where as where
 
+from . import debug as debug
 from . import internal as internal
 from . import nn as nn
 
@@ -152,6 +153,7 @@ __all__ = [
     "checks",
     "clear_caches",
     "combine",
+    "debug",
     "default_deserialise_filter_spec",
     "default_serialise_filter_spec",
     "error_if",

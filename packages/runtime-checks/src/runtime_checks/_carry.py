@@ -112,9 +112,10 @@ class Carrier:
         return RULES[eqn.primitive.name](self, eqn, args)
 
 
-def _has_check(jaxpr: Any) -> bool:
+def _has_check(jaxpr: Any, which: Callable[[Check], bool] = lambda check: True) -> bool:
     return any(
-        eqn.primitive is check_p or any(map(_has_check, _jax.sub_jaxprs(eqn.params)))
+        (eqn.primitive is check_p and which(eqn.params["check"]))
+        or any(_has_check(inner, which) for inner in _jax.sub_jaxprs(eqn.params))
         for eqn in _jax.opened(jaxpr)[0].eqns
     )
 
@@ -369,6 +370,8 @@ RULES: dict[str, Rule] = {
 def carry(jaxpr: Any, args: list[Any]) -> Carried:
     """A program without its checks, and what they have seen; see `extend.register_check`."""
     warn_of_unused(jaxpr)
+    if _has_check(jaxpr, lambda check: not check.kept):
+        jaxpr = _jax.without_dead_code(jaxpr)  # a result of the program would keep it
     carrier = Carrier()
     results, seen = carrier.run(jaxpr, args)
     checks = [check for check, _ in carrier.checks(jaxpr)]

@@ -1,4 +1,6 @@
 """`Enumeration`: result codes that a program computes, each with its text."""
+# pyright: reportPrivateUsage=false
+# (An item and its class are one thing in two parts.)
 
 from typing import Any, NoReturn
 
@@ -119,7 +121,7 @@ class _EnumerationMeta(type):
             )
         if len(base) == 0:
             return EnumerationItem(item._value, cls)
-        table = np.array([cls._names[name] for name in base._names], np.int32)
+        table: Any = np.array([cls._names[name] for name in base._names], np.int32)
         if isinstance(item._value, (np.ndarray, np.generic)):
             return EnumerationItem(np.asarray(table[item._value]), cls)
         return EnumerationItem(jnp.asarray(table)[item._value], cls)

@@ -2,6 +2,7 @@
 
 import inspect
 import linecache
+import os
 from collections.abc import Iterator
 from types import FrameType
 from typing import NamedTuple
@@ -20,6 +21,8 @@ _HIDDEN = frozenset(
     }
 )
 _SHOWN = 4
+# Frames of which only the file is known: those of the packages above, and of JAX's compiled part.
+_FOLDERS = tuple(f"/{name}/" for name in sorted(_HIDDEN))
 
 
 class Place(NamedTuple):
@@ -57,3 +60,9 @@ def places(limit: int = _SHOWN) -> tuple[Place, ...]:
         if len(found) == limit:
             break
     return tuple(found)
+
+
+def is_hidden_file(file: str) -> bool:
+    """Whether a file is ours or JAX's."""
+    path = file.replace(os.sep, "/")
+    return any(f"/src{folder}" in path or f"/site-packages{folder}" in path for folder in _FOLDERS)

@@ -9,7 +9,7 @@ import jax.core
 import jax.extend.core
 import jax.numpy as jnp
 import jax.tree_util as jtu
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching, mlir, partial_eval
 
 Tracer: type = jax.core.Tracer
 """The class of traced values. All JAX versions."""
@@ -212,3 +212,89 @@ def scope_of(eqn: Any) -> str:
 def leaves_of_specs(specs: Any) -> list[Any]:
     """The partition specs of a shard_map, one for each array."""
     return jtu.tree_leaves(specs, is_leaf=lambda x: isinstance(x, jax.sharding.PartitionSpec))
+
+
+def identity_primitive(name: str, on_event: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Any:
+    """The identity on arrays, as a primitive that tells what is done to it. All JAX versions.
+
+    `on_event(event, params)` returns the parameters for the primitive after the event, one of
+    `"impl"`, `"abstract"`, `"mlir"`, `"vmap"`, `"jvp_p"`, `"jvp_t"`, `"transpose"`.
+    """
+    primitive = jax.extend.core.Primitive(name)
+    primitive.multiple_results = True
+
+    def impl(*xs: Any, **params: Any) -> list[Any]:
+        on_event("impl", params)
+        return list(xs)
+
+    def shapes(*xs: Any, **params: Any) -> list[Any]:
+        on_event("abstract", params)
+        return list(xs)
+
+    def batch(xs: Sequence[Any], dims: Sequence[Any], **params: Any) -> Any:
+        return primitive.bind(*xs, **on_event("vmap", params)), list(dims)
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> Any:
+        out = primitive.bind(*primals, **on_event("jvp_p", params))
+        known = [i for i, t in enumerate(tangents) if type(t) is not ad.Zero]
+        moved = list(tangents)
+        if known:
+            bound = primitive.bind(*[tangents[i] for i in known], **on_event("jvp_t", params))
+            for i, t in zip(known, bound, strict=True):
+                moved[i] = t
+        return out, moved
+
+    def transpose(cotangents: Sequence[Any], *xs: Any, **params: Any) -> list[Any]:
+        linear = [ad.is_undefined_primal(x) for x in xs]
+        known = [i for i, c in enumerate(cotangents) if linear[i] and type(c) is not ad.Zero]
+        out: list[Any] = [c if lin else None for c, lin in zip(cotangents, linear, strict=True)]
+        if known:
+            bound = primitive.bind(*[cotangents[i] for i in known], **on_event("transpose", params))
+            for i, c in zip(known, bound, strict=True):
+                out[i] = c
+        return out
+
+    def lower(ctx: Any, *xs: Any, **params: Any) -> list[Any]:
+        del ctx
+        on_event("mlir", params)
+        return list(xs)
+
+    primitive.def_impl(impl)
+    primitive.def_abstract_eval(shapes)
+    batching.primitive_batchers[primitive] = batch
+    ad.primitive_jvps[primitive] = jvp
+    ad.primitive_transposes[primitive] = transpose
+    mlir.register_lowering(primitive, lower)
+    return primitive
+
+
+def any_primitive(name: str) -> Any:
+    """A primitive `array -> bool`, whether any element is true, of all mapped examples together."""
+    primitive = jax.extend.core.Primitive(name)
+    result = jax.core.ShapedArray((), bool)
+
+    def batch(args: Sequence[Any], dims: Sequence[Any]) -> Any:
+        del dims
+        return primitive.bind(*args), None
+
+    primitive.def_impl(jnp.any)
+    primitive.def_abstract_eval(lambda x: result)
+    batching.primitive_batchers[primitive] = batch
+    mlir.register_lowering(primitive, mlir.lower_fun(jnp.any, multiple_results=False))
+    return primitive
+
+
+def without_dead_code(jaxpr: Any) -> Any:
+    """A closed jaxpr without the equations that nobody needs. `dce_jaxpr`, all JAX versions."""
+    opened_jaxpr, consts = opened(jaxpr)
+    needed = [True] * len(opened_jaxpr.outvars)
+    smaller, _ = partial_eval.dce_jaxpr(opened_jaxpr, needed, instantiate=True)
+    return jax.extend.core.ClosedJaxpr(smaller, consts)
+
+
+def lines_of(eqn: Any) -> list[tuple[str, int, str]]:
+    """File, line and function of the Python frames that made an equation, innermost first."""
+    traceback = eqn.source_info.traceback
+    if traceback is None:
+        return []
+    return [(f.file_name, f.line_num, f.function_name) for f in traceback.frames]

@@ -1,0 +1,186 @@
+"""Why a jitted function was traced again: which leaf of its arguments differs, and how."""
+
+import functools
+import logging
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+from filtered_transforms.extend import observe_traces
+from runtime_checks._frames import places
+
+from ._signature import Signature, code_of, is_plain_jit, nearest
+
+Report = Callable[[str], Any]
+
+
+class _Traces(threading.local):
+    # The names of functions that JAX has traced in this thread, while somebody wants to know.
+    names: list[str] | None = None
+
+
+_TRACES = _Traces()
+
+
+@functools.cache
+def _listen() -> None:
+    def listener(event: str, duration_secs: float, **kwargs: Any) -> None:
+        del duration_secs
+        if _TRACES.names is not None and event == "/jax/core/compile/jaxpr_trace_duration":
+            _TRACES.names.append(str(kwargs.get("fun_name")))
+
+    jax.monitoring.register_event_duration_secs_listener(listener)
+
+
+class Explained:
+    """A jitted function that says why it is traced again; see `explain_retrace`."""
+
+    def __init__(self, fn: Any, report: Report):
+        functools.update_wrapper(self, fn)
+        self.fn = fn
+        self.report = report
+        self.name = getattr(fn, "__name__", type(fn).__name__)
+        self.signatures: list[Signature] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        _listen()
+        # Before the call, which may donate its arguments.
+        signature = Signature.of(self.fn, args, kwargs, is_plain_jit(self.fn))
+        before, _TRACES.names = _TRACES.names, []
+        try:
+            return self.fn(*args, **kwargs)
+        finally:
+            traced, _TRACES.names = self.name in _TRACES.names, before
+            if traced:
+                self._explain(signature)
+
+    def _explain(self, signature: Signature) -> None:
+        earlier = list(self.signatures)
+        self.signatures.append(signature)
+        if earlier:
+            self.report(_text(self.name, len(earlier) + 1, nearest(signature, earlier)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "fn":
+            raise AttributeError(name)
+        return getattr(self.fn, name)
+
+
+def _text(name: str, number: int, differences: list[str]) -> str:
+    where = places(1)
+    called = f", called at {where[0]}" if where else ""
+    head = f"`{name}` is traced for the {_ordinal(number)} time{called}."
+    if not differences:
+        return (
+            f"{head} Its arguments are those of an earlier call: a JAX option, a context or a mesh "
+            f"has changed, or the caches were cleared."
+        )
+    lines = "\n".join(f"  {line}" for line in differences)
+    return f"{head} It differs from the nearest earlier call in:\n{lines}"
+
+
+def _ordinal(number: int) -> str:
+    words = {1: "first", 2: "second", 3: "third"}
+    return words.get(number, f"{number}th")
+
+
+def explain_retrace(fn: Any, report: Report = print) -> Any:
+    """`fn`, a jitted function, which says why when a call traces it again.
+
+    **Arguments:**
+
+    - `fn`: what `filter_jit` or `jax.jit` has returned.
+    - `report`: called with each explanation.
+
+    **Returns:** a function that does the same as `fn`. For each trace but the first it reports how
+    the call differs from the nearest one that was traced before: for each leaf that differs its
+    path, and shape, dtype, weak type, sharding or static value; of functions and partials made
+    anew for each call, where to define them once.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms import filter_jit
+    from runtime_checks.debug import explain_retrace
+
+    said = []
+    f = explain_retrace(filter_jit(lambda x, flag: x), report=said.append)
+    f(jnp.ones(3), True)
+    f(jnp.ones(4), True)
+    assert "x: shape (3,) -> (4,)" in said[0]
+    ```
+    """
+    if not callable(fn):
+        raise TypeError(f"`explain_retrace` expects a jitted function; got {fn!r}.")
+    return Explained(fn, report)
+
+
+@contextmanager
+def log_retraces(report: Report = print) -> Generator[None]:
+    """In the `with` block, each function that is traced again says why.
+
+    Functions of `filter_jit` as in `explain_retrace`; those of `jax.jit` in JAX's own words, by its
+    option `jax_explain_cache_misses`, which is on for that long.
+
+    **Arguments:**
+
+    - `report`: called with each explanation.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms import filter_jit
+    from runtime_checks.debug import log_retraces
+
+    said = []
+    with log_retraces(said.append):
+        for n in (3, 4):
+            filter_jit(lambda x: x + 1)(jnp.ones(n))
+    assert "a new object each time" in said[0]
+    ```
+    """
+    seen: dict[Any, list[tuple[Any, Signature]]] = {}
+
+    def observer(fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        signature = Signature.of(fun, args, kwargs)
+        earlier = seen.setdefault(code_of(fun) or type(fun), [])
+        differences = nearest(signature, [old for _, old in earlier])
+        code = code_of(fun)
+        if code is not None and earlier and all(old is not fun for old, _ in earlier):
+            differences = [
+                f"the function: a new object each time. Define it once, outside of what is called "
+                f"repeatedly: {code.co_filename}:{code.co_firstlineno}",
+                *differences,
+            ]
+        earlier.append((fun, signature))
+        if len(earlier) > 1:
+            name = getattr(fun, "__name__", type(fun).__name__)
+            report(_text(name, len(earlier), differences))
+
+    before = jax.config.jax_explain_cache_misses  # pyright: ignore[reportAttributeAccessIssue]
+    handler = _Handler(report)
+    logger = logging.getLogger("jax")
+    logger.addHandler(handler)
+    jax.config.update("jax_explain_cache_misses", True)
+    try:
+        with observe_traces(observer):
+            yield
+    finally:
+        jax.config.update("jax_explain_cache_misses", before)
+        logger.removeHandler(handler)
+
+
+class _Handler(logging.Handler):
+    # Passes on what JAX says of functions that are none of ours, but for their first traces.
+
+    def __init__(self, report: Report):
+        super().__init__()
+        self.report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        ours = "filtered_transforms" in text or "runtime_checks" in text
+        first = "never seen function" in text and "same line" not in text
+        if "CACHE MISS" in text and not ours and not first:
+            self.report(text)
