@@ -11,8 +11,11 @@ from nn_layers import (
     MultiheadAttention,
     RotaryPositionalEmbedding,
     ShapeError,
+    _attend,  # pyright: ignore[reportPrivateUsage]  (to make its pieces small)
     inference_mode,
 )
+from pytree_module import Module
+from tree_surgery import tree_at, tree_replace
 
 KEY = jr.PRNGKey(8)
 
@@ -234,3 +237,122 @@ def test_rotary_arguments_that_do_not_fit():
             RotaryPositionalEmbedding(4)(jnp.ones(shape))
     with pytest.raises(ShapeError, match="seq_length=3"):
         RotaryPositionalEmbedding(4)(jnp.ones((3, 4)), positions=jnp.arange(2))
+
+
+def grouped(layer, q, k, v, **rest):
+    """With keys and values repeated for each head, in NumPy."""
+    times = layer.num_heads // layer.num_kv_heads
+
+    def repeated(linear):
+        rows = np.asarray(linear.weight).reshape(layer.num_kv_heads, -1, linear.weight.shape[1])
+        weight = np.repeat(rows, times, axis=0).reshape(-1, linear.weight.shape[1])
+        full = Linear(weight.shape[1], weight.shape[0], use_bias=False, key=KEY)
+        return tree_at(lambda n: n.weight, full, jnp.asarray(weight))
+
+    full = tree_replace(
+        layer, key_proj=repeated(layer.key_proj), value_proj=repeated(layer.value_proj)
+    )
+    return reference(full, q, k, v, **rest)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_heads_that_share_keys_and_values(kv_heads):
+    q, k, v = inputs()
+    sizes = {"key_size": 3, "value_size": 5, "qk_size": 2, "vo_size": 3}
+    layer = MultiheadAttention(4, 4, **sizes, num_kv_heads=kv_heads, key=KEY)
+    assert layer.num_kv_heads == kv_heads
+    assert layer.key_proj.weight.shape == (2 * kv_heads, 3)
+    assert layer.value_proj.weight.shape == (3 * kv_heads, 5)
+    mask = jr.bernoulli(KEY, 0.6, (4, 3, 6)).at[:, :, 0].set(True)
+    bias = jr.normal(KEY, (4, 3, 6))
+    close(layer(q, k, v), grouped(layer, q, k, v))
+    close(
+        layer(q, k, v, mask, bias=bias[0]),
+        grouped(layer, q, k, v, mask=np.asarray(mask), bias=np.asarray(bias[0])),
+    )
+    close(
+        layer(q, k, v, mask[0], bias=bias),
+        grouped(layer, q, k, v, mask=np.asarray(mask[0]), bias=np.asarray(bias)),
+    )
+    drop = MultiheadAttention(4, 4, **sizes, dropout_p=0.4, num_kv_heads=kv_heads, key=KEY)
+    keep = np.stack([jr.bernoulli(key, 0.6, (3, 6)) for key in jr.split(KEY, 4)]) / 0.6
+    close(drop(q, k, v, key=KEY), grouped(drop, q, k, v, drop=keep))
+    with pytest.raises(ValueError, match="multiple of `num_kv_heads`, got 4 and 3"):
+        MultiheadAttention(4, 4, num_kv_heads=3, key=KEY)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kv_heads", [2, 4])
+def test_the_implementation_of_jax(kv_heads, causal):
+    x = inputs()[0]
+    layer = MultiheadAttention(4, 4, num_kv_heads=kv_heads, key=KEY)
+    mask = jr.bernoulli(KEY, 0.6, (4, 3, 3)).at[:, :, 0].set(True)
+    for more in ({}, {"mask": mask}, {"mask": mask[0], "bias": jr.normal(KEY, (3, 3))}):
+        named = {"is_causal": causal, **more}
+        close(layer(x, x, x, implementation="xla", **named), layer(x, x, x, **named))
+    with pytest.raises(ValueError, match="'auto', 'xla' or 'cudnn', got 'flash'"):
+        layer(x, x, x, implementation="flash")
+    drop = MultiheadAttention(4, 4, dropout_p=0.5, key=KEY)
+    with pytest.raises(ValueError, match="'xla'.*has no dropout"):
+        drop(x, x, x, key=KEY, implementation="xla")
+    close(drop(x, x, x, implementation="xla", inference=True), drop(x, x, x, inference=True))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("drop", [False, True])
+def test_in_pieces_it_is_the_same(monkeypatch, drop, dtype):
+    x = jr.normal(KEY, (11, 4)).astype(dtype)
+    named = {"num_kv_heads": 2, "dtype": dtype, "dropout_p": 0.3 * drop}
+    layer = MultiheadAttention(4, 4, **named, key=KEY)
+    mask = jr.bernoulli(KEY, 0.6, (4, 11, 11)).at[:, 3].set(False)
+    bias = jr.normal(KEY, (11, 11))
+    key = KEY if drop else None
+
+    def run(x):
+        def f(x):
+            ys = [
+                layer(x, x, x, mask, bias=bias, key=key),
+                layer(x, x, x, mask[0], is_causal=True, key=key),
+            ]
+            return sum((y.astype(jnp.float32) ** 2).sum() for y in ys), ys
+
+        return jax.value_and_grad(f, has_aux=True)(x)
+
+    whole = run(x)
+    for limit in (11 * 4 * 4, 5 * 11 * 4, 11 * 11 * 4):  # rows of 4, of 5, all of one head
+        monkeypatch.setattr(_attend, "_AT_ONCE", {"cpu": limit})
+        assert "scan[" in str(jax.make_jaxpr(run)(x))
+        pieces = run(x)
+        assert all(np.isfinite(np.asarray(a, np.float32)).all() for a in jax.tree.leaves(pieces))
+        tolerance = 3e-2 if dtype == jnp.bfloat16 else 1e-4
+        for a, b in zip(jax.tree.leaves(pieces), jax.tree.leaves(whole), strict=True):
+            close(np.asarray(a, np.float32), np.asarray(b, np.float32), tolerance)
+
+
+def test_memory_grows_with_the_length_not_its_square():
+    layer = MultiheadAttention(8, 16, key=KEY)
+
+    def temporary(length):
+        x = jax.ShapeDtypeStruct((length, 16), jnp.float32)
+        program = jax.jit(jax.grad(lambda x: layer(x, x, x).sum())).lower(x).compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    # All logits would be 8 * 4096**2 * 4 = 537 MB.
+    assert temporary(4096) < 40e6
+
+
+def test_projections_of_another_class():
+    class Adapted(Module):
+        linear: Linear
+        down: jax.Array
+        up: jax.Array
+
+        def __call__(self, x, *, key=None):
+            return self.linear(x) + self.up @ (self.down @ x)
+
+    x = inputs()[0]
+    layer = MultiheadAttention(4, 4, num_kv_heads=2, key=KEY)
+    down, up = jr.normal(KEY, (1, 4)), jr.normal(KEY, (2, 1))
+    adapted = tree_at(lambda n: n.key_proj, layer, Adapted(layer.key_proj, down, up))
+    merged = tree_at(lambda n: n.key_proj.weight, layer, layer.key_proj.weight + up @ down)
+    close(adapted(x, x, x), merged(x, x, x))

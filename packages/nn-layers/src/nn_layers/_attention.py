@@ -1,9 +1,9 @@
 """Attention."""
 
-import math
+import functools
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,10 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
 
+from ._attend import attend
 from ._dropout import Dropout
-from ._dtypes import exact
 from ._errors import ShapeError, refuse_shape, shape_of, size
-from ._linear import Linear
+from ._linear import Linear, apply_to_rows
 
 ProcessHeads = Callable[[Array, Array, Array], tuple[Array, Array, Array]]
 
@@ -30,9 +30,14 @@ class MultiheadAttention(Module):
     with $d$ = `qk_size`. The softmax is computed in float32 or better.
 
     **Shapes:** queries are `(query_length, query_size)`, keys `(kv_length, key_size)`, values
-    `(kv_length, value_size)`; the output is `(query_length, output_size)`. `query_proj` and
-    `key_proj` are `Linear` layers onto `num_heads * qk_size`, `value_proj` onto
-    `num_heads * vo_size`, and `output_proj` from there onto `output_size`.
+    `(kv_length, value_size)`; the output is `(query_length, output_size)`. `query_proj` is a
+    `Linear` layer onto `num_heads * qk_size`, `key_proj` onto `num_kv_heads * qk_size`,
+    `value_proj` onto `num_kv_heads * vo_size`, and `output_proj` from `num_heads * vo_size` onto
+    `output_size`.
+
+    **Memory:** where the logits of all heads are large, they are computed one head after the other,
+    and in pieces of each, and once more for the gradient: then memory grows with the length of the
+    sequence, not with its square. On a CPU this is faster, too.
 
     **Initialisation:** that of `Linear`, from four keys split from `key`.
 
@@ -48,10 +53,15 @@ class MultiheadAttention(Module):
     - `dropout_p`: the probability with which a weight of the softmax is dropped in training.
     - `inference`: whether not to drop any. `inference_mode` sets it (in `dropout`).
     - `dtype`: of the parameters; by default float32, or float64 under `jax_enable_x64`.
+    - `num_kv_heads`: how many heads of keys and values there are; by default `num_heads`. With a
+        divisor of it neighbouring heads of queries share keys and values (grouped queries), with 1
+        all of them do (multi-query).
     - `key`: what the initial parameters are drawn from.
 
     **Source:** [Vaswani et al., "Attention Is All You Need",
-    2017](https://arxiv.org/abs/1706.03762).
+    2017](https://arxiv.org/abs/1706.03762); for `num_kv_heads`, [Shazeer, "Fast Transformer
+    Decoding", 2019](https://arxiv.org/abs/1911.02150) and [Ainslie et al., "GQA",
+    2023](https://arxiv.org/abs/2305.13245).
 
     !!! example
 
@@ -103,6 +113,7 @@ class MultiheadAttention(Module):
         inference: bool = False,
         dtype: Any = None,
         *,
+        num_kv_heads: int | None = None,
         key: PRNGKeyArray,
     ):
         def given(name: str, value: int | None, default: int) -> int:
@@ -121,10 +132,16 @@ class MultiheadAttention(Module):
         self.use_key_bias = use_key_bias
         self.use_value_bias = use_value_bias
         self.use_output_bias = use_output_bias
+        kv = given("num_kv_heads", num_kv_heads, heads)
+        if kv < 1 or heads % kv != 0:
+            raise ValueError(
+                f"`MultiheadAttention`: `num_heads` must be a multiple of `num_kv_heads`, got "
+                f"{heads} and {kv}."
+            )
         keys = jr.split(key, 4)
         self.query_proj = Linear(query_size, heads * qk, use_query_bias, dtype, key=keys[0])
-        self.key_proj = Linear(self.key_size, heads * qk, use_key_bias, dtype, key=keys[1])
-        self.value_proj = Linear(self.value_size, heads * vo, use_value_bias, dtype, key=keys[2])
+        self.key_proj = Linear(self.key_size, kv * qk, use_key_bias, dtype, key=keys[1])
+        self.value_proj = Linear(self.value_size, kv * vo, use_value_bias, dtype, key=keys[2])
         self.output_proj = Linear(heads * vo, self.output_size, use_output_bias, dtype, key=keys[3])
         self.dropout = Dropout(dropout_p, inference=inference)
 
@@ -142,6 +159,7 @@ class MultiheadAttention(Module):
         process_heads: ProcessHeads | None = None,
         is_causal: bool = False,
         bias: Array | None = None,
+        implementation: Literal["auto", "xla", "cudnn"] = "auto",
     ) -> Array:
         """Attends.
 
@@ -157,43 +175,63 @@ class MultiheadAttention(Module):
         - `inference`: overrides the field of that name in `dropout`.
         - `deterministic`: deprecated; an earlier name of `inference`.
         - `process_heads`: a function of queries, keys and values of all heads, each of shape
-            `(length, num_heads, size)`, which returns three arrays of these shapes: such as rotary
-            embeddings of queries and keys.
+            `(length, num_heads, size)` (`num_kv_heads` for keys and values), which returns three
+            arrays of these shapes: such as rotary embeddings of queries and keys.
         - `is_causal`: whether query i may see keys 0 to i only; on top of `mask`.
         - `bias`: what is added to the logits before the softmax, of a shape that `mask` may have.
+        - `implementation`: `"auto"` for the one described above; `"xla"` or `"cudnn"` for that of
+            `jax.nn.dot_product_attention` of this name. It has no dropout, and `"cudnn"` needs a
+            GPU of NVIDIA and half precision, and may not be finite where a query sees no key.
 
         **Returns:** an array of shape `(query_length, output_size)`.
 
-        **Raises:** `ShapeError` for arrays of other shapes, `RuntimeError` if there is a dropout
-        and no key.
+        **Raises:** `ShapeError` for arrays of other shapes; `RuntimeError` if there is a dropout
+        and no key; `ValueError` for an implementation that does not exist, or has no dropout where
+        there is one.
         """
         if deterministic is not None:
             use = f"write `inference={deterministic}`"
             warnings.warn(_RENAMED.format(use=use), stacklevel=3)
             inference = deterministic
         self._check(query, key_, value)
-        q = self._heads(self.query_proj, query)
-        k = self._heads(self.key_proj, key_)
-        v = self._heads(self.value_proj, value)
+        q, k, v = (
+            apply_to_rows(projection, x)
+            for projection, x in (
+                (self.query_proj, query),
+                (self.key_proj, key_),
+                (self.value_proj, value),
+            )
+        )
+        # The projections say how many heads there are: they may be of another class than `Linear`.
+        kv_heads = k.shape[1] // self.qk_size if self.qk_size else self.num_heads
+        q = _in_heads(q, self.num_heads)
+        k, v = _in_heads(k, kv_heads), _in_heads(v, kv_heads)
         if process_heads is not None:
             q, k, v = _processed(process_heads, q, k, v)
-        logits = exact(jnp.einsum("qhd,khd->hqk", q / math.sqrt(q.shape[-1]), k))
-        if bias is not None:
-            logits = logits + self._per_head("bias", bias, logits.shape).astype(logits.dtype)
-        if mask is not None:
-            mask = self._per_head("mask", mask, logits.shape)
-        if is_causal:
-            causal = jnp.tril(jnp.ones(logits.shape[1:], bool))
-            mask = causal[None] if mask is None else jnp.logical_and(mask, causal[None])
-        if mask is not None:
-            # Not minus infinity: a row without any key would be NaN.
-            logits = jnp.where(mask, logits, jnp.finfo(logits.dtype).min)
-        weights = self._drop(jax.nn.softmax(logits, axis=-1).astype(v.dtype), key, inference)
-        attended = jnp.einsum("hqk,khd->qhd", weights, v)
-        return jax.vmap(self.output_proj)(attended.reshape(query.shape[0], -1))
+        shape = (self.num_heads, q.shape[0], k.shape[0])
+        mask, bias = self._per_head("mask", mask, shape), self._per_head("bias", bias, shape)
+        drops = self._drops(inference)
+        if implementation == "auto":
+            drop, keys = None, None
+            if drops:
+                drop = functools.partial(_drop, self.dropout, inference)
+                keys = None if key is None else jr.split(key, self.num_heads)
+            attended = attend(q, k, v, mask, bias, is_causal, drop, keys)
+        else:
+            attended = _from_jax(implementation, q, k, v, mask, bias, is_causal, drops)
+        return apply_to_rows(self.output_proj, attended.reshape(query.shape[0], -1))
 
-    def _heads(self, projection: Linear, x: Array) -> Array:
-        return jax.vmap(projection)(x).reshape(x.shape[0], self.num_heads, -1)
+    @property
+    def num_kv_heads(self) -> int:
+        """How many heads of keys and values there are."""
+        return self.key_proj.weight.shape[0] // self.qk_size if self.qk_size else self.num_heads
+
+    def _drops(self, inference: bool | None) -> bool:
+        """Whether weights may be dropped: not if it is known that none will."""
+        flag: Any = self.dropout.inference if inference is None else inference
+        return not (
+            flag is True or (isinstance(self.dropout.p, float | int) and self.dropout.p == 0)
+        )
 
     def _check(self, query: Array, key_: Array, value: Array) -> None:
         for name, x, own in (
@@ -213,8 +251,10 @@ class MultiheadAttention(Module):
                 value.shape,
             )
 
-    def _per_head(self, name: str, x: Array, shape: tuple[int, ...]) -> Array:
-        """`x` with an axis of heads."""
+    def _per_head(self, name: str, x: Any, shape: tuple[int, ...]) -> Any:
+        """`x`, which is to be of this shape, or the same for all heads."""
+        if x is None:
+            return None
         received = shape_of(self, x)
         if received not in (shape, shape[1:]):
             raise ShapeError(
@@ -225,13 +265,43 @@ class MultiheadAttention(Module):
                 shape[1:],
                 received,
             )
-        return jnp.broadcast_to(jnp.asarray(x), shape)
+        return jnp.asarray(x)
 
-    def _drop(self, weights: Array, key: Any, inference: bool | None) -> Array:
-        if key is None:
-            return self.dropout(weights, inference=inference)
-        keys = jr.split(key, self.num_heads)
-        return jax.vmap(lambda w, k: self.dropout(w, key=k, inference=inference))(weights, keys)
+
+def _in_heads(x: Array, heads: int) -> Array:
+    return x.reshape(x.shape[0], heads, x.shape[1] // heads)
+
+
+def _drop(dropout: Dropout, inference: Any, weights: Array, key: Any) -> Array:
+    return dropout(weights, key=key, inference=inference)
+
+
+def _from_jax(
+    implementation: Any,
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Any,
+    bias: Any,
+    causal: bool,
+    drops: bool,
+) -> Array:
+    if implementation not in ("xla", "cudnn"):
+        raise ValueError(
+            f"`MultiheadAttention`: `implementation` must be 'auto', 'xla' or 'cudnn', got "
+            f"{implementation!r}."
+        )
+    if drops:
+        raise ValueError(
+            f"`MultiheadAttention`: `implementation={implementation!r}` has no dropout. Use "
+            f"'auto', or `dropout_p=0`, or inference mode."
+        )
+    mask, bias = (x if x is None or x.ndim == 3 else x[None] for x in (mask, bias))
+    if bias is not None:
+        bias = bias.astype(q.dtype)
+    return jax.nn.dot_product_attention(
+        q, k, v, bias, mask, is_causal=causal, implementation=implementation
+    )
 
 
 def _processed(process: ProcessHeads, q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:

@@ -1,0 +1,144 @@
+"""Softmax attention of several heads, in pieces that fit into the cache."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from ._dtypes import exact
+
+Drop = Callable[[Array, Any], Array]
+
+# Logits of so many bytes are computed at once. On a CPU all heads together leave the cache, and
+# memory is what time goes to; an accelerator is to have enough work in each step of a loop.
+_AT_ONCE = {"cpu": 4 * 2**20}
+_AT_ONCE_ELSEWHERE = 256 * 2**20
+
+
+def attend(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Any,
+    bias: Any,
+    is_causal: bool,
+    drop: Drop | None,
+    keys: Any,
+) -> Array:
+    """Attention of all heads.
+
+    **Arguments:**
+
+    - `q`: of shape `(query_length, num_heads, qk_size)`.
+    - `k`: of shape `(kv_length, num_kv_heads, qk_size)`.
+    - `v`: of shape `(kv_length, num_kv_heads, vo_size)`.
+    - `mask`, `bias`: of shape `(query_length, kv_length)`, with a leading axis of heads or without,
+        or `None`.
+    - `is_causal`: whether query i sees keys 0 to i only.
+    - `drop`: what drops weights of one head by a key, or `None`.
+    - `keys`: one key for each head, or `None`.
+
+    **Returns:** an array of shape `(query_length, num_heads, vo_size)`.
+    """
+    queries, heads = q.shape[:2]
+    limit = _AT_ONCE.get(jax.default_backend(), _AT_ONCE_ELSEWHERE)
+    each = queries * k.shape[0] * exact_size(q)
+    if heads * each > limit and queries > 1:
+        # Random numbers are drawn for a head at once, whatever the pieces.
+        pieces = 1 if drop is not None else min(queries, -(-each // limit))
+        return _in_pieces(q, k, v, mask, bias, is_causal, drop, keys, pieces)
+
+    def one(q: Array, k: Array, v: Array, mask: Any, bias: Any, key: Any) -> Array:
+        return _one_head(q, k, v, mask, bias, 0 if is_causal else None, drop, key)
+
+    own = [0 if x is not None and x.ndim == 3 else None for x in (mask, bias)]
+    key_axis = None if keys is None else 0
+    kv_heads = k.shape[1]
+    if kv_heads == heads:
+        return jax.vmap(one, (1, 1, 1, *own, key_axis), 1)(q, k, v, mask, bias, keys)
+    # The heads of a group share keys and values, without copies of these.
+    group = (kv_heads, heads // kv_heads)
+    q = q.reshape(queries, *group, -1)
+    mask, bias = (
+        x if axis is None else x.reshape(*group, *x.shape[1:])
+        for x, axis in zip((mask, bias), own, strict=True)
+    )
+    keys = None if keys is None else keys.reshape(*group, *keys.shape[1:])
+    inner = jax.vmap(one, (1, None, None, *own, key_axis), 1)
+    outer = jax.vmap(inner, (1, 1, 1, *own, key_axis), 1)
+    return outer(q, k, v, mask, bias, keys).reshape(queries, heads, -1)
+
+
+def exact_size(x: Array) -> int:
+    """How many bytes a logit takes."""
+    return max(4, x.dtype.itemsize)
+
+
+def _one_head(
+    q: Array, k: Array, v: Array, mask: Any, bias: Any, first: Any, drop: Any, key: Any
+) -> Array:
+    """Attention of one head; `first` is the position of the first query if attention is causal."""
+    contract = (((1,), (1,)), ((), ()))
+    logits = exact(lax.dot_general(q / math.sqrt(q.shape[-1]), k, contract))
+    if bias is not None:
+        logits = logits + bias.astype(logits.dtype)
+    least = jnp.finfo(logits.dtype).min  # not minus infinity: a row without a key would be NaN
+    if mask is not None:
+        logits = jnp.where(mask, logits, least)
+    if first is not None:
+        rows = lax.broadcasted_iota(jnp.int32, logits.shape, 0) + first
+        logits = jnp.where(rows >= lax.broadcasted_iota(jnp.int32, logits.shape, 1), logits, least)
+    weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
+    if drop is not None:
+        weights = drop(weights, key)
+    return weights @ v
+
+
+def _in_pieces(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Any,
+    bias: Any,
+    is_causal: bool,
+    drop: Drop | None,
+    keys: Any,
+    pieces: int,
+) -> Array:
+    """Head by head, and in each so many queries at once; logits are computed again to go back."""
+    queries, heads = q.shape[:2]
+    rows = -(-queries // pieces)
+    starts = jnp.arange(pieces) * rows
+    k, v = (
+        jnp.repeat(x, heads // x.shape[1], axis=1) if x.shape[1] != heads else x for x in (k, v)
+    )
+
+    def split(x: Any) -> Any:
+        """The axis of queries in pieces; what is missing in the last is cut off afterwards."""
+        if x is None:
+            return None
+        x = jnp.pad(x, [(0, pieces * rows - queries), *[(0, 0)] * (x.ndim - 1)])
+        return x.reshape(pieces, rows, *x.shape[1:])
+
+    def head(own: Any) -> Array:
+        q, k, v, head_mask, head_bias, key = own
+        head_mask = mask if head_mask is None else head_mask
+        head_bias = bias if head_bias is None else head_bias
+
+        @jax.checkpoint
+        def piece(own: Any) -> Array:
+            q, mask, bias, start = own
+            return _one_head(q, k, v, mask, bias, start if is_causal else None, drop, key)
+
+        if pieces == 1:
+            return piece((q, head_mask, head_bias, 0))
+        out = lax.map(piece, (split(q), split(head_mask), split(head_bias), starts))
+        return out.reshape(pieces * rows, -1)[:queries]
+
+    first = lambda x: jnp.moveaxis(x, 1, 0)  # noqa: E731
+    per_head = [x if x is not None and x.ndim == 3 else None for x in (mask, bias)]
+    return jnp.moveaxis(lax.map(head, (first(q), first(k), first(v), *per_head, keys)), 0, 1)
