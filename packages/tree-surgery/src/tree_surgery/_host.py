@@ -9,7 +9,6 @@ import numpy as np
 from ._errors import SerialiseError
 from ._jax import Tracer
 
-
 _SMALL = 1 << 14  # bytes
 
 
