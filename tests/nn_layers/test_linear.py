@@ -26,8 +26,15 @@ def test_initial_values_are_those_of_the_documented_draw():
     )
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("size", [(1, 1), (5, 31), (64, 33), (257, 300)])
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [
+        ((1, 1), jnp.float32),
+        ((257, 300), jnp.float32),
+        ((64, 33), jnp.bfloat16),
+        ((5, 31), jnp.float16),
+    ],
+)
 def test_the_draw_is_exact_to_the_last_bit(size, dtype):
     linear = Linear(*size, dtype=dtype, key=KEY)
     bound = 1 / math.sqrt(size[0])
