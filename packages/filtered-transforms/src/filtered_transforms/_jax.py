@@ -1,10 +1,11 @@
 """Everything that this distribution needs of JAX beyond its stable names. One function per need."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax.core
 import jax.extend.core
+from jax.interpreters import ad, batching, mlir
 
 Tracer: type = jax.core.Tracer
 """The class of traced values. `jax.core.Tracer`, all JAX versions."""
@@ -28,3 +29,130 @@ def sub_jaxprs(params: dict[str, Any]) -> Iterator[Any]:
 def evaluate(jaxpr: Any, consts: list[Any], args: list[Any]) -> list[Any]:
     """The results of a jaxpr. `jax.extend.core.jaxpr_as_fun`, all JAX versions."""
     return jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(jaxpr, consts))(*args)
+
+
+# --- primitives: for the toolkit in `extend`. `jax.interpreters`, all JAX versions.
+
+Primitive = jax.extend.core.Primitive
+ShapedArray = jax.core.ShapedArray
+Zero = ad.Zero
+UndefinedPrimal = ad.UndefinedPrimal
+
+
+def is_zero(tangent: Any) -> bool:
+    """Whether a tangent or cotangent is a symbolic zero."""
+    return isinstance(tangent, ad.Zero)
+
+
+def is_undefined(x: Any) -> bool:
+    """Whether `x` stands for the linear argument of a transpose rule."""
+    return isinstance(x, ad.UndefinedPrimal)
+
+
+def zero_tangent(x: Any) -> Any:
+    """The symbolic zero among the tangents of an array, or of its shape and dtype."""
+    aval = x if isinstance(x, ShapedArray) else jax.typeof(x)
+    return ad.Zero(aval.to_tangent_aval())
+
+
+def shaped_array(x: Any) -> Any:
+    """The abstract value of an array, or of a `jax.ShapeDtypeStruct`."""
+    if isinstance(x, ShapedArray):
+        return x
+    if isinstance(x, jax.ShapeDtypeStruct):
+        return ShapedArray(x.shape, x.dtype, weak_type=getattr(x, "weak_type", False))
+    return jax.typeof(x)
+
+
+def new_primitive(name: str, multiple_results: bool) -> Any:
+    """A primitive without rules."""
+    primitive = jax.extend.core.Primitive(name)
+    primitive.multiple_results = multiple_results
+    return primitive
+
+
+def set_rules(
+    primitive: Any,
+    impl: Callable[..., Any] | None = None,
+    shapes: Callable[..., Any] | None = None,
+    jvp: Callable[..., Any] | None = None,
+    transpose: Callable[..., Any] | None = None,
+    batch: Callable[..., Any] | None = None,
+) -> None:
+    """Gives a primitive its rules. What `impl` does is what it is lowered to.
+
+    `shapes(*avals, **params)`; `jvp(primals, tangents, **params)`;
+    `transpose(cotangents, *operands, **params)`; `batch(operands, dims, **params)`.
+    """
+    if impl is not None:
+        primitive.def_impl(impl)
+        lower = mlir.lower_fun(impl, multiple_results=primitive.multiple_results)
+        mlir.register_lowering(primitive, lower)
+    if shapes is not None:
+        primitive.def_abstract_eval(shapes)
+    if jvp is not None:
+        ad.primitive_jvps[primitive] = jvp
+    if transpose is not None:
+        ad.primitive_transposes[primitive] = transpose
+    if batch is not None:
+        batching.primitive_batchers[primitive] = batch
+
+
+def rules_of(primitive: Any) -> tuple[Any, Any, Any]:
+    """How a primitive is evaluated, differentiated and transposed, by the rules that it has."""
+    return primitive.impl, ad.primitive_jvps.get(primitive), ad.primitive_transposes.get(primitive)
+
+
+# --- jaxprs as data
+
+
+def is_jaxpr(value: Any) -> bool:
+    """Whether a parameter of an equation is a jaxpr, closed or not."""
+    return isinstance(value, (jax.extend.core.ClosedJaxpr, jax.extend.core.Jaxpr))
+
+
+def opened(jaxpr: Any) -> tuple[Any, list[Any]]:
+    """A jaxpr, closed or not, as a jaxpr and its constants. (They are one since JAX 0.12.)"""
+    return getattr(jaxpr, "jaxpr", jaxpr), list(getattr(jaxpr, "consts", ()))
+
+
+def traced_anew(jaxpr: Any, run: Callable[..., list[Any]]) -> Any:
+    """`run(jaxpr, consts, *args)`, traced for the arguments of `jaxpr`; closed as that is."""
+    inner, consts = opened(jaxpr)
+    args = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype, weak_type=v.aval.weak_type)
+            for v in inner.invars]  # fmt: skip
+    made = jax.make_jaxpr(lambda *args: run(inner, consts, *args))(*args)
+    if isinstance(jaxpr, jax.extend.core.ClosedJaxpr):
+        return made
+    assert not made.consts, "a jaxpr without constants cannot get any"
+    return made.jaxpr
+
+
+def interpret(
+    jaxpr: Any,
+    consts: Any,
+    args: Any,
+    rule: Callable[[Any, list[Any], Callable[[dict[str, Any]], Any]], Any],
+) -> list[Any]:
+    """The results of a jaxpr, each equation by `rule(eqn, operands, bind)`.
+
+    `bind(params)` is what JAX would do, with these parameters.
+    """
+    env: dict[Any, Any] = {}
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, jax.extend.core.Literal) else env[atom]
+
+    env.update(zip(jaxpr.constvars, consts, strict=True))
+    env.update(zip(jaxpr.invars, args, strict=True))
+    for eqn in jaxpr.eqns:
+        operands = [read(atom) for atom in eqn.invars]
+
+        def bind(params: dict[str, Any], eqn: Any = eqn, operands: Any = operands) -> Any:
+            found = eqn.primitive.get_bind_params(params)  # a pair up to JAX 0.9
+            functions, params = ((), found) if isinstance(found, dict) else found
+            return eqn.primitive.bind(*functions, *operands, **params)
+
+        out = rule(eqn, operands, bind)
+        env.update(zip(eqn.outvars, out if eqn.primitive.multiple_results else [out], strict=True))
+    return [read(atom) for atom in jaxpr.outvars]

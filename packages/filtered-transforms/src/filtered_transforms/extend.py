@@ -1,23 +1,123 @@
 """For authors of libraries: what filtered transformations are made of.
 
 - `hashable_partition`, `hashable_combine`: a tree as a list of arrays and a hashable rest.
-- `register_check`, `Carried`: how a run-time check reaches `filter_jit`.
+- `register_check`, `Carried`: how a run-time check reaches `filter_jit`; `set_raise_if`: how the
+  toolkit makes one.
 - `observe_traces`: to be told what `filter_jit` traces.
+- Primitives with any PyTrees for arguments and results: `filter_primitive_bind`, with rules made by
+  `filter_primitive_def`, `filter_primitive_jvp`, `filter_primitive_transpose` and
+  `filter_primitive_batching`; `create_vprim` defines one whole; `materialise_zeros`.
+- Reductions over all examples of a `vmap`: `unvmap_any`, `unvmap_all`, `unvmap_max`, `unvmap_min`.
+- What forbids a transformation: `nonbatchable`, `nondifferentiable`, `nondifferentiable_backward`,
+  `nontraceable`.
+- Trials: `eval_zero`, `eval_empty`, `cached_filter_eval_shape`, `scan_trick`; `closure_to_pytree`.
+- Arithmetic: `ω`, `nextafter`, `prevbefore`, `left_broadcast_to`.
+- Small things: `str2jax`, `doc_repr`, `doc_remove_args`, `GetKey`.
+- Programs without the primitives of libraries: `finalise_fn`, `finalise_jaxpr` and others.
+
+The names that end in `_p` are the primitives themselves.
 """
 
 from ._checks import Carried as Carried
 from ._checks import register_check as register_check
+from ._closure_to_pytree import closure_to_pytree as closure_to_pytree
+from ._finalise import finalise_eval_jaxpr as finalise_eval_jaxpr
+from ._finalise import finalise_fn as finalise_fn
+from ._finalise import finalise_jaxpr as finalise_jaxpr
+from ._finalise import finalise_jaxpr_as_fn as finalise_jaxpr_as_fn
+from ._finalise import finalise_make_jaxpr as finalise_make_jaxpr
+from ._finalise import primitive_finalisations as primitive_finalisations
+from ._finalise import register_impl_finalisation as register_impl_finalisation
+from ._floats import left_broadcast_to as left_broadcast_to
+from ._floats import nextafter as nextafter
+from ._floats import prevbefore as prevbefore
 from ._hashable import hashable_combine as hashable_combine
 from ._hashable import hashable_partition as hashable_partition
 from ._observe import observe_traces as observe_traces
+from ._omega import ω as ω
+from ._primitive import filter_primitive_batching as filter_primitive_batching
+from ._primitive import filter_primitive_bind as filter_primitive_bind
+from ._primitive import filter_primitive_def as filter_primitive_def
+from ._primitive import filter_primitive_jvp as filter_primitive_jvp
+from ._primitive import filter_primitive_transpose as filter_primitive_transpose
+from ._primitive import materialise_zeros as materialise_zeros
+from ._raise_if import set_raise_if as set_raise_if
+from ._restrict import nonbatchable as nonbatchable
+from ._restrict import nonbatchable_p as nonbatchable_p
+from ._restrict import nondifferentiable as nondifferentiable
+from ._restrict import nondifferentiable_backward as nondifferentiable_backward
+from ._restrict import nondifferentiable_backward_p as nondifferentiable_backward_p
+from ._restrict import nontraceable as nontraceable
+from ._restrict import nontraceable_p as nontraceable_p
+from ._small import GetKey as GetKey
+from ._small import doc_remove_args as doc_remove_args
+from ._small import doc_repr as doc_repr
+from ._small import str2jax as str2jax
+from ._trial import cached_filter_eval_shape as cached_filter_eval_shape
+from ._trial import eval_empty as eval_empty
+from ._trial import eval_zero as eval_zero
+from ._trial import scan_trick as scan_trick
+from ._unvmap import unvmap_all as unvmap_all
+from ._unvmap import unvmap_all_p as unvmap_all_p
+from ._unvmap import unvmap_any as unvmap_any
+from ._unvmap import unvmap_any_p as unvmap_any_p
+from ._unvmap import unvmap_max as unvmap_max
+from ._unvmap import unvmap_max_p as unvmap_max_p
+from ._unvmap import unvmap_min as unvmap_min
+from ._unvmap import unvmap_min_p as unvmap_min_p
+from ._vprim import create_vprim as create_vprim
 
 __all__ = [
     "Carried",
+    "GetKey",
+    "cached_filter_eval_shape",
+    "closure_to_pytree",
+    "create_vprim",
+    "doc_remove_args",
+    "doc_repr",
+    "eval_empty",
+    "eval_zero",
+    "filter_primitive_batching",
+    "filter_primitive_bind",
+    "filter_primitive_def",
+    "filter_primitive_jvp",
+    "filter_primitive_transpose",
+    "finalise_eval_jaxpr",
+    "finalise_fn",
+    "finalise_jaxpr",
+    "finalise_jaxpr_as_fn",
+    "finalise_make_jaxpr",
     "hashable_combine",
     "hashable_partition",
+    "left_broadcast_to",
+    "materialise_zeros",
+    "nextafter",
+    "nonbatchable",
+    "nonbatchable_p",
+    "nondifferentiable",
+    "nondifferentiable_backward",
+    "nondifferentiable_backward_p",
+    "nontraceable",
+    "nontraceable_p",
     "observe_traces",
+    "prevbefore",
+    "primitive_finalisations",
     "register_check",
+    "register_impl_finalisation",
+    "scan_trick",
+    "set_raise_if",
+    "str2jax",
+    "unvmap_all",
+    "unvmap_all_p",
+    "unvmap_any",
+    "unvmap_any_p",
+    "unvmap_max",
+    "unvmap_max_p",
+    "unvmap_min",
+    "unvmap_min_p",
+    "ω",
 ]
 
 for _name in __all__:
-    globals()[_name].__module__ = __name__
+    if callable(globals()[_name]):  # no primitive, and no table
+        globals()[_name].__module__ = __name__

@@ -6,10 +6,53 @@ rest.
 """
 
 from filtered_transforms.extend import Carried as Carried
+from filtered_transforms.extend import GetKey as GetKey
+from filtered_transforms.extend import cached_filter_eval_shape as cached_filter_eval_shape
+from filtered_transforms.extend import closure_to_pytree as closure_to_pytree
+from filtered_transforms.extend import create_vprim as create_vprim
+from filtered_transforms.extend import doc_remove_args as doc_remove_args
+from filtered_transforms.extend import doc_repr as doc_repr
+from filtered_transforms.extend import eval_empty as eval_empty
+from filtered_transforms.extend import eval_zero as eval_zero
+from filtered_transforms.extend import filter_primitive_batching as filter_primitive_batching
+from filtered_transforms.extend import filter_primitive_bind as filter_primitive_bind
+from filtered_transforms.extend import filter_primitive_def as filter_primitive_def
+from filtered_transforms.extend import filter_primitive_jvp as filter_primitive_jvp
+from filtered_transforms.extend import filter_primitive_transpose as filter_primitive_transpose
+from filtered_transforms.extend import finalise_eval_jaxpr as finalise_eval_jaxpr
+from filtered_transforms.extend import finalise_fn as finalise_fn
+from filtered_transforms.extend import finalise_jaxpr as finalise_jaxpr
+from filtered_transforms.extend import finalise_jaxpr_as_fn as finalise_jaxpr_as_fn
+from filtered_transforms.extend import finalise_make_jaxpr as finalise_make_jaxpr
 from filtered_transforms.extend import hashable_combine as hashable_combine
 from filtered_transforms.extend import hashable_partition as hashable_partition
+from filtered_transforms.extend import left_broadcast_to as left_broadcast_to
+from filtered_transforms.extend import materialise_zeros as materialise_zeros
+from filtered_transforms.extend import nextafter as nextafter
+from filtered_transforms.extend import nonbatchable as nonbatchable
+from filtered_transforms.extend import nonbatchable_p as nonbatchable_p
+from filtered_transforms.extend import nondifferentiable as nondifferentiable
+from filtered_transforms.extend import nondifferentiable_backward as nondifferentiable_backward
+from filtered_transforms.extend import nondifferentiable_backward_p as nondifferentiable_backward_p
+from filtered_transforms.extend import nontraceable as nontraceable
+from filtered_transforms.extend import nontraceable_p as nontraceable_p
 from filtered_transforms.extend import observe_traces as observe_traces
+from filtered_transforms.extend import prevbefore as prevbefore
+from filtered_transforms.extend import primitive_finalisations as primitive_finalisations
 from filtered_transforms.extend import register_check as register_check
+from filtered_transforms.extend import register_impl_finalisation as register_impl_finalisation
+from filtered_transforms.extend import scan_trick as scan_trick
+from filtered_transforms.extend import set_raise_if as set_raise_if
+from filtered_transforms.extend import str2jax as str2jax
+from filtered_transforms.extend import unvmap_all as unvmap_all
+from filtered_transforms.extend import unvmap_all_p as unvmap_all_p
+from filtered_transforms.extend import unvmap_any as unvmap_any
+from filtered_transforms.extend import unvmap_any_p as unvmap_any_p
+from filtered_transforms.extend import unvmap_max as unvmap_max
+from filtered_transforms.extend import unvmap_max_p as unvmap_max_p
+from filtered_transforms.extend import unvmap_min as unvmap_min
+from filtered_transforms.extend import unvmap_min_p as unvmap_min_p
+from filtered_transforms.extend import ω as ω
 from pytree_module import AbstractClassVar as AbstractClassVar
 from pytree_module import AbstractVar as AbstractVar
 from pytree_module import Static as Static
@@ -29,18 +72,61 @@ __all__ = [
     "AbstractVar",
     "Carried",
     "Enumeration",
+    "GetKey",
     "Static",
     "announce_jaxpr_p",
     "announce_transform",
     "assert_dce",
     "branched_error_if",
     "breakpoint_if",
+    "cached_filter_eval_shape",
+    "closure_to_pytree",
+    "create_vprim",
     "debug_backward_nan",
+    "doc_remove_args",
+    "doc_repr",
     "error_if",
+    "eval_empty",
+    "eval_zero",
+    "filter_primitive_batching",
+    "filter_primitive_bind",
+    "filter_primitive_def",
+    "filter_primitive_jvp",
+    "filter_primitive_transpose",
+    "finalise_eval_jaxpr",
+    "finalise_fn",
+    "finalise_jaxpr",
+    "finalise_jaxpr_as_fn",
+    "finalise_make_jaxpr",
     "hashable_combine",
     "hashable_partition",
     "inspect_dce",
+    "left_broadcast_to",
+    "materialise_zeros",
+    "nextafter",
+    "nonbatchable",
+    "nonbatchable_p",
+    "nondifferentiable",
+    "nondifferentiable_backward",
+    "nondifferentiable_backward_p",
+    "nontraceable",
+    "nontraceable_p",
     "observe_traces",
+    "prevbefore",
+    "primitive_finalisations",
     "register_check",
+    "register_impl_finalisation",
+    "scan_trick",
+    "set_raise_if",
     "store_dce",
+    "str2jax",
+    "unvmap_all",
+    "unvmap_all_p",
+    "unvmap_any",
+    "unvmap_any_p",
+    "unvmap_max",
+    "unvmap_max_p",
+    "unvmap_min",
+    "unvmap_min_p",
+    "ω",
 ]

@@ -1,0 +1,146 @@
+"""Finalisation: programs in which primitives of libraries give way to what they are made of.
+
+Primitives of this library and of others exist to change a transformation: to forbid it, to see all
+examples of a `vmap` at once, to be differentiated by a rule. Once all transformations are done they
+may be replaced by what they compute, for tools that know JAX's own primitives alone.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+
+from ._jax import interpret, is_jaxpr, opened, traced_anew
+
+primitive_finalisations: dict[Any, Callable[..., Any]] = {}
+"""Of each primitive that finalisation replaces, the function that takes its place."""
+
+
+def register_impl_finalisation(prim: Any) -> None:
+    """Says that finalisation replaces a primitive by its `impl` rule.
+
+    **Arguments:**
+
+    - `prim`: a `jax.extend.core.Primitive`, whose `impl` can be traced.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import (
+        create_vprim, filter_primitive_bind, filter_primitive_def, finalise_make_jaxpr,
+        register_impl_finalisation,
+    )
+
+    @filter_primitive_def
+    def double(x):
+        return 2 * x
+
+    shape = filter_primitive_def(lambda x: x)
+    double_p = create_vprim("double", double, shape, None, None)
+    register_impl_finalisation(double_p)
+    jaxpr = finalise_make_jaxpr(lambda x: filter_primitive_bind(double_p, x))(jnp.array(1.0))
+    assert [eqn.primitive.name for eqn in jaxpr.eqns] == ["mul"]
+    ```
+    """
+    primitive_finalisations[prim] = lambda *args, **params: prim.impl(*args, **params)
+
+
+def finalise_eval_jaxpr(jaxpr: Any, consts: Any, *args: Any) -> list[Any]:
+    """The results of a jaxpr, evaluated with what takes the place of its primitives.
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.Jaxpr`.
+    - `consts`: the values of its constants.
+    - `*args`: its arguments.
+
+    **Returns:** a list of arrays.
+    """
+    return interpret(jaxpr, consts, args, _finalised)
+
+
+def _finalised(eqn: Any, args: list[Any], bind: Callable[[dict[str, Any]], Any]) -> Any:
+    rule = primitive_finalisations.get(eqn.primitive)
+    if rule is not None:
+        return rule(*args, **eqn.params)
+    if eqn.primitive.name in (
+        "custom_jvp_call",
+        "custom_vjp_call",
+    ):  # their rules have had their day
+        jaxpr, consts = opened(eqn.params["call_jaxpr"])
+        return finalise_eval_jaxpr(jaxpr, consts, *args)
+    return bind({name: _parameter(value) for name, value in eqn.params.items()})
+
+
+def _parameter(value: Any) -> Any:
+    """A parameter of an equation, the jaxprs in it finalised."""
+    if is_jaxpr(value):
+        return traced_anew(value, finalise_eval_jaxpr)
+    if type(value) in (tuple, list) and any(map(is_jaxpr, value)):
+        return type(value)(map(_parameter, value))
+    return value
+
+
+def finalise_jaxpr(jaxpr: Any) -> Any:
+    """The jaxpr with what takes the place of its primitives.
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`.
+
+    **Returns:** another, of the same arguments and results.
+    """
+    return traced_anew(jaxpr, finalise_eval_jaxpr)
+
+
+def finalise_jaxpr_as_fn(jaxpr: Any) -> Callable[..., list[Any]]:
+    """A closed jaxpr as a function of its arguments that returns a list, finalised.
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`.
+    """
+    inner, consts = opened(jaxpr)
+    return lambda *args: finalise_eval_jaxpr(inner, consts, *args)
+
+
+def finalise_fn(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, traced and evaluated with what takes the place of its primitives.
+
+    **Arguments:**
+
+    - `fn`: a function of trees of arrays.
+
+    **Returns:** a function of the same arguments.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from filtered_transforms.extend import finalise_fn, unvmap_any
+
+    jaxpr = jax.make_jaxpr(finalise_fn(unvmap_any))(jnp.array([True, False]))
+    assert "unvmap" not in str(jaxpr)
+    ```
+    """
+
+    def finalised(*args: Any, **kwargs: Any) -> Any:
+        jaxpr, shapes = jax.make_jaxpr(fn, return_shape=True)(*args, **kwargs)
+        leaves = jtu.tree_leaves((args, kwargs))
+        out = finalise_jaxpr_as_fn(jaxpr)(*leaves)
+        return jtu.tree_structure(shapes).unflatten(out)
+
+    return finalised
+
+
+def finalise_make_jaxpr(fn: Callable[..., Any], *, return_shape: bool = False) -> Any:
+    """As `jax.make_jaxpr`, with what takes the place of the primitives.
+
+    **Arguments:**
+
+    - `fn`: a function of trees of arrays.
+    - `return_shape`: return the shapes of the result as well.
+
+    **Returns:** a function of the same arguments that returns a closed jaxpr, or a pair of that and
+    the result with a `jax.ShapeDtypeStruct` for each array.
+    """
+    return jax.make_jaxpr(finalise_fn(fn), return_shape=return_shape)

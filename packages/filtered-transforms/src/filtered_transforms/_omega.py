@@ -1,0 +1,135 @@
+"""`ω`: arithmetic on trees, leaf by leaf, written as on arrays."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax.tree_util as jtu
+
+
+class _Powered(type):
+    # `tree**ω` is `ω(tree)`: fewer brackets where formulas are long.
+
+    def __rpow__(cls, value: Any) -> Any:
+        return cls(value)
+
+
+class ω(metaclass=_Powered):
+    """Arithmetic on trees, leaf by leaf: `(ω(a) + ω(b)).ω` is `jax.tree.map(operator.add, a, b)`.
+
+    **Arguments:**
+
+    - `value`: any PyTree.
+    - `is_leaf`: as for `jax.tree_util.tree_map`; it must be the same for both operands.
+
+    `ω(tree)` may be written `tree**ω`, and `.ω` gives the tree back. Operators take another `ω` of
+    the same structure, or one number or array for all leaves: arithmetic, comparison, bits, `@` and
+    indexing. `.call(f)` applies a function to each leaf, and `.at[i].set(x)` (also `add`,
+    `multiply` ...) updates each.
+
+    **Raises:** `ValueError` if two trees have different structures.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import ω
+
+    y, slope = {"a": jnp.ones(2)}, {"a": jnp.arange(2.0)}
+    new = (y**ω + 0.5 * slope**ω).ω
+    assert new["a"].tolist() == [1.0, 1.5]
+    ```
+    """
+
+    __slots__ = ("__weakref__", "is_leaf", "ω")
+    __array_ufunc__ = None  # so that NumPy leaves `array * ω(tree)` to us
+
+    def __init__(self, value: Any, is_leaf: Callable[[Any], bool] | None = None):
+        self.ω = value
+        self.is_leaf = is_leaf
+
+    def __repr__(self) -> str:
+        return f"ω({self.ω!r})"
+
+    def call(self, fn: Callable[[Any], Any]) -> "ω":
+        """`fn` of each leaf."""
+        return ω(jtu.tree_map(fn, self.ω, is_leaf=self.is_leaf), self.is_leaf)
+
+    def __getitem__(self, item: Any) -> "ω":
+        return self.call(lambda leaf: leaf[item])
+
+    @property
+    def at(self) -> "_At":
+        """Updates of the elements of each leaf: `.at[index].set(value)` and so on."""
+        return _At(self)
+
+    def with_other(self, other: Any, function: Callable[[Any, Any], Any]) -> "ω":
+        """`function` of each leaf and that of `other`, or and the one number that `other` is."""
+        if not isinstance(other, ω):
+            if not _is_one_for_all(other):
+                raise RuntimeError(
+                    f"the other operand must be an `ω`, or one number or array for all leaves; got "
+                    f"a {type(other).__name__}: {other!r}. Write `ω(...)` around a tree."
+                )
+            return self.call(lambda leaf: function(leaf, other))
+        if self.is_leaf != other.is_leaf:
+            raise ValueError("`is_leaf` must match: the two `ω` were made with different ones.")
+        mine = jtu.tree_structure(self.ω, is_leaf=self.is_leaf)
+        theirs = jtu.tree_structure(other.ω, is_leaf=self.is_leaf)
+        if mine != theirs:
+            raise ValueError(
+                f"PyTree structures must match; an operator of `ω` got {mine} and {theirs}."
+            )
+        return ω(jtu.tree_map(function, self.ω, other.ω, is_leaf=self.is_leaf), self.is_leaf)
+
+    # Comparisons are of leaves, so that an `ω` has the hash of an object.
+    __hash__ = object.__hash__
+
+
+def _is_one_for_all(x: Any) -> bool:
+    return isinstance(x, (bool, int, float, complex)) or hasattr(x, "dtype")
+
+
+def _define(name: str, function: Callable[..., Any], kind: str) -> None:
+    def unary(self: Any) -> Any:
+        return self.call(function)
+
+    def binary(self: Any, other: Any) -> Any:
+        return self.with_other(other, function)
+
+    def reflected(self: Any, other: Any) -> Any:
+        return self.with_other(other, lambda x, y: function(y, x))
+
+    method = {"unary": unary, "binary": binary, "reflected": reflected}[kind]
+    dunder = f"__{'r' if kind == 'reflected' else ''}{name.strip('_')}__"
+    method.__name__, method.__qualname__ = dunder, f"ω.{dunder}"
+    setattr(ω, dunder, method)
+
+
+for _name in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift",
+              "rshift", "and_", "or_", "xor"):  # fmt: skip
+    _define(_name, getattr(operator, _name), "binary")
+    _define(_name, getattr(operator, _name), "reflected")
+for _name in ("lt", "le", "eq", "ne", "gt", "ge"):
+    _define(_name, getattr(operator, _name), "binary")
+for _name in ("neg", "pos", "abs", "invert"):
+    _define(_name, getattr(operator, _name), "unary")
+
+
+class _At:
+    __slots__ = ("item", "omega")
+
+    def __init__(self, omega: ω, item: Any = None):
+        self.omega = omega
+        self.item = item
+
+    def __getitem__(self, item: Any) -> "_At":
+        return _At(self.omega, item)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        item = self.item
+
+        def update(value: Any) -> ω:
+            return self.omega.with_other(value, lambda leaf, x: getattr(leaf.at[item], name)(x))
+
+        return update

@@ -1,0 +1,132 @@
+"""Functions evaluated for their shapes, and functions compiled once though called several times."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ._eval_shape import filter_eval_shape
+from ._hashable import hashable_combine, hashable_partition
+from ._predicates import is_array
+
+
+def _is_abstract(x: Any) -> bool:
+    return is_array(x) or isinstance(x, jax.ShapeDtypeStruct)
+
+
+@functools.lru_cache(maxsize=1024)
+def _cached(static: Any, shapes: tuple[Any, ...], x64: bool) -> Any:
+    fn, args, kwargs = hashable_combine(list(shapes), static)
+    return filter_eval_shape(fn, *args, **kwargs)
+
+
+def cached_filter_eval_shape(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """As `filter_eval_shape`; the function is traced once for the same shapes and static values.
+
+    **Arguments** and **Returns:** as `filter_eval_shape`. What is no array must have a hash, `fn`
+    included; without one, and inside another trace that `fn` closes over, it is traced each time.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import cached_filter_eval_shape
+
+    traced = []
+    f = lambda x: traced.append(x) or 2 * x
+    for _ in range(3):
+        assert cached_filter_eval_shape(f, jnp.ones(3)).shape == (3,)
+    assert len(traced) == 1
+    ```
+    """
+    arrays, static = hashable_partition((fn, args, kwargs), _is_abstract)
+    shapes = tuple(_shape(array) for array in arrays)
+    try:
+        x64 = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+        return _cached(static, shapes, x64)
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        return filter_eval_shape(fn, *args, **kwargs)
+
+
+def _shape(array: Any) -> jax.ShapeDtypeStruct:
+    weak = getattr(array, "weak_type", False)
+    return jax.ShapeDtypeStruct(jnp.shape(array), array.dtype, weak_type=weak)
+
+
+def eval_zero(fn: Callable[..., Any], *inputs: Any) -> Any:
+    """Zeros of the shapes and dtypes of a result that is not computed.
+
+    **Arguments:**
+
+    - `fn`: a function that returns a tree of arrays.
+    - `*inputs`: its arguments.
+
+    **Returns:** a tree like `fn(*inputs)` whose arrays are zero.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import eval_zero
+
+    assert eval_zero(lambda x: {"sum": x.sum()}, jnp.ones(3)) == {"sum": 0.0}
+    ```
+    """
+    shapes = filter_eval_shape(fn, *inputs)
+    return jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype) if _is_abstract(leaf) else leaf, shapes
+    )
+
+
+def eval_empty(fn: Callable[..., Any], *inputs: Any) -> Any:
+    """Arrays of the shapes and dtypes of a result that is not computed; their values mean nothing.
+
+    For what must be there, such as the first carry of a loop, and is never read.
+
+    **Arguments** and **Returns:** as `eval_zero`.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import eval_empty
+
+    assert eval_empty(lambda x: x > 0, jnp.ones(3)).dtype == bool
+    ```
+    """
+    shapes = filter_eval_shape(fn, *inputs)
+    return jax.tree.map(
+        lambda leaf: jnp.empty(leaf.shape, leaf.dtype) if _is_abstract(leaf) else leaf, shapes
+    )
+
+
+def scan_trick(
+    fn: Callable[[Any], Any], intermediates: Sequence[Callable[[Any], Any]], init: Any
+) -> Any:
+    """A function called several times in a row, with others between, and compiled once.
+
+    `scan_trick(f, [g, h], x)` is `f(h(f(g(f(x)))))`: a loop whose body is `f` and then one of the
+    others, so that a large `f` is traced and compiled a single time.
+
+    **Arguments:**
+
+    - `fn`: a function from a tree of arrays to one of the same structure, shapes and dtypes.
+    - `intermediates`: functions of the same kind, one for each time between two calls.
+    - `init`: what `fn` is called with first.
+
+    **Returns:** the result of the last call of `fn`.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import scan_trick
+
+    out = scan_trick(lambda x: x * 2, [lambda x: x + 1, lambda x: x - 3], jnp.array(1.0))
+    assert out == ((1 * 2 + 1) * 2 - 3) * 2
+    ```
+    """
+    between = [*intermediates, lambda carry: carry]
+    if len(between) == 1:
+        return fn(init)
+
+    def body(carry: Any, i: jax.Array) -> tuple[Any, None]:
+        return jax.lax.switch(i, between, fn(carry)), None
+
+    return jax.lax.scan(body, init, jnp.arange(len(between)))[0]
