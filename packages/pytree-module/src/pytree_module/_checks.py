@@ -139,7 +139,8 @@ def check_static(owner: type, name: str, value: Any, values: dict[str, Any]) -> 
         if isinstance(leaf, np.ndarray):
             values[BY_VALUE] = True
             expect_irregular(owner)
-    if not found and not _has_hash(value):
+    # A tuple cannot be changed by mistake; libraries put flattened trees there, lists and all.
+    if not found and not isinstance(value, tuple) and not _has_hash(value):
         warnings.warn(
             f"`{dotted(owner, (jtu.GetAttrKey(name),))}` is a {type(value).__name__}, in a field "
             f"with `static=True`. It has no hash, and may change without `jax.jit` noticing, which "

@@ -1,12 +1,14 @@
 """A partial application whose function and arguments are children of the tree."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ._module import Module
 
+R_co = TypeVar("R_co", covariant=True)
 
-class Partial(Module):
+
+class Partial(Module, Generic[R_co]):
     """Like `functools.partial`, but a PyTree: function and arguments are traced, not hidden.
 
     **Arguments:**
@@ -17,6 +19,8 @@ class Partial(Module):
 
     Calling `Partial(func, *args, **kwargs)(*more, **others)` calls
     `func(*args, *more, **kwargs, **others)`. A keyword that both give is a `TypeError`.
+
+    For type checkers, `Partial[T]` returns a `T`.
 
     `jax.tree_util.Partial` differs in that its function is static.
 
@@ -32,14 +36,14 @@ class Partial(Module):
         ```
     """
 
-    func: Callable[..., Any]
+    func: Callable[..., R_co]
     args: tuple[Any, ...]
     keywords: dict[str, Any]
 
-    def __init__(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any):
+    def __init__(self, func: Callable[..., R_co], /, *args: Any, **kwargs: Any):
         self.func = func
         self.args = args
         self.keywords = kwargs
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> R_co:
         return self.func(*self.args, *args, **kwargs, **self.keywords)
