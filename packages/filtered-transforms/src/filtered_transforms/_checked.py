@@ -73,10 +73,12 @@ class Checked:
 def _carrying(program: Any) -> Callable[..., Any]:
     def flat(*args: Any) -> Any:
         traced = program.trace(*args)
-        carry = carry_of(traced.jaxpr.jaxpr)
-        if carry is None:  # other arrays, other checks
+        carry, leaves = carry_of(traced.jaxpr.jaxpr), jtu.tree_leaves(args)
+        # Other arrays, other checks: there may be none. And JAX makes arguments of what the function
+        # refers to of a program around this one, which then carries the checks.
+        if carry is None or len(leaves) != len(traced.jaxpr.jaxpr.invars):
             return program(*args), [], _Reader(None, False)
-        carried = carry(traced.jaxpr, jtu.tree_leaves(args))
+        carried = carry(traced.jaxpr, leaves)
         out = jtu.tree_structure(traced.out_info).unflatten(carried.results)
         return out, carried.report, _Reader(carried.read, carried.left)
 

@@ -108,7 +108,7 @@ class Carrier:
         """The results of an equation that has checks, and what they have seen."""
         if eqn.primitive is check_p:
             before = 1 + len(eqn.params["check"].names)
-            return args[before:], [args[:before]]
+            return args[before:], [[_jax.varying(x) for x in args[:before]]]
         return RULES[eqn.primitive.name](self, eqn, args)
 
 
@@ -154,7 +154,7 @@ def any_failed(seen: Sequence[Seen]) -> Any:
 
 
 def _nothing_seen(checks: Sequence[tuple[Check, Seen]]) -> list[Seen]:
-    return [[jnp.zeros(x.shape, x.dtype) for x in shapes] for _, shapes in checks]
+    return [[_jax.varying(jnp.zeros(x.shape, x.dtype)) for x in shapes] for _, shapes in checks]
 
 
 # --- one rule for each primitive that has jaxprs ------------------------------------------------
@@ -213,7 +213,9 @@ def _scan(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[
         return (out[:num_carry], step + 1, _earliest(firsts, seen, step)), out[num_carry:]
 
     nothing = _nothing_seen(carrier.checks(params["jaxpr"]))
-    start = [[jnp.full(jnp.shape(p), _NEVER, jnp.int32), *values] for p, *values in nothing]
+    start = [
+        [_jax.varying(jnp.full(jnp.shape(p), _NEVER, jnp.int32)), *values] for p, *values in nothing
+    ]
     (state, _, firsts), ys = jax.lax.scan(
         body,
         (init, jnp.zeros((), jnp.int32), start),

@@ -1,5 +1,6 @@
 """Everything that this distribution needs of JAX beyond its stable names. One function per need."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -137,6 +138,18 @@ def on_each_device(function: Callable[[Any], Any], devices: int, flag: Any) -> A
         check_vma=False,
     )
     return mapped(flag).any()
+
+
+def varying(x: Any) -> Any:
+    """`x`, marked as different on each shard, inside of a `shard_map` that keeps count of that.
+
+    `jax.lax.pcast`; before JAX 0.9 `jax.lax.pvary`. Both refuse what is marked already.
+    """
+    cast: Any = getattr(jax.lax, "pcast", None)
+    for axis in jax.sharding.get_abstract_mesh().manual_axes:
+        with contextlib.suppress(Exception):
+            x = jax.lax.pvary(x, axis) if cast is None else cast(x, axis, to="varying")
+    return x
 
 
 def is_literal(atom: Any) -> bool:
