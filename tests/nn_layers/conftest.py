@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="package")
 def compile_quickly():
-    """Halves the time of this folder. `tests/oracle` and `parity_layers.py` run what is optimised."""
+    """Saves a third of the time. The oracle and parity environments run what is optimised."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
