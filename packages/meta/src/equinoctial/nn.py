@@ -51,6 +51,7 @@ from nn_layers import WeightNorm as WeightNorm
 from nn_layers import delete_init_state as delete_init_state
 from nn_layers import inference_mode as inference_mode
 from nn_layers import make_with_state as make_with_state
+from nn_layers import summary as summary
 
 __all__ = [
     "MLP",
@@ -104,4 +105,5 @@ __all__ = [
     "delete_init_state",
     "inference_mode",
     "make_with_state",
+    "summary",
 ]

@@ -50,6 +50,7 @@ from ._state import State as State
 from ._state import StateIndex as StateIndex
 from ._state import delete_init_state as delete_init_state
 from ._state import make_with_state as make_with_state
+from ._summary import summary as summary
 from ._weight_norm import WeightNorm as WeightNorm
 
 __version__ = "0.1.0"
@@ -109,6 +110,7 @@ __all__ = [
     "delete_init_state",
     "inference_mode",
     "make_with_state",
+    "summary",
     "tree_inference",
 ]
 

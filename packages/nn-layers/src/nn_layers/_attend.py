@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array
 
@@ -83,7 +84,8 @@ def _one_head(
 ) -> Array:
     """Attention of one head; `first` is the position of the first query if attention is causal."""
     contract = (((1,), (1,)), ((), ()))
-    logits = exact(lax.dot_general(q / math.sqrt(q.shape[-1]), k, contract))
+    scale = np.asarray(math.sqrt(q.shape[-1]), q.dtype)
+    logits = exact(lax.dot_general(lax.div(q, lax.broadcast(scale, q.shape)), k, contract))
     if bias is not None:
         logits = logits + bias.astype(logits.dtype)
     least = jnp.finfo(logits.dtype).min  # not minus infinity: a row without a key would be NaN
@@ -92,10 +94,12 @@ def _one_head(
     if first is not None:
         rows = lax.broadcasted_iota(jnp.int32, logits.shape, 0) + first
         logits = jnp.where(rows >= lax.broadcasted_iota(jnp.int32, logits.shape, 1), logits, least)
-    weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
+    weights = jax.nn.softmax(logits, axis=-1)
+    if weights.dtype != v.dtype:
+        weights = weights.astype(v.dtype)
     if drop is not None:
         weights = drop(weights, key)
-    return weights @ v
+    return lax.dot_general(weights, v, (((1,), (0,)), ((), ())))
 
 
 def _in_pieces(

@@ -17,13 +17,16 @@ def wider(dtype: Any, other: Any) -> Any:
 
 def promoted(operation: Any, x: Array, y: Array) -> Array:
     """`operation(x, y)` in the wider of both dtypes, also under strict promotion."""
+    if x.dtype == y.dtype:
+        return operation(x, y)
     dtype = wider(x.dtype, y.dtype)
     return operation(x.astype(dtype), y.astype(dtype))
 
 
 def exact(x: Array) -> Array:
     """`x` in float32, or in its own dtype if that is wider: what statistics are computed in."""
-    return x.astype(wider(x.dtype, jnp.dtype(jnp.float32)))
+    dtype = wider(x.dtype, jnp.dtype(jnp.float32))
+    return x if x.dtype == dtype else x.astype(dtype)
 
 
 def scaled(y: Array, weight: Array | None, bias: Array | None, channels: bool = False) -> Array:
