@@ -276,16 +276,39 @@ def test_the_example_of_the_docstring_runs(name, text):
         exec(compile(inspect.cleandoc(block), f"<docstring of {name}>", "exec"), {})
 
 
-@pytest.mark.parametrize("ndim", [1, 2, 3])
-def test_signatures_of_one_two_and_three_dimensions(ndim):
+KEYED = {"Embedding": (2, 3), "MLP": (2, 3, 4, 1), "Stacked": (lambda key: nn.Identity(), 2)}
+KEYED |= {"SpectralNorm": (nn.Linear(2, 2, key=KEY), "weight")}
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in nn.__all__ if "key" in inspect.signature(getattr(nn, n)).parameters]
+)
+def test_one_that_draws_parameters_says_that_it_needs_a_key(name):
+    make = getattr(nn, name)
+    needed = [p for p in inspect.signature(make).parameters.values() if p.default is p.empty]
+    sizes = KEYED.get(name, (2,) * (len(needed) - 1))
+    with pytest.raises((TypeError, ValueError), match=f"`{name}`.*key"):
+        make(*sizes, key=None)
+
+
+VARIANTS = [n for n in LAYERS if n[-2:] in ("1d", "2d", "3d")]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_signatures_of_one_two_and_three_dimensions(name):
+    ndim, kind = int(name[-2]), name[:-2]
     one = (lambda x: x) if ndim == 1 else (lambda x: (x,) * ndim)
-    parameters = inspect.signature(getattr(nn, f"Conv{ndim}d")).parameters
-    assert list(parameters)[:4] == ["in_channels", "out_channels", "kernel_size", "stride"]
-    assert [parameters[p].default for p in ("stride", "padding", "dilation", "groups")] == [
-        one(1),
-        one(0),
-        one(1),
-        1,
-    ]
-    assert parameters["key"].kind is inspect.Parameter.KEYWORD_ONLY
-    assert "num_spatial_dims" not in parameters
+    conv = {"stride": one(1), "padding": one(0), "dilation": one(1), "groups": 1, "use_bias": True}
+    conv |= {"padding_mode": "ZEROS", "dtype": None}
+    if kind == "ConvTranspose":
+        conv = {"stride": one(1), "output_padding": one(0)} | conv
+    pool = {"stride": 1, "padding": 0, "use_ceil": False}
+    defaults = conv if "Conv" in name else {} if "Adaptive" in name else pool
+    parameters = inspect.signature(getattr(nn, name)).parameters
+    given = {n: p.default for n, p in parameters.items() if p.default is not p.empty}
+    assert list(given.items()) == list(defaults.items())
+    first = {"A": ["target_shape"], "C": ["in_channels", "out_channels", "kernel_size"]}
+    kernel = first[kind[0]] if "Conv" in name or "Adaptive" in name else ["kernel_size"]
+    assert list(parameters)[: len(kernel)] == kernel
+    with pytest.raises(TypeError, match=rf"^{name}\.__init__\(\) missing .*'{kernel[-1]}'"):
+        getattr(nn, name)()

@@ -141,6 +141,8 @@ def test_axes_that_are_missing_or_double():
         norm(jnp.ones(3), state)
     with pytest.raises(NameError, match="axis_name='b'"):
         batched(norm, "c")(jnp.ones((2, 3)), state)
+    with pytest.raises(ValueError, match="b"):  # JAX names it: the inner one hides the outer
+        batched(batched(norm))(jnp.ones((2, 2, 3)), state)
     with pytest.raises(ValueError, match="names an axis twice"):
         BatchNorm(3, ("b", "b"), mode="ema")
 

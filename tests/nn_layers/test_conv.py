@@ -61,6 +61,7 @@ def reference(x, weight, bias, stride, padding, dilation, groups, mode):
 
 # https://github.com/patrick-kidger/equinox/issues/658
 # https://github.com/patrick-kidger/equinox/issues/661
+# https://github.com/patrick-kidger/equinox/commit/590c88b
 GRID = list(
     itertools.product(
         ["VALID", "SAME", "SAME_LOWER", ((0, 0),), ((2, 2),), ((0, 3),)], MODES, [1, 2, 3], [1, 2]

@@ -12,7 +12,7 @@ from pytree_module import Module, field
 
 from ._errors import refuse_shape, shape_of
 from ._spatial import per_dimension
-from ._variants import document
+from ._variants import specialise
 
 
 class AdaptivePool(Module):
@@ -121,7 +121,7 @@ class _Fixed(AdaptivePool):
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if "_ndim" in vars(cls):
-            document(cls, cls._ndim, formula=AdaptivePool, sections=AdaptivePool)
+            specialise(cls, cls._ndim, formula=AdaptivePool, sections=AdaptivePool)
 
 
 class AdaptiveAvgPool1d(_Fixed):

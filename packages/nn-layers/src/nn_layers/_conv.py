@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pytree_module import field
 
 from ._convolution import Convolution
-from ._variants import document, one_each
+from ._variants import specialise
 
 _PAD_MODES = {"REFLECT": "reflect", "REPLICATE": "edge", "CIRCULAR": "wrap"}
 
@@ -42,7 +42,7 @@ class Conv(Convolution):
         integer or a pair `(before, after)`; or `"VALID"` for none, or `"SAME"` for an output of
         size `ceil(dim / stride)`, where an odd rest goes after (`"SAME_LOWER"`: before) the input.
     - `groups`: splits the channels into groups which are convolved apart: `groups=in_channels` is
-        a depthwise convolution.
+        a depthwise convolution (which XLA compiles to slow code for CPUs: jax#23713).
     - `use_bias`: whether to add a bias for each output channel.
     - `padding_mode`: what is padded with: `"ZEROS"`, `"REFLECT"` (mirrored at the edge),
         `"REPLICATE"` (the edge again), `"CIRCULAR"` (from the other side).
@@ -181,7 +181,7 @@ class _ConvNd(Conv):
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if "_ndim" in vars(cls):
-            document(cls, cls._ndim, formula=Conv, sections=Conv)
+            specialise(cls, cls._ndim, formula=Conv, sections=Conv, tuples=True)
 
 
 class Conv1d(_ConvNd):
@@ -223,7 +223,6 @@ class Conv2d(_ConvNd):
     """
 
     _ndim: ClassVar[int] = 2
-    __init__ = one_each(_ConvNd.__init__, 2)
 
 
 class Conv3d(_ConvNd):
@@ -244,4 +243,3 @@ class Conv3d(_ConvNd):
     """
 
     _ndim: ClassVar[int] = 3
-    __init__ = one_each(_ConvNd.__init__, 3)

@@ -13,7 +13,7 @@ from pytree_module import field
 from ._convolution import Convolution
 from ._errors import refuse_shape
 from ._spatial import per_dimension
-from ._variants import document, one_each
+from ._variants import specialise
 
 
 class ConvTranspose(Convolution):
@@ -235,7 +235,7 @@ class _ConvTransposeNd(ConvTranspose):
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if "_ndim" in vars(cls):
-            document(cls, cls._ndim, formula=ConvTranspose, sections=ConvTranspose)
+            specialise(cls, cls._ndim, formula=ConvTranspose, sections=ConvTranspose, tuples=True)
 
 
 class ConvTranspose1d(_ConvTransposeNd):
@@ -278,7 +278,6 @@ class ConvTranspose2d(_ConvTransposeNd):
     """
 
     _ndim: ClassVar[int] = 2
-    __init__ = one_each(_ConvTransposeNd.__init__, 2)
 
 
 class ConvTranspose3d(_ConvTransposeNd):
@@ -300,4 +299,3 @@ class ConvTranspose3d(_ConvTransposeNd):
     """
 
     _ndim: ClassVar[int] = 3
-    __init__ = one_each(_ConvTransposeNd.__init__, 3)

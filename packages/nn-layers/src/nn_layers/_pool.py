@@ -13,7 +13,7 @@ from pytree_module import Module, field
 
 from ._errors import refuse_shape, shape_of, size
 from ._spatial import padding_pairs, per_dimension
-from ._variants import document
+from ._variants import specialise
 
 
 class Pool(Module):
@@ -149,7 +149,7 @@ class _PoolNd(Pool):
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if "_ndim" in vars(cls):
-            document(cls, cls._ndim, formula=cls.__bases__[0], sections=Pool)
+            specialise(cls, cls._ndim, formula=cls.__bases__[0], sections=Pool)
 
 
 class _AvgPool(_PoolNd):

@@ -1,39 +1,46 @@
 """One-, two- and three-dimensional layers: the general definition, for a fixed number of axes."""
 
+import functools
 import re
-from collections.abc import Callable
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any
 
-_F = TypeVar("_F", bound=Callable[..., None])
 _AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+_SIZES = ("stride", "padding", "output_padding", "dilation")
 _FIXED = ("num_spatial_dims", "init", "operation")
 
 
-def one_each(init: _F, ndim: int) -> _F:
-    """A copy of a constructor whose integer defaults of sizes are tuples: `stride=(1, 1)`.
+def specialise(
+    variant: type[Any],
+    ndim: int,
+    formula: type[Any],
+    sections: type[Any],
+    tuples: bool = False,
+) -> None:
+    """Makes a subclass the variant of a general layer for `ndim` dimensions.
 
-    The layers for one, two and three dimensions share their code and their parameters, and differ
-    in these defaults. Each copy has its true signature.
+    Its docstring is completed, and its constructor gets its name (for errors). With `tuples`, which
+    is for two and more dimensions, the defaults of sizes become tuples: `stride=(1, 1)`.
     """
-    assert isinstance(init, FunctionType) and init.__defaults__ is not None
-    code = init.__code__
-    names = code.co_varnames[: code.co_argcount][-len(init.__defaults__) :]
-    sizes = ("stride", "padding", "output_padding", "dilation")
-    new = tuple(
-        (old,) * ndim if name in sizes else old
-        for name, old in zip(names, init.__defaults__, strict=True)
+    _document(variant, ndim, formula, sections)
+    old: Any = variant.__init__
+    assert isinstance(old, FunctionType)
+    new: Any = FunctionType(old.__code__, old.__globals__, old.__name__, None, old.__closure__)
+    functools.update_wrapper(new, old)
+    del new.__wrapped__  # its signature is its own
+    new.__qualname__ = f"{variant.__name__}.__init__"
+    new.__kwdefaults__ = old.__kwdefaults__
+    defaults = old.__defaults__ or ()
+    names = old.__code__.co_varnames[: old.__code__.co_argcount]
+    start = len(names) - len(defaults)
+    new.__defaults__ = tuple(
+        (value,) * ndim if tuples and ndim > 1 and name in _SIZES else value
+        for name, value in zip(names[start:], defaults, strict=True)
     )
-    copy = FunctionType(code, init.__globals__, init.__name__, new, init.__closure__)
-    copy.__kwdefaults__ = init.__kwdefaults__
-    copy.__annotations__ = init.__annotations__
-    copy.__doc__ = init.__doc__
-    copy.__module__ = init.__module__
-    copy.__qualname__ = init.__qualname__
-    return copy  # pyright: ignore[reportReturnType] (the same type as `init`)
+    variant.__init__ = new
 
 
-def document(variant: type[Any], ndim: int, formula: type[Any], sections: type[Any]) -> None:
+def _document(variant: type[Any], ndim: int, formula: type[Any], sections: type[Any]) -> None:
     """Completes the docstring of a variant, between its first sentences and its example.
 
     There go the formula, from the docstring of one class, and shapes, initialisation, arguments,
