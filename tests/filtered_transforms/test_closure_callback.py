@@ -54,6 +54,15 @@ def total(m: Model) -> jax.Array:
 
 
 # https://github.com/patrick-kidger/equinox/issues/854
+def test_closure_converted_tells_its_shapes():
+    f = ft.filter_closure_convert(
+        lambda x, n, *, k: {"y": x[:2] * n, "k": k}, jnp.ones(3), 2, k="k"
+    )
+    shape = jax.ShapeDtypeStruct((3,), jnp.float32)
+    assert f.in_struct == ((shape, 2), {"k": "k"})
+    assert f.out_struct == {"y": jax.ShapeDtypeStruct((2,), jnp.float32), "k": "k"}
+
+
 def test_closure_convert_compares_shapes_and_dtypes_alone():
     f = ft.filter_closure_convert(lambda x: x * 2, jnp.asarray(1.0))
     assert f(jnp.array(1.0, jnp.float32)) == 2.0 == f(np.float32(1))

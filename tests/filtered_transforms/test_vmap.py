@@ -203,3 +203,10 @@ def test_eval_shape():
     assert ft.filter_eval_shape(model, V) == struct(2)
     key = ft.filter_eval_shape(lambda k: jax.random.split(k)[0], jax.random.key(0))
     assert key.dtype == jax.random.key(0).dtype
+
+
+def test_an_axis_specification_is_a_leaf():
+    # flowjax maps functions over trees of axes.
+    assert jax.tree.leaves({"a": ft.if_array(0), "b": 1}) == [ft.if_array(0), 1]
+    assert ft.if_array(1) != ft.if_array(0) and hash(ft.if_array(1)) == hash(ft.if_array(1))
+    assert repr(ft.if_array(0)) == "if_array(axis=0)"

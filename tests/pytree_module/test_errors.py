@@ -178,7 +178,7 @@ import pytree_module as pm  # noqa: E402, F401 (looked up by name above)
 
 
 def test_strict_pattern_works() -> None:
-    class AbstractA(Module, strict=True):
+    class AbstractA(Module, strict=StrictConfig()):
         x: AbstractVar[int]
 
         @abc.abstractmethod
@@ -191,14 +191,29 @@ def test_strict_pattern_works() -> None:
         def f(self) -> int:
             return 1
 
-    class C(AbstractB, strict=True):
+    class C(AbstractB, strict=StrictConfig()):
         x: int
 
     assert C(2).g() == 3
 
 
+def test_strict_true_is_accepted_and_asks_for_nothing() -> None:
+    # distreqx overrides properties in such classes.
+    class AbstractA(Module, strict=True):
+        @property
+        def name(self) -> str:
+            return "a"
+
+    class B(AbstractA, strict=True):
+        @property
+        def name(self) -> str:
+            return "b"
+
+    assert B().name == "b"
+
+
 def _abstract(**kwargs) -> type:
-    class AbstractBase(Module, strict=True):
+    class AbstractBase(Module, strict=StrictConfig()):
         x: AbstractVar[int]
 
         def g(self) -> int:
@@ -211,7 +226,7 @@ def _abstract(**kwargs) -> type:
 
 
 def _overrides() -> None:
-    class Final(_abstract(), strict=True):
+    class Final(_abstract(), strict=StrictConfig()):
         x: int
 
         def g(self) -> int:
@@ -220,7 +235,7 @@ def _overrides() -> None:
 
 def _overrides_a_dunder() -> None:
     # https://github.com/patrick-kidger/equinox/issues/1042
-    class Final(_abstract(), strict=True):
+    class Final(_abstract(), strict=StrictConfig()):
         x: int
 
         def __eq__(self, other: object) -> bool:
@@ -228,34 +243,34 @@ def _overrides_a_dunder() -> None:
 
 
 def _inherits_from_final() -> None:
-    class Final(_abstract(), strict=True):
+    class Final(_abstract(), strict=StrictConfig()):
         x: int
 
-    class More(Final, strict=True):
+    class More(Final, strict=StrictConfig()):
         pass
 
 
 def _inherits_from_lax() -> None:
-    class More(Point, strict=True):
+    class More(Point, strict=StrictConfig()):
         pass
 
 
 def _leaves_open() -> None:
-    class Final(_abstract(), strict=True):
+    class Final(_abstract(), strict=StrictConfig()):
         pass
 
 
 def _called_abstract() -> None:
-    class AbstractFinal(_abstract(), strict=True):
+    class AbstractFinal(_abstract(), strict=StrictConfig()):
         x: int
 
 
 def _fields_in_two_classes() -> None:
-    class AbstractFields(Module, strict=True):
+    class AbstractFields(Module, strict=StrictConfig()):
         x: AbstractVar[int]
         y: int
 
-    class Final(AbstractFields, strict=True):
+    class Final(AbstractFields, strict=StrictConfig()):
         x: int
 
 
@@ -371,7 +386,7 @@ def test_a_class_forced_abstract_is_not_instantiated() -> None:
     class AbstractFoo(Module, strict=StrictConfig(force_abstract=True)):
         pass
 
-    class Foo(AbstractFoo, strict=True):
+    class Foo(AbstractFoo, strict=StrictConfig()):
         x: int
 
     with pytest.raises(TypeError, match=r"abstract class AbstractFoo.*force_abstract"):
@@ -380,7 +395,7 @@ def test_a_class_forced_abstract_is_not_instantiated() -> None:
 
 
 def test_strict_refuses_a_field_in_place_of_a_concrete_method() -> None:
-    class AbstractFoo(Module, strict=True):
+    class AbstractFoo(Module, strict=StrictConfig()):
         y: AbstractVar[int]
 
         def method(self):
@@ -388,7 +403,7 @@ def test_strict_refuses_a_field_in_place_of_a_concrete_method() -> None:
 
     with pytest.raises(TypeError, match=r"Foo` overrides `method`, which is concrete"):
 
-        class Foo(AbstractFoo, strict=True):
+        class Foo(AbstractFoo, strict=StrictConfig()):
             y: int
             method: object
 

@@ -17,6 +17,7 @@ from pytree_module import (
     AbstractClassVar,
     AbstractVar,
     Module,
+    StrictConfig,
     field,
     module_update_wrapper,
 )
@@ -207,7 +208,7 @@ class TestM12FinalDunders:
     # https://github.com/patrick-kidger/equinox/issues/1042
     # Decided: in a strict class a concrete dunder of a user's base is as final as any method.
     def test_refused(self) -> None:
-        class AbstractBase(Module, strict=True):
+        class AbstractBase(Module, strict=StrictConfig()):
             @abc.abstractmethod
             def f(self) -> int: ...
 
@@ -216,7 +217,7 @@ class TestM12FinalDunders:
 
         with pytest.raises(TypeError, match="overrides `__len__`"):
 
-            class Final(AbstractBase, strict=True):
+            class Final(AbstractBase, strict=StrictConfig()):
                 def f(self) -> int:
                     return 1
 
@@ -224,7 +225,7 @@ class TestM12FinalDunders:
                     return 2
 
     def test_those_of_module_itself_may_be_overridden(self) -> None:
-        class Final(Module, strict=True):
+        class Final(Module, strict=StrictConfig()):
             def __repr__(self) -> str:
                 return "final"
 

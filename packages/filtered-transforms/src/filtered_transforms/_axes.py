@@ -1,22 +1,25 @@
 """Axis specifications: which axis of each leaf is mapped."""
 
+import dataclasses
 import inspect
 from typing import Any
 
 import jax.tree_util as jtu
 
-from pytree_module import Module
 from tree_surgery import path_str
 
 from ._predicates import array_mask, is_array
 
 
-class if_array(Module):
+@dataclasses.dataclass(frozen=True)
+class if_array:
     """An axis for arrays, and none for everything else: `if_array(axis)(x)`.
 
     **Arguments:**
 
     - `axis`: what to return for an array, as `is_array`.
+
+    It is a leaf of trees of axes, as `None` and integers are.
 
     ```python
     import jax.numpy as jnp
@@ -71,7 +74,7 @@ def axes_of(spec: Any, tree: Any, leaves: list[Any], name: str) -> list[Any]:
 
 
 def _is_spec(x: Any) -> bool:
-    return x is None or isinstance(x, if_array)
+    return x is None
 
 
 def positional_axes(fun: Any, axes: dict[str, Any], size: int, default: Any) -> tuple[Any, ...]:

@@ -26,6 +26,18 @@ class ClosureConverted(Module):
     _expected: "_Expected" = field(static=True)
     _signature: Signature = field(static=True)
 
+    @property
+    def in_struct(self) -> Any:
+        """`(args, kwargs)` that it can be called with, a `jax.ShapeDtypeStruct` for each array."""
+        return self._expected.call
+
+    @property
+    def out_struct(self) -> Any:
+        """Its result, with a `jax.ShapeDtypeStruct` for each array."""
+        avals = self._jaxpr.outvars
+        shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in avals]
+        return self._signature.result(shapes)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         arrays = self._expected.arrays((args, kwargs))
         return self._signature.result(evaluate(self._jaxpr, self.consts, arrays))
@@ -87,8 +99,10 @@ def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) ->
     **Returns:**
 
     A function that can be called with arguments of the same structure, shapes and dtypes, and the
-    same values where they are no arrays. Its leaves are the arrays. Inside of `jax.shard_map`, an
-    example argument must vary over the same axes of the mesh as what it stands for.
+    same values where they are no arrays. Its leaves are the arrays. Its `in_struct` is
+    `(args, kwargs)`, its `out_struct` the result, with a `jax.ShapeDtypeStruct` for each array.
+    Inside of `jax.shard_map`, an example argument must vary over the same axes of the mesh as what
+    it stands for.
 
     **Raises:** the result raises `ValueError` when it is called with other arguments, with the path
     and what it was converted with.

@@ -42,10 +42,11 @@ class Module(metaclass=ModuleMeta):
 
     - `frozen`: `True`, for type checkers: they then refuse to assign to fields anywhere, which a
         class with an own `__init__` cannot use. When the program runs, every instance is frozen.
-    - `strict`: hold the class to the abstract-or-final pattern when it is defined: its bases are
-        strict and abstract, abstract classes are called `Abstract...` or `_Abstract...`, nothing
-        concrete is overridden, and fields and `__init__` stand in one class. A value of
-        `StrictConfig(force_abstract=True)` makes a class abstract that leaves nothing open.
+    - `strict`: `StrictConfig()` holds the class to the abstract-or-final pattern when it is
+        defined: its bases are strict and abstract, abstract classes are called `Abstract...` or
+        `_Abstract...`, nothing concrete is overridden, and fields and `__init__` stand in one
+        class. `StrictConfig(force_abstract=True)` makes a class abstract that leaves nothing open.
+        `True` and `False` are accepted and ask for nothing.
 
     **Raises:**
 

@@ -1,5 +1,5 @@
-"""`class Foo(Module, strict=True)`: abstract classes are never instantiated, final classes never
-subclassed, and nothing concrete is ever overridden.
+"""`class Foo(Module, strict=StrictConfig())`: abstract classes are never instantiated, final
+classes never subclassed, and nothing concrete is ever overridden.
 
 The rules are those of the abstract-or-final pattern: whoever reads `x.method` in such code finds
 one definition of it, and whoever reads a constructor finds all fields beside it.
@@ -32,7 +32,8 @@ def StrictConfig(force_abstact: bool = False, **kwargs: Any) -> StrictOption:
 
     **Returns:**
 
-    A value for the class keyword `strict`; it asks for the same checks as `strict=True`.
+    A value for the class keyword `strict`, which asks for the checks. (`strict=True` does not: it
+    is accepted, since libraries say it that rely on its being ignored.)
 
     **Raises:** `TypeError` for any other keyword.
     """
@@ -78,7 +79,7 @@ def _check_bases(cls: type, name: str, module_base: type) -> None:
         if strict is None:
             raise TypeError(
                 f"Strict module `{name}` inherits from `{base.__qualname__}`, which is not "
-                f"strict. Define `{base.__qualname__}` with `strict=True` too."
+                f"strict. Define `{base.__qualname__}` with `strict=StrictConfig()` too."
             )
         if strict == "final":
             raise TypeError(
@@ -140,6 +141,4 @@ def check_strict(
 
 def strict_config(strict: bool | StrictOption) -> StrictOption | None:
     """What the class keyword `strict` asks for; `None` for no checks."""
-    if isinstance(strict, StrictOption):
-        return strict
-    return StrictOption(False) if strict else None
+    return strict if isinstance(strict, StrictOption) else None
