@@ -33,10 +33,12 @@ from ._predicates import is_array as is_array
 from ._predicates import is_array_like as is_array_like
 from ._predicates import is_inexact_array as is_inexact_array
 from ._predicates import is_inexact_array_like as is_inexact_array_like
+from ._scan import scan as scan
 from ._shard import filter_shard as filter_shard
 from ._staging import filter_checkpoint as filter_checkpoint
 from ._staging import filter_make_jaxpr as filter_make_jaxpr
 from ._vmap import filter_vmap as filter_vmap
+from ._while import while_loop as while_loop
 
 __version__ = "0.1.0"
 
@@ -77,6 +79,8 @@ __all__ = [
     "is_inexact_array",
     "is_inexact_array_like",
     "partition",
+    "scan",
+    "while_loop",
 ]
 
 # What users see in a repr and in a pickle is the public path, wherever the code stands.

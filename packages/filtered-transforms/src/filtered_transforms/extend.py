@@ -10,6 +10,8 @@
 - Reductions over all examples of a `vmap`: `unvmap_any`, `unvmap_all`, `unvmap_max`, `unvmap_min`.
 - What forbids a transformation: `nonbatchable`, `nondifferentiable`, `nondifferentiable_backward`,
   `nontraceable`.
+- Loops that can be differentiated in reverse: `while_loop`, `scan`, the same as in
+  `filtered_transforms`; `MaybeBuffer`, `buffer_at_set` for what they write to.
 - Trials: `eval_zero`, `eval_empty`, `cached_filter_eval_shape`, `scan_trick`; `closure_to_pytree`.
 - Arithmetic: `ω`, `nextafter`, `prevbefore`, `left_broadcast_to`.
 - Small things: `str2jax`, `doc_repr`, `doc_remove_args`, `GetKey`.
@@ -18,6 +20,8 @@
 The names that end in `_p` are the primitives themselves.
 """
 
+from ._buffer import MaybeBuffer as MaybeBuffer
+from ._buffer import buffer_at_set as buffer_at_set
 from ._checks import Carried as Carried
 from ._checks import register_check as register_check
 from ._closure_to_pytree import closure_to_pytree as closure_to_pytree
@@ -33,6 +37,7 @@ from ._floats import nextafter as nextafter
 from ._floats import prevbefore as prevbefore
 from ._hashable import hashable_combine as hashable_combine
 from ._hashable import hashable_partition as hashable_partition
+from ._maybe_set import maybe_set_p as maybe_set_p
 from ._observe import observe_traces as observe_traces
 from ._omega import ω as ω
 from ._primitive import filter_primitive_batching as filter_primitive_batching
@@ -49,6 +54,7 @@ from ._restrict import nondifferentiable_backward as nondifferentiable_backward
 from ._restrict import nondifferentiable_backward_p as nondifferentiable_backward_p
 from ._restrict import nontraceable as nontraceable
 from ._restrict import nontraceable_p as nontraceable_p
+from ._scan import scan as scan
 from ._small import GetKey as GetKey
 from ._small import doc_remove_args as doc_remove_args
 from ._small import doc_repr as doc_repr
@@ -66,10 +72,13 @@ from ._unvmap import unvmap_max_p as unvmap_max_p
 from ._unvmap import unvmap_min as unvmap_min
 from ._unvmap import unvmap_min_p as unvmap_min_p
 from ._vprim import create_vprim as create_vprim
+from ._while import while_loop as while_loop
 
 __all__ = [
     "Carried",
     "GetKey",
+    "MaybeBuffer",
+    "buffer_at_set",
     "cached_filter_eval_shape",
     "closure_to_pytree",
     "create_vprim",
@@ -91,6 +100,7 @@ __all__ = [
     "hashable_partition",
     "left_broadcast_to",
     "materialise_zeros",
+    "maybe_set_p",
     "nextafter",
     "nonbatchable",
     "nonbatchable_p",
@@ -104,6 +114,7 @@ __all__ = [
     "primitive_finalisations",
     "register_check",
     "register_impl_finalisation",
+    "scan",
     "scan_trick",
     "set_raise_if",
     "str2jax",
@@ -115,6 +126,7 @@ __all__ = [
     "unvmap_max_p",
     "unvmap_min",
     "unvmap_min_p",
+    "while_loop",
     "ω",
 ]
 

@@ -40,6 +40,8 @@ from filtered_transforms import is_array_like as is_array_like
 from filtered_transforms import is_inexact_array as is_inexact_array
 from filtered_transforms import is_inexact_array_like as is_inexact_array_like
 from filtered_transforms import partition as partition
+from filtered_transforms import scan as scan
+from filtered_transforms import while_loop as while_loop
 from nn_layers import tree_inference as tree_inference
 from pytree_module import AbstractClassVar as AbstractClassVar
 from pytree_module import AbstractVar as AbstractVar
@@ -203,6 +205,7 @@ __all__ = [
     "path_str",
     "peek",
     "save",
+    "scan",
     "static_field",
     "tie",
     "to_state_dict",
@@ -233,4 +236,5 @@ __all__ = [
     "unfreeze",
     "untie",
     "where",
+    "while_loop",
 ]

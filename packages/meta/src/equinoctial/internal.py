@@ -7,6 +7,8 @@ rest.
 
 from filtered_transforms.extend import Carried as Carried
 from filtered_transforms.extend import GetKey as GetKey
+from filtered_transforms.extend import MaybeBuffer as MaybeBuffer
+from filtered_transforms.extend import buffer_at_set as buffer_at_set
 from filtered_transforms.extend import cached_filter_eval_shape as cached_filter_eval_shape
 from filtered_transforms.extend import closure_to_pytree as closure_to_pytree
 from filtered_transforms.extend import create_vprim as create_vprim
@@ -28,6 +30,7 @@ from filtered_transforms.extend import hashable_combine as hashable_combine
 from filtered_transforms.extend import hashable_partition as hashable_partition
 from filtered_transforms.extend import left_broadcast_to as left_broadcast_to
 from filtered_transforms.extend import materialise_zeros as materialise_zeros
+from filtered_transforms.extend import maybe_set_p as maybe_set_p
 from filtered_transforms.extend import nextafter as nextafter
 from filtered_transforms.extend import nonbatchable as nonbatchable
 from filtered_transforms.extend import nonbatchable_p as nonbatchable_p
@@ -41,6 +44,7 @@ from filtered_transforms.extend import prevbefore as prevbefore
 from filtered_transforms.extend import primitive_finalisations as primitive_finalisations
 from filtered_transforms.extend import register_check as register_check
 from filtered_transforms.extend import register_impl_finalisation as register_impl_finalisation
+from filtered_transforms.extend import scan as scan
 from filtered_transforms.extend import scan_trick as scan_trick
 from filtered_transforms.extend import set_raise_if as set_raise_if
 from filtered_transforms.extend import str2jax as str2jax
@@ -52,6 +56,7 @@ from filtered_transforms.extend import unvmap_max as unvmap_max
 from filtered_transforms.extend import unvmap_max_p as unvmap_max_p
 from filtered_transforms.extend import unvmap_min as unvmap_min
 from filtered_transforms.extend import unvmap_min_p as unvmap_min_p
+from filtered_transforms.extend import while_loop as while_loop
 from filtered_transforms.extend import ω as ω
 from pytree_module import AbstractClassVar as AbstractClassVar
 from pytree_module import AbstractVar as AbstractVar
@@ -73,12 +78,14 @@ __all__ = [
     "Carried",
     "Enumeration",
     "GetKey",
+    "MaybeBuffer",
     "Static",
     "announce_jaxpr_p",
     "announce_transform",
     "assert_dce",
     "branched_error_if",
     "breakpoint_if",
+    "buffer_at_set",
     "cached_filter_eval_shape",
     "closure_to_pytree",
     "create_vprim",
@@ -103,6 +110,7 @@ __all__ = [
     "inspect_dce",
     "left_broadcast_to",
     "materialise_zeros",
+    "maybe_set_p",
     "nextafter",
     "nonbatchable",
     "nonbatchable_p",
@@ -116,6 +124,7 @@ __all__ = [
     "primitive_finalisations",
     "register_check",
     "register_impl_finalisation",
+    "scan",
     "scan_trick",
     "set_raise_if",
     "store_dce",
@@ -128,5 +137,6 @@ __all__ = [
     "unvmap_max_p",
     "unvmap_min",
     "unvmap_min_p",
+    "while_loop",
     "ω",
 ]

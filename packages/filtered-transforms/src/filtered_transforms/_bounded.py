@@ -1,0 +1,135 @@
+"""Loops of at most so many steps, which can be differentiated in any mode, any number of times."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from ._lax_loop import run_lax
+from ._loop_state import Arrays, LoopState
+from ._mapped import any_of, unless_alone
+from ._perturbed import Linear, find_perturbed, is_inexact, pick
+from ._traced_loop import TracedLoop, select
+
+
+def run_bounded(
+    loop: TracedLoop, max_steps: int, base: int, state: LoopState
+) -> tuple[Arrays, Arrays]:
+    """The last carry and buffers of the loop.
+
+    As it stands it is a `jax.lax.while_loop`. Differentiated, it becomes scans, which JAX can
+    transpose; that is all there is to it, so that the derivatives can be differentiated again.
+    """
+    plain = loop.without_masks(state.count)
+    asked = loop if state.is_asked else plain
+
+    def runs(loop: TracedLoop) -> Callable[..., Any]:
+        @jax.custom_jvp
+        def run(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
+            return run_lax(loop, max_steps, consts, carry, buffers)
+
+        run.defjvp(jvp, symbolic_zeros=True)
+        return run
+
+    def jvp(primals: Any, tangents: Any) -> Any:
+        consts, carry, buffers = primals
+        start: Any = tuple(
+            tuple(
+                is_inexact(x) and not isinstance(t, SymbolicZero)
+                for x, t in zip(xs, ts, strict=True)
+            )
+            for xs, ts in zip(primals, tangents, strict=True)
+        )
+        # Which places are written matters if what was there before is differentiated.
+        masked = any(start[2]) and not state.is_asked
+        chosen = loop if masked else asked
+        if masked:
+            buffers = [*buffers, *loop.buffers[state.count :]]
+            start = (*start[:2], start[2] + (False,) * (len(buffers) - len(start[2])))
+        perturbed = find_perturbed(chosen.step, (consts, carry, buffers, []), (*start, ()))
+        last, final = runs(chosen)(consts, carry, buffers)
+        given = [
+            _tangents(xs, ts, mask)
+            for xs, ts, mask in zip(primals, tangents, perturbed[:3], strict=False)
+        ]
+        if any(start[2]) or state.is_asked:
+            spread = _spread(given[2], perturbed.buffers, final)
+            given[2] = pick(state.untouched(final, spread), perturbed.buffers)
+        scans = _Scans(chosen, Linear(chosen.step, perturbed), final, carry, max_steps, base)
+        found = scans.run(consts, carry, *given)
+        out = last, final[: len(asked.buffers)]
+        masks = perturbed.carry, perturbed.buffers
+        slopes = (_spread(ts, mask, xs) for ts, mask, xs in zip(found, masks, out, strict=True))
+        return out, tuple(slopes)
+
+    return runs(asked)(asked.consts, asked.carry, asked.buffers)
+
+
+def _tangents(xs: Arrays, tangents: Arrays, mask: tuple[bool, ...]) -> Arrays:
+    pairs = zip(xs, tangents, mask, strict=False)
+    return [jnp.zeros_like(x) if isinstance(t, SymbolicZero) else t for x, t, here in pairs if here]
+
+
+def _spread(tangents: Arrays, mask: tuple[bool, ...], like: Arrays) -> Arrays:
+    remaining = iter(tangents)
+    return [
+        next(remaining) if here else SymbolicZero(jax.typeof(x).to_tangent_aval())
+        for here, x in zip(mask, like, strict=False)
+    ]
+
+
+class _Scans(NamedTuple):
+    # The derivative of a loop: scans of the tangents, and of the carry at which they are taken.
+    #
+    # Only inputs of steps and of blocks of steps are kept for the way back, the rest is computed
+    # again: so neither what the steps close over nor the buffers are kept once for each step.
+    # `final` are the buffers at the end. Each place in them is written once, so that what a step
+    # reads there is what it read before. `safe` is a carry at which derivatives are finite.
+
+    loop: TracedLoop
+    linear: Linear
+    final: Arrays
+    safe: Arrays
+    max_steps: int
+    base: int
+
+    def run(
+        self, consts: Arrays, carry: Arrays, to_consts: Arrays, to_carry: Arrays, to_buffers: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        """The tangents of the last carry and of the last buffers."""
+        fixed = consts, to_consts, self.final, self.safe
+        pred = self.loop.test(consts, carry, self.final) & (self.max_steps > 0)
+        start = pred, jnp.int32(0), carry, to_carry, to_buffers
+        most = max(self.max_steps, 1)
+        size = min(most, max(self.base, math.isqrt(most - 1) + 1))
+        block = _repeat(self._step, size)
+        whole = block if size == most else _repeat(block, -(-most // size))
+        return whole(fixed, start)[3:]
+
+    def _step(self, fixed: Any, state: Any) -> Any:
+        consts, to_consts, final, safe = fixed
+        pred, i, carry, to_carry, to_buffers = state
+        running = unless_alone(pred)
+        at = select(running, carry, safe)
+        new, found = self.linear.push(consts, at, final, running, (to_consts, to_carry, to_buffers))
+        carry = select(running, new, carry)
+        to_carry = select(running, found[0], to_carry)
+        pred = pred & self.loop.test(consts, carry, final) & (i + 1 < self.max_steps)
+        return pred, i + 1, carry, to_carry, found[1]
+
+
+def _repeat(run: Callable[..., Any], times: int) -> Callable[..., Any]:
+    """`run`, as often as the loop still goes on, and at most so often."""
+
+    def if_any(fixed: Any, state: Any) -> Any:
+        return jax.lax.cond(any_of(state[0]), run, lambda _, state: state, fixed, state)
+
+    kept = jax.checkpoint(if_any, prevent_cse=False)
+
+    def repeated(fixed: Any, state: Any) -> Any:
+        return jax.lax.scan(lambda s, _: (kept(fixed, s), None), state, None, length=times)[0]
+
+    return repeated

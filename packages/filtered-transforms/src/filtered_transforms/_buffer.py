@@ -1,0 +1,201 @@
+"""Arrays in the carry of a loop that are written at an index, and never copied."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Union
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+
+from ._maybe_set import write, write_anywhere
+from ._predicates import is_array
+
+Item = Any
+
+
+class Tag(NamedTuple):
+    # Of which loop a buffer is, and which of its buffers. `exact`: whether the derivatives of a
+    # write are to be right by themselves; else the loop sees to it.
+
+    loop: object
+    number: int
+    exact: bool
+
+
+class Buffer:
+    # An array of a loop, as its functions see it: it can be indexed, and written by `.at[].set`.
+    # `pred`: whether the loop still runs, for this example; writes of one that has stopped do
+    # nothing. `written`: which places have been written, if the loop can be differentiated in
+    # reverse, else `None`.
+
+    __slots__ = ("array", "pred", "tag", "written")
+
+    def __init__(self, array: Any, written: Any, pred: Any, tag: Any):
+        self.array = array
+        self.written = written
+        self.pred = pred
+        self.tag = tag
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.array.dtype
+
+    @property
+    def size(self) -> int:
+        return self.array.size
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, item: Item) -> Any:
+        return self.array[item]
+
+    @property
+    def at(self) -> "_At":
+        return _At(self)
+
+    def __repr__(self) -> str:
+        return f"Buffer({self.array!r})"
+
+
+def _rebuilt(children: Any, tag: Any) -> Buffer:
+    array, written, pred = children
+    return Buffer(array, written, pred, tag)
+
+
+_CHILDREN = ("array", "written", "pred")
+
+jtu.register_pytree_with_keys(
+    Buffer,
+    lambda b: (tuple((jtu.GetAttrKey(k), getattr(b, k)) for k in _CHILDREN), b.tag),
+    lambda tag, children: _rebuilt(children, tag),
+    lambda b: ((b.array, b.written, b.pred), b.tag),
+)
+
+
+class _At:
+    __slots__ = ("buffer",)
+
+    def __init__(self, buffer: Buffer):
+        self.buffer = buffer
+
+    def __getitem__(self, item: Item) -> "_Place":
+        return _Place(self.buffer, item)
+
+
+class _Place:
+    __slots__ = ("buffer", "item")
+
+    def __init__(self, buffer: Buffer, item: Item):
+        self.buffer = buffer
+        self.item = item
+
+    def set(self, x: Any, *, pred: Any = True, **_: Any) -> Buffer:
+        """The buffer with `x` at this place, if `pred`. Other options make no difference."""
+        buffer = self.buffer
+        allowed = buffer.pred if pred is True else jnp.logical_and(buffer.pred, pred)
+        written = buffer.written
+        if written is not None:
+            written = write(written, self.item, True, allowed, exact=True)
+        array = write(buffer.array, self.item, x, allowed, exact=buffer.tag.exact)
+        return Buffer(array, written, buffer.pred, buffer.tag)
+
+
+class MaybeBuffer:
+    """For annotations: `MaybeBuffer[X]` is `X`, or what stands for an `X` that is a buffer.
+
+    A field of a loop's state that is among its `buffers` holds an array outside of the loop, and
+    within the loop something that can be indexed, and written by `.at[...].set(...)`.
+
+    ```python
+    import jax
+    from filtered_transforms.extend import MaybeBuffer
+    from pytree_module import Module
+
+    class State(Module):
+        step: jax.Array
+        saved: MaybeBuffer[jax.Array]
+    ```
+    """
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return Union[item, Buffer]  # noqa: UP007  (a string has no `|`)
+
+
+def is_buffer(x: Any) -> bool:
+    """Whether `x` is a buffer of a loop."""
+    return x.__class__ is Buffer
+
+
+def buffer_at_set(buffer: Any, item: Item, x: Any, *, pred: Any = True, **kwargs: Any) -> Any:
+    """`buffer.at[item].set(x)` if `pred`, for buffers of loops and for arrays.
+
+    For functions that are called as the body of `while_loop` or `scan`, where `buffer` is one of
+    its buffers, and also outside of it, where it is an array.
+
+    **Arguments:**
+
+    - `buffer`: an array, or a buffer of a loop.
+    - `item`: an index, as in `buffer[item]`. Of an array of indices no two may be equal.
+    - `x`: what is written, broadcast against `buffer[item]`.
+    - `pred`: a scalar `bool`, traced or not: whether to write at all.
+    - `**kwargs`: as for `jax.Array.at[...].set`.
+
+    **Returns:** what `buffer` is, written to.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import buffer_at_set
+
+    x = jnp.zeros(3)
+    assert buffer_at_set(x, 1, 5.0).tolist() == [0, 5, 0]
+    assert buffer_at_set(x, 1, 5.0, pred=jnp.array(False)).tolist() == [0, 0, 0]
+    ```
+    """
+    if is_buffer(buffer):
+        return buffer.at[item].set(x, pred=pred, **kwargs)
+    if pred is True:
+        return buffer.at[item].set(x, **kwargs)
+    return write_anywhere(jnp.asarray(buffer), item, x, pred, **kwargs)
+
+
+def find_buffers(
+    buffers: Callable[[Any], Any] | None, treedef: Any, leaves: list[Any], name: str
+) -> set[int]:
+    """Which leaves are buffers: those that `buffers` picks, and those that already are.
+
+    **Raises:** `TypeError` if it picks what is no array of the tree.
+    """
+    found = {i for i, leaf in enumerate(leaves) if is_buffer(leaf)}
+    if buffers is None:
+        return found
+    places = [i for i, leaf in enumerate(leaves) if is_array(leaf) or is_buffer(leaf)]
+
+    def pick(arrays: list[Any]) -> None:
+        # Traced, all arrays are distinct objects, also where one stands twice in the tree.
+        given = leaves[:]
+        by_id: dict[int, int] = {}
+        for i, array in zip(places, arrays, strict=True):
+            old = leaves[i]
+            given[i] = Buffer(array, old.written, old.pred, old.tag) if is_buffer(old) else array
+            by_id[id(array)] = i
+        picked = jtu.tree_leaves(buffers(treedef.unflatten(given)), is_leaf=is_buffer)
+        for x in picked:
+            i = by_id.get(id(x.array if is_buffer(x) else x))
+            if i is None:
+                raise TypeError(
+                    f"`{name}`: `buffers` must return arrays of the loop's state, as they stand "
+                    f"there; got {x!r}, which is not a leaf of it."
+                )
+            found.add(i)
+
+    jax.eval_shape(pick, [x.array if is_buffer(x) else x for x in map(leaves.__getitem__, places)])
+    return found

@@ -1,0 +1,193 @@
+"""Loops of any length that are differentiated in reverse, in memory fixed beforehand."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from ._held import Held
+from ._loop_state import Arrays, LoopState
+from ._mapped import any_of, same_for_all, unless_alone
+from ._perturbed import Linear, find_perturbed, is_inexact, pick
+from ._reverse import Reversal, reverse
+from ._schedule import ahead, apart
+from ._traced_loop import TracedLoop, put, row, select
+
+
+class Ends(NamedTuple):
+    # When a loop ends, beside its own condition.
+    #
+    # - `length`: the number of steps, if that is known; then there is no other condition.
+    # - `limit`: the greatest number of steps, if there is one.
+
+    length: int | None
+    limit: Any
+
+
+class _Running(NamedTuple):
+    # `i` counts the steps of the longest example, `n` those of each.
+
+    pred: Any
+    i: Any
+    n: Any
+    carry: Arrays
+    buffers: Arrays
+    ys: Arrays
+
+
+class _Kept(NamedTuple):
+    # States that were kept: row `j` of `rows` is the state before step `steps[j]`; `top` is the
+    # last row in use.
+
+    top: Any
+    steps: Any
+    rows: Arrays
+
+
+def checkpointed(
+    loop: TracedLoop,
+    xs: Arrays,
+    ys: Arrays,
+    ends: Ends,
+    checkpoints: int,
+    state: LoopState,
+    primal: Any,
+) -> tuple[Arrays, Arrays, Arrays]:
+    """The last carry and buffers, and what the steps returned.
+
+    **Arguments:**
+
+    - `loop`: the loop.
+    - `xs`, `ys`: what the steps are given, and what they return, of all steps: row by row.
+    - `ends`: when it ends.
+    - `checkpoints`: how many states of it may be kept at a time.
+    - `state`: its structure.
+    - `primal(loop, consts, carry, buffers, xs)`: how it runs if it is not differentiated.
+    """
+
+    plain = loop.without_masks(state.count)
+    asked = loop if state.is_asked else plain
+
+    @jax.custom_vjp
+    def run(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays) -> Any:
+        return primal(asked, consts, carry, buffers, xs)
+
+    places = max(checkpoints - 1, 1)  # one is for the state that is worked on
+
+    def forward(*args: Any) -> Any:
+        is_primal = lambda x: hasattr(x, "perturbed")  # noqa: E731
+        values = jax.tree.map(lambda x: x.value, args, is_leaf=is_primal)
+        start: Any = tuple(
+            tuple(x.perturbed and is_inexact(x.value) for x in group) for group in args
+        )
+        consts, carry, buffers, xs = values
+        of_one = [jax.typeof(x).update(shape=x.shape[1:]) for x in xs]
+        # Which places are written matters if what was there before is differentiated.
+        masked = state.is_asked or any(start[2])
+        if masked and not state.is_asked:
+            buffers = [*buffers, *loop.buffers[state.count :]]
+            start = (*start[:2], start[2] + (False,) * (len(buffers) - len(start[2])), start[3])
+        chosen = loop if masked else plain
+        perturbed = find_perturbed(chosen.step, (consts, carry, buffers, of_one), start)
+        running, kept = _run_and_keep(chosen, consts, carry, buffers, xs, ys, ends, places)
+        out = running.carry, running.buffers[: len(asked.buffers)], running.ys
+        residuals = consts, running.buffers, xs, (running.i, running.n), kept
+        return out, (Held((perturbed, masked)), *residuals)
+
+    def backward(residuals: Any, cts: Any) -> Any:
+        held, consts, buffers, xs, (i, n), kept = residuals
+        perturbed, masked = held.value
+        step = (loop if masked else plain).step
+        kept = _Kept(same_for_all(kept.top), same_for_all(kept.steps), kept.rows)
+        reversal = Reversal(Linear(step, perturbed), step, consts, buffers, xs, n, places, ends)
+        carry_ct, buffers_ct, ys_ct = (
+            [_dense(x) for x in pick(group, mask)]
+            for group, mask in zip(
+                cts,
+                (perturbed.carry, perturbed.buffers[: len(cts[1])], perturbed.ys),
+                strict=True,
+            )
+        )
+        found = reverse(reversal, same_for_all(i), kept, carry_ct, buffers_ct, ys_ct)
+        to_consts, to_carry, to_buffers, to_xs = (
+            _spread(values, mask) for values, mask in zip(found, perturbed[:4], strict=True)
+        )
+        to_buffers = state.untouched(buffers, to_buffers)[: len(asked.buffers)]
+        return to_consts, to_carry, to_buffers, to_xs
+
+    run.defvjp(forward, backward, symbolic_zeros=True)
+    return run(loop.consts, loop.carry, asked.buffers, xs)
+
+
+def _dense(x: Any) -> Any:
+    aval: Any = x
+    return jnp.zeros(aval.shape, aval.dtype) if isinstance(x, SymbolicZero) else x
+
+
+def _spread(values: Arrays, mask: tuple[bool, ...]) -> list[Any]:
+    values_ = iter(values)
+    return [next(values_) if here else None for here in mask]
+
+
+def _run_and_keep(
+    loop: TracedLoop,
+    consts: Arrays,
+    carry: Arrays,
+    buffers: Arrays,
+    xs: Arrays,
+    ys: Arrays,
+    ends: Ends,
+    places: int,
+) -> tuple[_Running, _Kept]:
+    """Runs the loop, and keeps states on the way.
+
+    All examples of a batch go in step, so that which states are kept is the same for all.
+    """
+    limit = ends.limit if ends.length is None else ends.length
+
+    def advance(at: _Running) -> _Running:
+        pred, i, n, carry, buffers, ys = at
+        running = unless_alone(pred)
+        new, buffers, y = loop.step(consts, carry, buffers, [row(x, i) for x in xs], running)
+        carry = select(running, new, carry)
+        ys = [put(all_, one, i) for all_, one in zip(ys, y, strict=True)]
+        n, i = n + pred.astype(n.dtype), i + 1
+        if ends.length is None:
+            pred = pred & loop.test(consts, carry, buffers)
+        if limit is not None:
+            pred = pred & (i < limit)
+        return _Running(pred, i, n, carry, buffers, ys)
+
+    def keep_and_run(state: Any) -> Any:
+        at, kept, place, runs = state
+        rows = [put(r, x, place) for r, x in zip(kept.rows, at.carry, strict=True)]
+        kept = _Kept(place, put(kept.steps, at.i, place), rows)
+        left = places - place
+        if ends.length is not None:
+            far = jnp.where(left > 1, apart(left, ends.length - at.i), ends.length)
+            place = place + 1
+        elif places == 1:
+            far = jnp.int32(2**30)
+        else:
+            last = left == 1
+            far = jnp.where(last, runs + 1, ahead(left, runs))
+            place = jnp.where(last, 1, place + 1)
+            runs = runs + last.astype(jnp.int32)
+        target = at.i + far
+        at = jax.lax.while_loop(lambda at: any_of(at.pred) & (at.i < target), advance, at)
+        return at, kept, place, runs
+
+    pred = jnp.array(True) if ends.length is not None else loop.test(consts, carry, buffers)
+    if limit is not None:
+        pred = pred & (limit > 0)
+    zero = jnp.int32(0)
+    rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in carry]
+    start = (
+        _Running(pred, zero, zero, carry, buffers, ys),
+        _Kept(zero, jnp.zeros(places + 1, jnp.int32), rows),
+        zero,
+        jnp.int32(1),
+    )
+    at, kept, _, _ = jax.lax.while_loop(lambda s: any_of(s[0].pred), keep_and_run, start)
+    return at, kept

@@ -1,0 +1,179 @@
+"""The state of a loop as flat lists of arrays: what is carried, and what are buffers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+
+from tree_surgery import path_str
+
+from ._agree import describe, first_difference, number_hint
+from ._buffer import Buffer, Tag, find_buffers, is_buffer
+from ._held import is_number
+from ._partition import merge, split
+from ._predicates import is_array
+from ._static_leaf import same_value
+
+Arrays = list[Any]
+
+
+class LoopState:
+    # The structure of the state, and the arrays that the loop starts with. Numbers are arrays, as
+    # for `jax.lax`; all else is static. What the functions of the loop are given for a buffer is a
+    # `Buffer` whose tag they must return.
+
+    #
+    # `buffers` are the arrays of the buffers, and after them, for each that is tracked, which of
+    # its places were written: in this loop if `track`, else as the loop around it wants to know.
+
+    def __init__(
+        self, init: Any, buffers: Callable[[Any], Any] | None, name: str, track: bool = False
+    ):
+        self.name = name
+        self._track = track
+        leaves, self._treedef = jtu.tree_flatten(init, is_leaf=is_buffer)
+        leaves = [jnp.asarray(x) if is_number(x) or is_array(x) else x for x in leaves]
+        self._leaves = leaves
+        is_dynamic = [is_array(x) or is_buffer(x) for x in leaves]
+        self._is_dynamic = is_dynamic
+        self._static = split(leaves, is_dynamic)[1]
+        found = find_buffers(buffers, self._treedef, leaves, name)
+        self._is_buffer = [i in found for i, dynamic in enumerate(is_dynamic) if dynamic]
+        given, self.carry = split(split(leaves, is_dynamic)[0], self._is_buffer)
+        self._outer = [x if is_buffer(x) else None for x in given]
+        self._tags = [Tag(object(), j, exact=not track) for j in range(len(given))]
+        arrays = [x.array if is_buffer(x) else x for x in given]
+        written: Arrays = [None if outer is None else outer.written for outer in self._outer]
+        if track:
+            written = [jnp.zeros(x.shape, bool) for x in arrays]
+        self._tracked = [x is not None for x in written]
+        self.count = len(arrays)
+        # Whether somebody wants to know at the end which places were written.
+        self.is_asked = any(x is not None and x.written is not None for x in self._outer)
+        self.buffers: Arrays = arrays + split(written, self._tracked)[0]
+
+    def _apart(self, buffers: Arrays) -> tuple[Arrays, Arrays]:
+        """The arrays of the buffers, and for each which places were written, or `None`."""
+        count = self.count
+        if len(buffers) == count:
+            return buffers, [None] * count
+        masks = merge(self._tracked, buffers[count:], [None] * self._tracked.count(False))
+        return buffers[:count], masks
+
+    def untouched(self, buffers: Arrays, values: Arrays) -> Arrays:
+        """`values`, one for each of the arrays `buffers`, with zeros where a buffer was written."""
+        masks = self._apart(buffers)[1]
+        return [
+            x if mask is None or x is None else jnp.where(mask, jnp.zeros_like(x), x)
+            for x, mask in zip(values, masks + [None] * (len(values) - self.count), strict=True)
+        ]
+
+    def _tree(self, carry: Arrays, buffers: Arrays) -> Any:
+        dynamic = merge(self._is_buffer, buffers, carry)
+        return self._treedef.unflatten(merge(self._is_dynamic, dynamic, self._static))
+
+    def given(self, carry: Arrays, buffers: Arrays, pred: Any) -> Any:
+        """The state, as the functions of the loop see it while `pred`."""
+        wrapped: Arrays = []
+        parts = zip(*self._apart(buffers), self._outer, self._tags, strict=True)
+        for array, written, outer, tag in parts:
+            allowed = pred if outer is None else jnp.logical_and(pred, outer.pred)
+            wrapped.append(Buffer(array, written, allowed, tag))
+        return self._tree(carry, wrapped)
+
+    def result(self, carry: Arrays, buffers: Arrays) -> Any:
+        """The state, as the caller of the loop sees it."""
+        found: Arrays = []
+        for array, written, outer in zip(*self._apart(buffers), self._outer, strict=True):
+            if outer is None:
+                found.append(array)
+                continue
+            if self._track and outer.written is not None:
+                written = outer.written | written
+            found.append(
+                Buffer(array, None if outer.written is None else written, outer.pred, outer.tag)
+            )
+        return self._tree(carry, found)
+
+    def returned(self, out: Any) -> tuple[Arrays, Arrays]:
+        """The arrays of what the body returned: the carry, and the buffers.
+
+        **Raises:** `ValueError` if its structure is another, `TypeError` if what is no array is.
+        """
+        leaves, treedef = jtu.tree_flatten(out, is_leaf=is_buffer)
+        if treedef != self._treedef:
+            example = self._treedef.unflatten(self._leaves)
+            path, old, new = first_difference(example, out) or ("<root>", example, out)
+            raise ValueError(
+                f"`{self.name}`: `body_fun` must have the same input and output structure. At "
+                f"{path} it was given {describe(old)}, and returned {describe(new)}."
+            )
+        dynamic, static = split(leaves, self._is_dynamic)
+        if not all(map(same_value, self._static, static)):
+            raise TypeError(self._static_changed(leaves))
+        buffers, carry = split(dynamic, self._is_buffer)
+        for buffer, tag in zip(buffers, self._tags, strict=True):
+            if not is_buffer(buffer) or buffer.tag != tag:
+                raise ValueError(
+                    f"`{self.name}`: `body_fun` must have the same input and output structure. "
+                    "What it returns for a buffer must be that buffer, possibly after "
+                    f"`.at[...].set(...)`; got {describe(buffer)}."
+                )
+        written = split([x.written for x in buffers], self._tracked)[0]
+        return [self._as_array(x) for x in carry], [x.array for x in buffers] + written
+
+    def _as_array(self, x: Any) -> Any:
+        if is_buffer(x):
+            raise ValueError(
+                f"`{self.name}`: `body_fun` returned a buffer where it was given an array. A "
+                "buffer can only stand where it stood."
+            )
+        if not is_array(x) and not is_number(x):
+            raise TypeError(
+                f"`{self.name}`: `body_fun` was given an array, and returned {describe(x)}, which "
+                "is none."
+            )
+        return jnp.asarray(x)
+
+    def _static_changed(self, leaves: list[Any]) -> str:
+        paths = jtu.tree_leaves_with_path(self._treedef.unflatten(self._leaves), is_leaf=is_buffer)
+        for dynamic, (path, old), new in zip(self._is_dynamic, paths, leaves, strict=True):
+            if not dynamic and not same_value(old, new):
+                return (
+                    f"`{self.name}`: the state may not change in what is no array. At "
+                    f"{path_str(path)} it was {describe(old)}, and `body_fun` returned "
+                    f"{describe(new)}. {number_hint(old)}"
+                )
+        raise AssertionError("nothing has changed")
+
+    def fit(self, outs: list[Any]) -> bool:
+        """Whether the carry has the types `outs`, those of what the body returned for it.
+
+        A weakly typed one (made of a Python number) is given the type that the body returns.
+
+        **Raises:** `ValueError` if it cannot be.
+        """
+        fits = True
+        for i, (x, out) in enumerate(zip(self.carry, outs, strict=True)):
+            weak = jax.typeof(x).weak_type if hasattr(jax.typeof(x), "weak_type") else False
+            if x.shape == out.shape and x.dtype == out.dtype and (not weak or out.weak_type):
+                continue
+            if (
+                not weak
+                or x.shape != out.shape
+                or jnp.promote_types(x.dtype, out.dtype) != out.dtype
+            ):
+                raise ValueError(self._type_changed(i, x, out))
+            self.carry[i] = jax.lax.convert_element_type(x, out.dtype)
+            fits = False
+        return fits
+
+    def _type_changed(self, i: int, x: Any, out: Any) -> str:
+        example = self._tree(list(range(len(self.carry))), [None] * len(self._outer))
+        where = next(p for p, leaf in jtu.tree_leaves_with_path(example) if leaf is i)
+        return (
+            f"`{self.name}`: `body_fun` must have the same input and output structure. At "
+            f"{path_str(where)} it was given {describe(x)}, and returned {describe(out)}."
+        )

@@ -1,0 +1,156 @@
+"""What of a loop depends on what is differentiated: nothing else is given a derivative."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ._loop_state import Arrays
+from ._partition import merge, split
+from ._traced_loop import Stepped
+
+Mask = tuple[bool, ...]
+
+
+class Perturbed(NamedTuple):
+    # Which arrays of a loop, and of what each step takes and returns, have a derivative.
+
+    consts: Mask
+    carry: Mask
+    buffers: Mask
+    xs: Mask
+    ys: Mask
+
+
+class Linear:
+    # A step as a function of the arrays in it that have a derivative, and of no others.
+
+    def __init__(self, step: Callable[..., Stepped], perturbed: Perturbed):
+        self._step = step
+        self._masks = perturbed
+
+    def at(
+        self, consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any
+    ) -> tuple[Callable[..., Any], tuple[Arrays, ...]]:
+        """The function, and the arrays at which it is to be differentiated."""
+        every = [consts, carry, buffers, xs]
+        halves = [split(x, list(m)) for x, m in zip(every, self._masks[:4], strict=True)]
+
+        def of_perturbed(*given: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+            whole = [
+                merge(list(mask), new, rest)
+                for mask, new, (_, rest) in zip(self._masks[:4], given, halves, strict=True)
+            ]
+            out = self._step(*whole, pred)
+            carry, buffers, ys = self._masks.carry, self._masks.buffers, self._masks.ys
+            return pick(out.carry, carry), pick(out.buffers, buffers), pick(out.ys, ys)
+
+        return of_perturbed, tuple(half[0] for half in halves)
+
+    def push(
+        self, consts: Arrays, carry: Arrays, buffers: Arrays, pred: Any, tangents: Any
+    ) -> tuple[Arrays, tuple[Arrays, Arrays]]:
+        """The next carry, and the tangents of it and of the buffers.
+
+        `tangents` are those of `consts`, `carry` and `buffers`.
+        """
+        every = [consts, carry, buffers]
+        masks = [list(mask) for mask in self._masks[:3]]
+        halves = [split(x, mask) for x, mask in zip(every, masks, strict=True)]
+
+        def of_perturbed(*given: Arrays) -> tuple[tuple[Arrays, Arrays], Arrays]:
+            whole = [
+                merge(mask, new, rest)
+                for mask, new, (_, rest) in zip(masks, given, halves, strict=True)
+            ]
+            out = self._step(*whole, [], pred)
+            found = pick(out.carry, self._masks.carry), pick(out.buffers, self._masks.buffers)
+            return found, split(out.carry, masks[1])[1]
+
+        at = tuple(half[0] for half in halves)
+        (found, _), slopes, rest = jax.jvp(of_perturbed, at, tuple(tangents), has_aux=True)
+        return merge(masks[1], found, rest), slopes
+
+
+def pick(values: Arrays, mask: Mask) -> Arrays:
+    """The values where `mask` is true."""
+    return split(values, list(mask))[0]
+
+
+def is_inexact(x: Any) -> bool:
+    """Whether an array, possibly abstract, has a tangent of its own type."""
+    return jnp.issubdtype(x.dtype, jnp.inexact)
+
+
+def find_perturbed(
+    step: Callable[..., Stepped],
+    arrays: tuple[Arrays, Arrays, Arrays, Arrays],
+    start: tuple[Mask, Mask, Mask, Mask],
+) -> Perturbed:
+    """What depends, in any step, on what is perturbed at the start.
+
+    **Arguments:**
+
+    - `step`: of a `TracedLoop`.
+    - `arrays`: `consts`, `carry`, `buffers`, and what a step is given of `xs`.
+    - `start`: which of them are perturbed, numbers without a derivative excepted.
+    """
+    consts, carry, buffers, xs = start
+    while True:
+        new_carry, new_buffers, ys = _one_step(step, arrays, (consts, carry, buffers, xs))
+        grown = tuple(a or b for a, b in zip(carry, new_carry, strict=True))
+        written = tuple(a or b for a, b in zip(buffers, new_buffers, strict=True))
+        if grown == carry and written == buffers:
+            return Perturbed(consts, carry, buffers, xs, ys)
+        carry, buffers = grown, written
+
+
+def _one_step(
+    step: Callable[..., Stepped],
+    arrays: tuple[Arrays, Arrays, Arrays, Arrays],
+    given: tuple[Mask, Mask, Mask, Mask],
+) -> tuple[Mask, Mask, Mask]:
+    found: Any = None
+
+    def run(*arrays: Arrays) -> None:
+        nonlocal found
+        halves = [split(x, list(m)) for x, m in zip(arrays, given, strict=True)]
+
+        def watched(*perturbed: Arrays) -> Any:
+            nonlocal found
+            whole = [
+                merge(list(mask), new, rest)
+                for mask, new, (_, rest) in zip(given, perturbed, halves, strict=True)
+            ]
+            out = step(*whole, jnp.array(True))
+            seen = [[False] * len(group) for group in out]
+            for group, flags in zip(out, seen, strict=True):
+                for i, x in enumerate(group):
+                    if is_inexact(x):
+                        group[i] = _watch(flags, i)(x)
+            found = tuple(tuple(flags) for flags in seen), seen
+            return tuple(out)
+
+        jax.vjp(watched, *[half[0] for half in halves])
+
+    jax.eval_shape(run, *arrays)
+    return tuple(tuple(flags) for flags in found[1])  # pyright: ignore[reportReturnType]
+
+
+def _watch(flags: list[bool], i: int) -> Callable[[Any], Any]:
+    """The identity; sets the flag when it is differentiated."""
+
+    @jax.custom_vjp
+    def watched(x: Any) -> Any:
+        return x
+
+    def forward(x: Any) -> Any:
+        flags[i] = flags[i] or x.perturbed
+        return x.value, None
+
+    def backward(_: None, ct: Any) -> Any:
+        return (ct,)
+
+    watched.defvjp(forward, backward, symbolic_zeros=True)
+    return watched

@@ -1,0 +1,135 @@
+"""The way back through a loop, from states of it that were kept."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ._loop_state import Arrays
+from ._mapped import unless_alone
+from ._perturbed import Linear
+from ._schedule import apart, reach
+from ._traced_loop import put, row, select
+
+
+class Reversal(NamedTuple):
+    # What is the same in all steps of the way back. `buffers` are those at the end of the loop:
+    # each place is written once, so that what a step reads there is what it read before.
+
+    linear: Linear
+    step: Any
+    consts: Arrays
+    buffers: Arrays
+    xs: Arrays
+    n: Any
+    places: int
+    ends: Any
+
+    def again(self, i: Any, carry: Arrays) -> Arrays:
+        """The carry after step `i`. What it writes is in the buffers already."""
+        active = unless_alone(i < self.n)
+        xs = [row(x, i) for x in self.xs]
+        return select(active, self.step(self.consts, carry, self.buffers, xs, active).carry, carry)
+
+    def back(self, i: Any, carry: Arrays, cts: "Cotangents", ys: Arrays) -> "Cotangents":
+        """The cotangents before step `i`, from those after it."""
+        active = unless_alone(i < self.n)
+        xs = [row(x, i) for x in self.xs]
+        step, at = self.linear.at(self.consts, carry, self.buffers, xs, active)
+        _, pull = jax.vjp(step, *at)
+        zeros = [jnp.zeros_like(x) for x in cts.carry]
+        given = select(active, cts.carry, zeros)
+        to_consts, to_carry, to_buffers, to_xs = pull((given, cts.buffers, [row(y, i) for y in ys]))
+        to_consts = select(active, to_consts, [jnp.zeros_like(x) for x in to_consts])
+        return Cotangents(
+            [x + y for x, y in zip(cts.consts, to_consts, strict=True)],
+            select(active, to_carry, cts.carry),  # for one that had stopped, whatever came is void
+            to_buffers,
+            [put(all_, one, i) for all_, one in zip(cts.xs, to_xs, strict=True)],
+        )
+
+
+class Cotangents(NamedTuple):
+    consts: Arrays
+    carry: Arrays
+    buffers: Arrays
+    xs: Arrays
+
+
+def reverse(
+    way: Reversal, total: Any, kept: Any, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
+) -> Cotangents:
+    """The cotangents of what the loop was given.
+
+    Step by step: from the last state that was kept forward again to the state before the step that
+    is next to be reversed, keeping states on the way; then back, over as many steps as have a
+    state that was kept.
+    """
+
+    def until_next(state: Any) -> Any:
+        end, (top, steps, rows), cts = state
+        i, carry = steps[top], [row(r, top) for r in rows]
+        if not _is_short(way):
+            i, carry, top, steps, rows = _far(way, end, (i, carry, top, steps, rows))
+        i, carry, top, steps, rows = _near(way, end, (i, carry, top, steps, rows))
+
+        def has_state(state: Any) -> Any:
+            end, top, _ = state
+            return (end > 0) & (steps[jnp.maximum(top, 0)] == end - 1)
+
+        def one_back(state: Any) -> Any:
+            end, top, cts = state
+            cts = way.back(end - 1, [row(r, top) for r in rows], cts, ys_ct)
+            return end - 1, top - 1, cts
+
+        end, top, cts = jax.lax.while_loop(has_state, one_back, (end, top, cts))
+        return end, (jnp.maximum(top, 0), steps, rows), cts
+
+    consts, _, _, xs = way.linear.at(
+        way.consts, [x[0] for x in kept.rows], way.buffers, way.xs, jnp.array(True)
+    )[1]
+    start = Cotangents(
+        [jnp.zeros_like(x) for x in consts], carry_ct, buffers_ct, [jnp.zeros_like(x) for x in xs]
+    )
+    state = (total, tuple(kept), start)
+    return jax.lax.while_loop(lambda s: s[0] > 0, until_next, state)[2]
+
+
+def _is_short(way: Reversal) -> bool:
+    """Whether between any two states that were kept there is room for all those between."""
+    most = way.ends.limit if way.ends.length is None else way.ends.length
+    return isinstance(most, int) and reach(way.places, 2) >= most
+
+
+def _far(way: Reversal, end: Any, state: Any) -> Any:
+    """Keeps states on the way to `end` until the rest of it is near."""
+
+    def is_far(state: Any) -> Any:
+        i, _, top, _, _ = state
+        left = way.places - top
+        return (left > 1) & (end - i > left + 1)
+
+    def advance(state: Any) -> Any:
+        i, carry, top, steps, rows = state
+        target = i + apart(way.places - top, end - i)
+        i, carry = jax.lax.while_loop(
+            lambda s: s[0] < target, lambda s: (s[0] + 1, way.again(*s)), (i, carry)
+        )
+        top = top + 1
+        rows = [put(r, x, top) for r, x in zip(rows, carry, strict=True)]
+        return i, carry, top, put(steps, i, top), rows
+
+    return jax.lax.while_loop(is_far, advance, state)
+
+
+def _near(way: Reversal, end: Any, state: Any) -> Any:
+    """Keeps each state up to that before step `end - 1`; without a place for all, the last one."""
+
+    def advance(state: Any) -> Any:
+        i, carry, top, steps, rows = state
+        carry = way.again(i, carry)
+        i, top = i + 1, jnp.minimum(top + 1, way.places)
+        rows = [put(r, x, top) for r, x in zip(rows, carry, strict=True)]
+        return i, carry, top, put(steps, i, top), rows
+
+    return jax.lax.while_loop(lambda s: s[0] < end - 1, advance, state)

@@ -1,0 +1,130 @@
+"""The functions of a loop, traced once, as functions of flat lists of arrays."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ._jax import evaluate
+from ._loop_state import Arrays, LoopState
+
+
+class Stepped(NamedTuple):
+    carry: Arrays
+    buffers: Arrays
+    ys: Arrays
+
+
+class TracedLoop(NamedTuple):
+    # `consts` are all arrays that the functions close over, traced ones too.
+    #
+    # - `step(consts, carry, buffers, xs, pred)`: one step; writes to buffers only if `pred`.
+    # - `test(consts, carry, buffers)`: whether there is another step.
+
+    consts: Arrays
+    carry: Arrays
+    buffers: Arrays
+    step: Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
+    test: Callable[[Arrays, Arrays, Arrays], Any]
+
+    def without_masks(self, count: int) -> "TracedLoop":
+        """The loop with the first `count` of the buffers; the others, masks, are forgotten."""
+        masks = [(x.shape, x.dtype) for x in self.buffers[count:]]
+        if not masks:
+            return self
+
+        def filled(buffers: Arrays) -> Arrays:
+            return [*buffers, *(jnp.zeros(shape, dtype) for shape, dtype in masks)]
+
+        def step(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any) -> Stepped:
+            out = self.step(consts, carry, filled(buffers), xs, pred)
+            return Stepped(out.carry, out.buffers[:count], out.ys)
+
+        def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
+            return self.test(consts, carry, filled(buffers))
+
+        return TracedLoop(self.consts, self.carry, self.buffers[:count], step, test)
+
+
+def trace_body(
+    body: Callable[[Arrays, Arrays, Arrays, Any], tuple[Arrays, Arrays, Arrays]],
+    state: LoopState,
+    xs: Arrays,
+) -> tuple[Arrays, Callable[..., Stepped]]:
+    """What `body(carry, buffers, xs, pred)` closes over, and it as a function of that, too."""
+    pred = jnp.array(True)
+    while True:
+        n_carry = len(state.carry)
+        closed = jax.make_jaxpr(body)(state.carry, state.buffers, xs, pred)
+        if state.fit([var.aval for var in closed.jaxpr.outvars[:n_carry]]):
+            break
+    n_buffers = len(state.buffers)
+    avals = [jax.typeof(x) for x in state.carry]
+
+    def step(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any) -> Stepped:
+        out = evaluate(closed.jaxpr, consts, [*carry, *buffers, *xs, pred])
+        new = [
+            jax.lax.convert_element_type(x, a.dtype) if _is_weak(x) and not a.weak_type else x
+            for x, a in zip(out[:n_carry], avals, strict=True)
+        ]
+        return Stepped(new, out[n_carry : n_carry + n_buffers], out[n_carry + n_buffers :])
+
+    return list(closed.consts), step
+
+
+def _is_weak(x: Any) -> bool:
+    return getattr(jax.typeof(x), "weak_type", False)
+
+
+def trace_while(
+    cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], state: LoopState
+) -> TracedLoop:
+    """The loop `while cond_fun(state): state = body_fun(state)`."""
+
+    def body(carry: Arrays, buffers: Arrays, _: Arrays, pred: Any) -> Any:
+        return *state.returned(body_fun(state.given(carry, buffers, pred))), []
+
+    def condition(carry: Arrays, buffers: Arrays) -> Any:
+        return _checked(cond_fun(state.given(carry, buffers, jnp.array(False))), state.name)
+
+    of_body, step = trace_body(body, state, [])
+    closed = jax.make_jaxpr(condition)(state.carry, state.buffers)
+    count = len(of_body)
+
+    def step_of_all(consts: Arrays, *args: Any) -> Stepped:
+        return step(consts[:count], *args)
+
+    def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
+        return evaluate(closed.jaxpr, consts[count:], [*carry, *buffers])[0]
+
+    consts = [*of_body, *closed.consts]
+    return TracedLoop(consts, state.carry, state.buffers, step_of_all, test)
+
+
+def _checked(found: Any, name: str) -> Any:
+    try:
+        found = jnp.asarray(found)
+    except TypeError:
+        raise TypeError(f"`{name}`: `cond_fun` must return a bool, got {found!r}.") from None
+    if found.shape != () or found.dtype != jnp.bool:
+        raise TypeError(
+            f"`{name}`: `cond_fun` must return a scalar of dtype bool, got one of "
+            f"{found.dtype}{list(found.shape)}. Reduce it by `jnp.any` or `jnp.all`, or compare it."
+        )
+    return found
+
+
+def select(pred: Any, new: Arrays, old: Arrays) -> Arrays:
+    """`new` if `pred`, else `old`."""
+    return [jax.lax.select(pred, x, y) for x, y in zip(new, old, strict=True)]
+
+
+def row(x: Any, i: Any) -> Any:
+    """`x[i]`, for an `i` in bounds."""
+    return jax.lax.dynamic_index_in_dim(x, i, 0, keepdims=False)
+
+
+def put(xs: Any, x: Any, i: Any) -> Any:
+    """`xs` with `x` at `i`, in bounds."""
+    return jax.lax.dynamic_update_index_in_dim(xs, x, i, 0)

@@ -1,0 +1,151 @@
+"""`while_loop`: a loop of unknown length that can be differentiated in reverse."""
+
+import operator
+from collections.abc import Callable
+from typing import Any, Literal
+
+from ._bounded import run_bounded
+from ._checkpointed import Ends, checkpointed
+from ._held import check_callable
+from ._lax_loop import run_lax
+from ._loop_state import LoopState
+from ._schedule import default_checkpoints
+from ._traced_loop import TracedLoop, trace_while
+
+_MOST = 2**31 - 1  # counters are of 32 bits
+
+
+def while_loop(
+    cond_fun: Callable[[Any], Any],
+    body_fun: Callable[[Any], Any],
+    init_val: Any,
+    *,
+    max_steps: int | None = None,
+    buffers: Callable[[Any], Any] | None = None,
+    kind: Literal["lax", "bounded", "checkpointed"],
+    checkpoints: int | None = None,
+    base: int = 16,
+) -> Any:
+    """`jax.lax.while_loop` that can be differentiated in reverse, in memory that you choose.
+
+    **Arguments:**
+
+    - `cond_fun`: a function from the state to a scalar `bool`.
+    - `body_fun`: a function from the state to the next.
+    - `init_val`: the first state. Numbers in it become arrays; what else is no array is static, and
+        `body_fun` must return it as it is.
+    - `max_steps`: the loop ends after so many steps, whatever `cond_fun` says. `None`: no limit.
+    - `buffers`: a function from the state to those arrays in it (or trees of them) that are written
+        place by place. What `cond_fun` and `body_fun` see in their stead can be read as `b[i]` and
+        written as `b = b.at[i].set(x)`, or `.set(x, pred=...)`, and nothing else. They are not
+        copied from step to step, nor kept for the way back. **No place may be written twice, the
+        time before the loop included, nor be read before it is written**; this is not checked.
+    - `kind`: what it is made of.
+        - `"lax"`: as `jax.lax.while_loop`. Derivatives in forward mode only.
+        - `"bounded"`: derivatives in all modes, of any order, in memory proportional to the square
+            root of `max_steps`, which has to be given.
+        - `"checkpointed"`: derivatives in reverse mode, and in forward mode of that, in memory for
+            `checkpoints` states, whatever the number of steps.
+    - `checkpoints`: how many states a checkpointed loop keeps at a time. By default so many that on
+        the way back no step is run forward more than twice: about `sqrt(2 * max_steps)`.
+    - `base`: a bounded loop is made of blocks of at least so many steps.
+
+    **Returns:** the last state.
+
+    **Raises:** `ValueError` if `body_fun` changes the structure or the type of the state, for a
+    kind that is none, and without `max_steps` (or `checkpoints`) where it is needed; `TypeError` if
+    `cond_fun` does not return a scalar `bool`, or if `body_fun` changes what is no array.
+
+    Under `vmap` each example stops by itself: it keeps its state from then on. The loop runs as
+    long as any example does.
+
+    In reverse, a checkpointed loop of `n` steps with `s` states runs each step forward at most `r`
+    times more, with the least `r` for which `n <= C(s - 1 + r, r)`: two with the default. Each
+    step is then run once more to be differentiated. A read `b[i]` of a buffer that is
+    differentiated costs, on the way back, time proportional to the size of the buffer.
+
+    The methods are those of Griewank and Walther, *Algorithm 799: revolve* (2000); Wang, Moin and
+    Iaccarino, *Minimal repetition dynamic checkpointing algorithm for unsteady adjoint calculation*
+    (2009); Stumm and Walther, *New algorithms for optimal online checkpointing* (2010).
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from filtered_transforms import while_loop
+
+    @jax.grad
+    def gradient(x):
+        def step(state):
+            i, y, seen = state
+            return i + 1, y * y, seen.at[i].set(y)
+
+        init = (0, x, jnp.zeros(8))
+        _, y, seen = while_loop(
+            lambda state: state[1] < 100.0,
+            step,
+            init,
+            max_steps=8,
+            buffers=lambda state: state[2],
+            kind="checkpointed",
+        )
+        return y + seen.sum()
+
+    # 2, 4, 16, 256
+    assert gradient(2.0) == 8 * 2.0**7 + 1 + 2 * 2.0 + 4 * 2.0**3
+    ```
+    """
+    check_callable("while_loop", cond_fun)
+    check_callable("while_loop", body_fun)
+    if kind not in ("lax", "bounded", "checkpointed"):
+        raise ValueError(
+            f"Unrecognised kind of while loop {kind!r}: "
+            'expected "lax", "bounded" or "checkpointed".'
+        )
+    most = None if max_steps is None else _steps(max_steps, kind)
+    state = LoopState(init_val, buffers, "while_loop", track=kind != "lax")
+    loop = trace_while(cond_fun, body_fun, state)
+    if kind == "lax":
+        out = run_lax(loop, most, loop.consts, state.carry, state.buffers)
+    elif kind == "bounded":
+        if most is None:
+            raise ValueError(
+                'while_loop: kind="bounded" requires `max_steps` to be specified; '
+                '"checkpointed" does not, if `checkpoints` is.'
+            )
+        out = run_bounded(loop, most, base, state)
+    else:
+        if checkpoints is None:
+            if most is None:
+                raise ValueError(
+                    'while_loop: kind="checkpointed" requires `max_steps` or `checkpoints` to be '
+                    "specified, which is how much memory it takes."
+                )
+            checkpoints = default_checkpoints(most)
+
+        def primal(loop: TracedLoop, consts: Any, carry: Any, buffers: Any, _: Any) -> Any:
+            return *run_lax(loop, most, consts, carry, buffers), []
+
+        ends = Ends(None, most)
+        count = check_checkpoints(checkpoints)
+        out = checkpointed(loop, [], [], ends, count, state, primal)[:2]
+    return state.result(*out)
+
+
+def _steps(max_steps: Any, kind: str) -> Any:
+    try:
+        found = operator.index(max_steps)
+    except TypeError:
+        if kind == "bounded":
+            raise
+        return max_steps  # traced
+    if found < 0:
+        raise ValueError(f"`max_steps` must be a non-negative integer, got {found}.")
+    return min(found, _MOST)
+
+
+def check_checkpoints(checkpoints: Any) -> int:
+    """**Raises:** `ValueError` if it is no positive integer."""
+    found = operator.index(checkpoints)
+    if found < 1:
+        raise ValueError(f"Must have at least one checkpoint, got {checkpoints}.")
+    return found
