@@ -254,3 +254,25 @@ def test_a_bound_method_is_immutable() -> None:
             setattr(method, name, 1)
         with pytest.raises(dataclasses.FrozenInstanceError, match=name):
             delattr(method, name)
+
+
+def test_a_hook_of_a_base_may_replace_methods() -> None:
+    # flowjax checks the arguments of what its users define so.
+    class Base(Module):
+        def __init_subclass__(cls) -> None:
+            if "f" in cls.__dict__ and not hasattr(cls.__dict__["f"], "__isabstractmethod__"):
+                f = cls.__dict__["f"]
+                cls.f = lambda self, x: f(self, x) + 1
+
+    class Scaled(Base):
+        scale: float
+
+        def f(self, x: float) -> float:
+            return self.scale * x
+
+    class More(Scaled):
+        pass
+
+    assert Scaled(2.0).f(3.0) == More(2.0).f(3.0) == 7.0
+    assert isinstance(Scaled(2.0).f, BoundMethod)
+    assert not hasattr(Scaled.__dict__["f"], "__isabstractmethod__")

@@ -152,7 +152,8 @@ class ModuleMeta(abc.ABCMeta):
         _refuse_slots(name, namespace)
         cls = super().__new__(mcs, name, bases, namespace, **kwargs)
         annotations = own_annotations(cls)
-        for attribute, value in namespace.items():
+        # Of the class as it is: an `__init_subclass__` may have put other functions there.
+        for attribute, value in list(vars(cls).items()):
             if is_method(attribute, value) and attribute not in annotations:
                 type.__setattr__(cls, attribute, Method(value))
         abstract = own_abstract(cls.__qualname__, cls.__module__, annotations, namespace)

@@ -120,7 +120,7 @@ class Method:
 
     @property
     def __isabstractmethod__(self) -> bool:
-        return getattr(self.func, "__isabstractmethod__", False)
+        return self.func.__isabstractmethod__  # pyright: ignore[reportFunctionMemberAccess]  (some)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Method, (self.func,)
