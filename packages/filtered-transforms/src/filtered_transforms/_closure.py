@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 
-from pytree_module import Module, field
+from pytree_module import Module
 from tree_surgery import path_str
 
 from ._agree import describe, first_difference
@@ -18,29 +18,41 @@ from ._signature import Signature, sign
 from ._static_leaf import same_value
 
 
+class _Program:
+    # What was traced. A leaf, equal to itself alone: of two conversions of one function, what is
+    # no array can be exchanged by `partition` and `combine`.
+
+    def __init__(self, jaxpr: Any, expected: "_Expected", signature: Signature):
+        self.jaxpr = jaxpr
+        self.expected = expected
+        self.signature = signature
+
+    def __repr__(self) -> str:
+        return f"<program of {len(self.jaxpr.eqns)} equations>"
+
+
 class ClosureConverted(Module):
     # A traced function: its program, and the arrays that it closed over, as leaves.
 
     consts: list[Any]
-    _jaxpr: Any = field(static=True)
-    _expected: "_Expected" = field(static=True)
-    _signature: Signature = field(static=True)
+    program: _Program
 
     @property
     def in_struct(self) -> Any:
         """`(args, kwargs)` that it can be called with, a `jax.ShapeDtypeStruct` for each array."""
-        return self._expected.call
+        return self.program.expected.call
 
     @property
     def out_struct(self) -> Any:
         """Its result, with a `jax.ShapeDtypeStruct` for each array."""
-        avals = self._jaxpr.outvars
-        shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in avals]
-        return self._signature.result(shapes)
+        avals = [atom.aval for atom in self.program.jaxpr.outvars]
+        shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
+        return self.program.signature.result(shapes)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        arrays = self._expected.arrays((args, kwargs))
-        return self._signature.result(evaluate(self._jaxpr, self.consts, arrays))
+        program = self.program
+        arrays = program.expected.arrays((args, kwargs))
+        return program.signature.result(evaluate(program.jaxpr, self.consts, arrays))
 
 
 class _Expected:
@@ -99,8 +111,9 @@ def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) ->
     **Returns:**
 
     A function that can be called with arguments of the same structure, shapes and dtypes, and the
-    same values where they are no arrays. Its leaves are the arrays. Its `in_struct` is
-    `(args, kwargs)`, its `out_struct` the result, with a `jax.ShapeDtypeStruct` for each array.
+    same values where they are no arrays. Its leaves are the arrays, and the program. Its
+    `in_struct` is `(args, kwargs)`, its `out_struct` the result, with a `jax.ShapeDtypeStruct` for
+    each array.
     Inside of `jax.shard_map`, an example argument must vary over the same axes of the mesh as what
     it stands for.
 
@@ -137,4 +150,4 @@ def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) ->
     closed = jax.make_jaxpr(flat)(*arrays)
     shapes = _Expected(None, treedef, leaves, mask)
     shapes.call = treedef.unflatten(shapes.leaves)
-    return ClosureConverted(list(closed.consts), closed.jaxpr, shapes, signature)
+    return ClosureConverted(list(closed.consts), _Program(closed.jaxpr, shapes, signature))
