@@ -6,6 +6,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
+from filtered_transforms import filter_scan
 from nn_layers import BatchNorm, ShapeError, inference_mode, make_with_state
 
 KEY = jr.PRNGKey(6)
@@ -122,6 +123,32 @@ def test_statistics_in_float32(dtype, mode):
     expected = normalised(x, *statistics(x), 1e-5)
     tolerance = 16 * float(jnp.finfo(dtype).eps)
     np.testing.assert_allclose(np.asarray(y, np.float64), expected, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("mode", ["batch", "ema"])
+def test_a_scan_over_batches_hands_the_state_on(mode):
+    """Model and state are carried; then one example goes through in inference mode."""
+    batches = normal((3, 4, 2))
+    norm, state = make_with_state(BatchNorm)(2, "b", mode=mode, momentum=0.5)
+
+    def step(carry, x):
+        norm, state = carry
+        y, state = batched(norm)(x, state)
+        return (norm, state), y
+
+    start = jax.tree.map(lambda leaf: leaf, state)
+    (norm, after), ys = filter_scan(step, (norm, start), batches)
+    for x, y in zip(batches, ys, strict=True):
+        expected, state = batched(norm)(x, state)
+        np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    for ours, expected in zip(jax.tree.leaves(after), jax.tree.leaves(state), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+    evaluated = inference_mode(norm)
+    alone, kept = evaluated(batches[0, 0], after)
+    together, _ = batched(evaluated)(batches[0], state)
+    np.testing.assert_allclose(alone, together[0], rtol=1e-4, atol=1e-5)
+    for ours, expected in zip(jax.tree.leaves(kept), jax.tree.leaves(after), strict=True):
+        np.testing.assert_array_equal(ours, expected)
 
 
 def test_two_axes():
