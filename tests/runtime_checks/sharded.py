@@ -1,14 +1,9 @@
-"""Run by `test_sharded.py` in a process of its own: `sharded.py DEVICES CASE JIT`.
+"""Run by `test_sharded.py` in a process of its own: `sharded.py CASE JIT`, with as many devices as XLA_FLAGS say.
 
 A check over all devices fails, twice, and nothing is wrong afterwards.
 """
 
-import os
 import sys
-
-devices, case, jit_name = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
-os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +13,9 @@ from jax.sharding import PartitionSpec as P
 
 from filtered_transforms import filter_jit
 from runtime_checks import EquinoxRuntimeError, error_if
+
+case, jit_name = sys.argv[1:]
+devices = len(jax.devices())
 
 jit = {"jit": jax.jit, "filter_jit": filter_jit}[jit_name]
 kind = AxisType.Explicit if case.startswith("explicit") else AxisType.Auto
@@ -53,7 +51,9 @@ def shard_map(f):
 
 
 def partly(x):
-    return jax.shard_map(positive, mesh=mesh, in_specs=P("b"), out_specs=P("b"), axis_names={"b"})(x)
+    return jax.shard_map(positive, mesh=mesh, in_specs=P("b"), out_specs=P("b"), axis_names={"b"})(
+        x
+    )
 
 
 CASES = {

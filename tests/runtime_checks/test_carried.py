@@ -93,9 +93,9 @@ PROGRAMS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "vmap of while": mapped_while,
     "nested loops": nested_loops,
     "reverse scan": lambda x: jax.lax.scan(lambda c, x: (c, root(x)), 0.0, x, reverse=True)[1],
-    "empty scan beside": lambda x: root(x) + jax.lax.scan(
-        lambda c, _: (positive(c), None), x, None, length=0
-    )[0],
+    "empty scan beside": lambda x: (
+        root(x) + jax.lax.scan(lambda c, _: (positive(c), None), x, None, length=0)[0]
+    ),
     "switch": lambda x: jax.lax.switch(1, [lambda x: x, root, jnp.sin], x),
     "associative_scan": lambda x: jax.lax.associative_scan(jnp.add, root(x)),
     "filter_scan": lambda x: filter_scan(lambda c, _: (root(c), None), x, None, length=2)[0],

@@ -1,5 +1,6 @@
 """Checks over several devices: an exception, no deadlock, no dead process, nothing printed."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,19 @@ import pytest
 SCRIPT = Path(__file__).parent / "sharded.py"
 
 
-def run(*arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=100
+def start(devices: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return subprocess.run(
+        [sys.executable, SCRIPT, *arguments],
+        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
+
+
+def run(devices: str, *arguments: str) -> None:
+    done = start(devices, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (done.stdout, done.stderr) == ("done\n", "")
 
@@ -36,3 +46,8 @@ def test_filter_jit_with_explicit_axes():
 )
 def test_plain_jit(devices: str, case: str):
     run(devices, case, "jit")
+
+
+def test_what_plain_jit_cannot_do_is_said():
+    done = start("4", "shard_map of some axes", "jit")
+    assert done.returncode == 1 and "Use `filter_jit`" in done.stderr

@@ -74,8 +74,8 @@ def _carrying(program: Any) -> Callable[..., Any]:
     def flat(*args: Any) -> Any:
         traced = program.trace(*args)
         carry, leaves = carry_of(traced.jaxpr.jaxpr), jtu.tree_leaves(args)
-        # Other arrays, other checks: there may be none. And JAX makes arguments of what the function
-        # refers to of a program around this one, which then carries the checks.
+        # Other arrays, other checks: there may be none. And what the function refers to of a
+        # program around this one becomes an argument; then that program carries the checks.
         if carry is None or len(leaves) != len(traced.jaxpr.jaxpr.invars):
             return program(*args), [], _Reader(None, False)
         carried = carry(traced.jaxpr, leaves)

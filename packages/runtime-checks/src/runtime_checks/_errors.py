@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ._frames import Place
 
 _NEXT = (
     "To look at the values there, run with EQX_ON_ERROR=breakpoint. To go on without the check, "
     'use `with checks("off"):`, or `checks("nan")` for NaN instead of an exception.'
 )
+
+
+def _text(value: Any) -> str:
+    return np.array2string(np.asarray(value), threshold=20)
 
 
 class EquinoxRuntimeError(RuntimeError):
@@ -42,7 +48,7 @@ class EquinoxRuntimeError(RuntimeError):
         self.index = index
         self.values = {} if values is None else values
         self._rest = (places, index, self.values, note)
-        shown = "".join(f"\n{name} = {value!r}" for name, value in self.values.items())
+        shown = "".join(f"\n{name} = {_text(value)}" for name, value in self.values.items())
         where = ""
         if places:
             lines = "\n".join(place.listing() for place in reversed(places))

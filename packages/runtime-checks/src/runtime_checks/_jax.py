@@ -81,6 +81,12 @@ def check_primitive(name: str, run: Callable[..., Any], program: Callable[..., A
         axis_context = ctx.module_context.axis_context
         axes = tuple(getattr(axis_context, "manual_axes", ()))
         devices = getattr(axis_context, "num_devices", None) or 1
+        if axes and set(axes) != set(axis_context.mesh.axis_names):
+            raise NotImplementedError(
+                "A check in a `shard_map` over some of the axes of its mesh, in a program of plain "
+                "`jax.jit`: JAX has no callbacks there, and without one the program cannot raise. "
+                "Use `filter_jit`, under which a check is a result of the program."
+            )
 
         def traced(*operands: Any) -> Any:
             return program(check, devices, axes, *apart(operands, check))

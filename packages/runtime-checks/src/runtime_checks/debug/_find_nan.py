@@ -204,7 +204,7 @@ class _Search:
         ]
         module = next((path for path in self.paths if path in scope), "")
         report = NanReport(
-            eqn.primitive.name, tuple(places[:4]), module, loop, tuple(inputs), tuple(made)
+            eqn.primitive.name, tuple(places[:3]), module, loop, tuple(inputs), tuple(made)
         )
         raise _Found(report)
 
@@ -224,9 +224,9 @@ def _finite(x: Any) -> bool:
 
 
 def _summary(x: Any) -> str:
-    shown = tree_pformat(x)
     if not _is_inexact(x):
-        return shown
+        return tree_pformat(x)
+    shown = tree_pformat(jax.ShapeDtypeStruct(np.shape(x), x.dtype), struct_as_array=True)
     values = np.asarray(x).astype(np.complex128 if jnp.iscomplexobj(x) else np.float64)
     if values.size <= 8:
         return f"{shown} {values.tolist()}"

@@ -43,12 +43,16 @@ def _key(path: str, join: str, key: Any) -> str:
 
 def _module(node: Module, path: str, wrap: Wrap, paths: list[str]) -> Any:
     cls: Any = type(node)
-    if callable(node):
+    wrapper = hasattr(node, "__wrapped__")  # `filter_jit(model)` goes by the path of the model
+    if callable(node) and not wrapper:
         paths.append(path or cls.__name__)
         cls = _subclass(cls, path or cls.__name__, wrap)
     copy = object.__new__(cls)
     join = path + "." if path else ""
-    values = {name: _copy(v, join + name, wrap, paths) for name, v in vars(node).items()}
+    values = {
+        name: _copy(v, path if wrapper else join + name, wrap, paths)
+        for name, v in vars(node).items()
+    }
     copy.__dict__.update(values)
     return copy
 

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 import jax
 
 from filtered_transforms.extend import observe_traces
-from runtime_checks._frames import places
+from runtime_checks._frames import is_hidden_file, places
 
 from ._signature import Signature, code_of, is_plain_jit, nearest
 
@@ -83,8 +84,8 @@ def _text(name: str, number: int, differences: list[str]) -> str:
 
 
 def _ordinal(number: int) -> str:
-    words = {1: "first", 2: "second", 3: "third"}
-    return words.get(number, f"{number}th")
+    words = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+    return words[number - 1] if number <= len(words) else f"{number}th"
 
 
 def explain_retrace(fn: Any, report: Report = print) -> Any:
@@ -180,7 +181,8 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        ours = "filtered_transforms" in text or "runtime_checks" in text
+        defined = re.search(r"defined at (.*):\d+", text)
+        ours = defined is not None and is_hidden_file(defined.group(1))
         first = "never seen function" in text and "same line" not in text
         if "CACHE MISS" in text and not ours and not first:
             self.report(text)

@@ -31,7 +31,7 @@ class Leaf:
 
     def __str__(self) -> str:
         if self.kind != "array":
-            return repr(self.value)
+            return _shown(self.value)
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
 
 
@@ -150,7 +150,13 @@ def _static_changes(old: Any, new: Any) -> list[str]:
     hint = ""
     if type(new) in _NUMBERS and type(old) is type(new):
         hint = " (a Python number is static for `filter_jit`: pass `jnp.asarray(...)` to trace it)"
-    return [f"static {old!r} -> {new!r}{hint}"]
+    return [f"static {_shown(old)} -> {_shown(new)}{hint}"]
+
+
+def _shown(x: Any) -> str:
+    if code_of(x) is None or isinstance(x, functools.partial):
+        return repr(x)
+    return getattr(x, "__qualname__", repr(x))
 
 
 def _made_anew(old: Any, new: Any) -> str:
@@ -169,7 +175,8 @@ def _made_anew(old: Any, new: Any) -> str:
 def code_of(x: Any) -> types.CodeType | None:
     while isinstance(x, functools.partial):
         x = x.func
-    return getattr(getattr(x, "__func__", x), "__code__", None)
+    x = getattr(x, "__func__", getattr(x, "__wrapped__", x))
+    return getattr(x, "__code__", None)
 
 
 def is_plain_jit(fn: Any) -> bool:

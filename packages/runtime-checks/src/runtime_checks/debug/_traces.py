@@ -44,8 +44,8 @@ class MaxTraces(Module):
         number, differences = self.calls.add(Signature.of(self.fn, args, kwargs))
         if self.max_traces is not None and number > self.max_traces:
             raise RuntimeError(
-                f"{self.fn} can only be traced {self.max_traces} times. However, it has now been "
-                f"traced {number} times. {_why(differences)}"
+                f"{_named(self.fn)} can only be traced {self.max_traces} times. However, it has "
+                f"now been traced {number} times. {_why(differences)}"
             )
         return self.fn(*args, **kwargs)
 
@@ -54,6 +54,11 @@ class MaxTraces(Module):
             return self
         bound: Any = BoundMethod
         return bound(self, instance)
+
+
+def _named(fn: Any) -> str:
+    name = getattr(fn, "__qualname__", None)
+    return repr(fn) if name is None else f"`{name}`"
 
 
 def _why(differences: list[str]) -> str:

@@ -1,0 +1,84 @@
+"""Why a function was traced again."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from filtered_transforms import clear_caches, filter_jit
+from runtime_checks.debug import explain_retrace, log_retraces
+
+X = jnp.arange(3.0)
+
+
+@pytest.mark.parametrize("jit", [filter_jit, jax.jit])
+def test_arrays(jit: Any):
+    said: list[str] = []
+    f = explain_retrace(jit(lambda x, y: x["a"] * 2), report=said.append)
+    f({"a": X}, X)
+    f({"a": X + 1}, X)
+    assert said == []
+    np.testing.assert_array_equal(f({"a": X[:2]}, X), X[:2] * 2)
+    assert "second time" in said[-1] and "x['a']: shape (3,) -> (2,)" in said[-1]
+    assert __file__ in said[-1]
+    f({"a": X.astype(int)}, X)
+    assert "x['a']: dtype float32 -> int32" in said[-1] and "\n  y:" not in said[-1]
+    f({"a": X}, jnp.asarray(1.0))
+    f({"a": X}, jnp.float32(1.0))
+    assert "y: weak type True -> False" in said[-1]
+    f({"a": jax.device_put(X, jax.devices()[1])}, jnp.float32(1.0))
+    f({"a": X, "b": X}, X)
+    assert "x['b']: new, float32[3]" in said[-1]
+    count = len(said)
+    f({"a": X, "b": X}, X)
+    assert len(said) == count
+    clear_caches()
+    f({"a": X}, X)
+    assert "those of an earlier call" in said[-1]
+
+
+def test_static_values():
+    said: list[str] = []
+    f = explain_retrace(filter_jit(lambda x, other, g=None: x), report=said.append)
+    f(X, 1)
+    f(X, 2)
+    assert "other: static 1 -> 2 (a Python number is static" in said[-1]
+    f(X, X)
+    assert "other: static 2 -> array float32[3]" in said[-1] or "static 1" in said[-1]
+    for _ in range(2):
+        f(X, 1, g=lambda x: x)
+    assert "g: a new object each time: the function `lambda`" in said[-1] and __file__ in said[-1]
+    for i in range(2):
+        f(X, 1, g=functools.partial(np.add, i))
+        f(X, 1, g=functools.partial(test_arrays, i))
+    assert "g: " in said[-1]
+    assert f.__name__ == "<lambda>" and f.lower(X, 1) is not None
+
+
+def test_all_functions_in_a_block():
+    said: list[str] = []
+    f, g = filter_jit(lambda x: x + 1), jax.jit(lambda x: x + 2)
+    with log_retraces(said.append):
+        f(X)
+        g(X)
+        f(X)
+        assert said == []
+        f(X[:2])
+        assert "x: shape (3,) -> (2,)" in said[-1]
+        g(X[:2])
+        assert "f32[2]" in said[-1] and "f32[3]" in said[-1]
+        for _ in range(2):
+            filter_jit(lambda x: x)(X)
+        assert "a new object each time" in said[-1] and __file__ in said[-1]
+    count = len(said)
+    f(X[:1])
+    g(X[:1])
+    assert len(said) == count and not jax.config.jax_explain_cache_misses
+
+
+def test_wrong_use():
+    with pytest.raises(TypeError, match="expects a jitted function"):
+        explain_retrace(3)
