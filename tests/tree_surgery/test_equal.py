@@ -1,10 +1,13 @@
 """`tree_equal`: a table of pairs, and the same answer by NumPy, under jit and on any device."""
 
+import dataclasses as dc
 import itertools
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jax.tree_util as jtu
 import numpy as np
 import pytest
 from hypothesis import given
@@ -211,3 +214,59 @@ def test_accelerators_are_waited_for_once(monkeypatch):
     one, two = (jax.device_put(jnp.arange(4), device) for device in jax.devices()[:2])
     assert tree_equal(one, two) is True
     assert tree_equal(one, two + 1) is False
+
+
+# --- explain ---------------------------------------------------------------------------------
+
+
+@jtu.register_dataclass
+@dc.dataclass(frozen=True)
+class Sized:
+    weight: Any
+    size: Any = dc.field(default=3, metadata={"static": True})
+
+
+ONE = {"a": [np.ones(2), 3], "b": Sized(jnp.arange(3)), "c": None, "d": (), "e": "text"}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "reason"),
+    [
+        ({"a": [np.zeros(2), 3]}, "['a'][0]", "both f64[2](numpy), with other values"),
+        ({"a": [np.ones(3), 4]}, "['a'][0]", "f64[2](numpy), and f64[3](numpy)"),
+        ({"a": [np.ones(2), 4]}, "['a'][1]", "3, and 4"),
+        ({"a": [np.ones(2)]}, "['a']", "one has [0], [1], and the other has [0]"),
+        ({"a": [np.ones(2), 3, 4]}, "['a']", "one has [0], [1], and the other has [0], [1], [2]"),
+        ({"b": Sized(jnp.arange(3), 4)}, "['b'].size", "3, and 4"),
+        ({"b": Sized(jnp.arange(4))}, "['b'].weight", "i32[3], and i32[4]"),
+        ({"b": 1}, "['b']", "Sized(weight=i32[3]), and 1"),
+        ({"c": 1}, "['c']", "None, and 1"),
+        ({"d": []}, "['d']", "(), and []"),
+        ({"d": (1,)}, "['d']", "one is empty, and the other has [0]"),
+        ({"e": "other"}, "['e']", "'text', and 'other'"),
+        ({"f": 1}, "<root>", "one has ['a'], ['b'], ['c'], ['d'], ['e'], and the other"),
+    ],
+)
+def test_explain(change, path, reason):
+    result = tree_equal(ONE, ONE, ONE | change, explain=True)
+    assert not result and not tree_equal(ONE, ONE | change)
+    assert result.path == path
+    assert result.reason.startswith(reason)
+    assert str(result).startswith(f"First difference at `{path}`: ")
+
+
+def test_explain_what_is_equal_or_only_nearly():
+    result = tree_equal(ONE, dict(ONE), explain=True)
+    assert result and result.path is None and str(result) == "Equal."
+    near = {"x": jnp.array([1.0, 2.0])}, {"x": jnp.array([1.0, 2.001])}
+    assert tree_equal(*near, rtol=1e-2, explain=True)
+    assert tree_equal(*near, explain=True).path == "['x']"
+    kinds = tree_equal(
+        [np.arange(3, dtype=np.int32)], [jnp.arange(3)], typematch=True, explain=True
+    )
+    assert kinds.path == "[0]" and not kinds
+
+
+def test_explain_of_traced_values():
+    with pytest.raises(ValueError, match=r"cannot explain.*`\[0\]`.*traced"):
+        jax.jit(lambda x: tree_equal([x], [x + 1], explain=True))(1.0)

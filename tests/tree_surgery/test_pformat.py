@@ -14,7 +14,7 @@ import wadler_lindig as wl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tree_surgery import tree_pformat, tree_pprint
+from tree_surgery import TreeWLCustom, tree_pformat, tree_pprint
 
 Pair = collections.namedtuple("Pair", "left right")
 
@@ -215,3 +215,17 @@ def test_time_is_linear_in_depth():
     for _ in range(200):
         tree = [tree, "x" * 50]
     assert tree_pformat(tree).count("\n") == 3 * 200
+
+
+def test_options_of_leaves_for_wadler_lindig_itself():
+    tree = [
+        jnp.ones(3),
+        jax.ShapeDtypeStruct((2,), jnp.float32),
+        {"a": 1},
+        jnp.asarray(1.0),
+        jnp.sin,
+    ]
+    short = wl.pformat(tree, custom=TreeWLCustom(lambda x: isinstance(x, dict), True, True))
+    assert short == "[f32[3], f32[2], dict(...), weak_f32[], <wrapped function sin>]"
+    long = wl.pformat(tree[:3], custom=TreeWLCustom(lambda x: False, False, False))
+    assert long == f"[f32[3](jax), {tree[1]!r}, {{'a': 1}}]"

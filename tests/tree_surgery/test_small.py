@@ -190,7 +190,7 @@ SIGNATURES = {
     "tree_at": "where pytree replace? replace_fn? is_leaf?",
     "tree_check": "pytree",
     "tree_deserialise_leaves": "path_or_file like filter_spec? is_leaf?",
-    "tree_equal": "*pytrees typematch? rtol? atol?",
+    "tree_equal": "*pytrees typematch? rtol? atol? explain?",
     "tree_flatten_one_level": "pytree",
     "tree_pformat": "pytree width? indent? short_arrays? struct_as_array? truncate_leaf?",
     "tree_pprint": "pytree width? indent? short_arrays? struct_as_array? truncate_leaf?",

@@ -61,6 +61,7 @@ from runtime_checks import branched_error_if as branched_error_if
 from runtime_checks import check as check
 from runtime_checks import checks as checks
 from runtime_checks import error_if as error_if
+from tree_surgery import Equality as Equality
 from tree_surgery import FileInfo as FileInfo
 from tree_surgery import Frozen as Frozen
 from tree_surgery import Labels as Labels
@@ -74,6 +75,7 @@ from tree_surgery import Tied as Tied
 from tree_surgery import TreeChange as TreeChange
 from tree_surgery import TreeDiff as TreeDiff
 from tree_surgery import TreeSize as TreeSize
+from tree_surgery import TreeWLCustom as TreeWLCustom
 from tree_surgery import WhereError as WhereError
 from tree_surgery import apply_updates as apply_updates
 from tree_surgery import at as at
@@ -128,6 +130,7 @@ __all__ = [
     "BoundMethod",
     "Enumeration",
     "EnumerationItem",
+    "Equality",
     "EquinoxRuntimeError",
     "EquinoxTracetimeError",
     "FileInfo",
@@ -147,6 +150,7 @@ __all__ = [
     "TreeChange",
     "TreeDiff",
     "TreeSize",
+    "TreeWLCustom",
     "WhereError",
     "apply_updates",
     "at",

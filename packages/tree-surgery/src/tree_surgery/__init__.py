@@ -15,6 +15,7 @@ from ._edit import tree_set as tree_set
 from ._equal import tree_equal as tree_equal
 from ._errors import SerialiseError as SerialiseError
 from ._errors import WhereError as WhereError
+from ._first import Equality as Equality
 from ._freeze import Frozen as Frozen
 from ._freeze import freeze as freeze
 from ._freeze import trainable as trainable
@@ -56,8 +57,10 @@ from ._tie import untie as untie
 from ._updates import apply_updates as apply_updates
 from ._what import LeafInfo as LeafInfo
 from ._where import where as where
+from ._wl_custom import TreeWLCustom as TreeWLCustom
 
 __all__ = [
+    "Equality",
     "FileInfo",
     "Frozen",
     "Labels",
@@ -71,6 +74,7 @@ __all__ = [
     "TreeChange",
     "TreeDiff",
     "TreeSize",
+    "TreeWLCustom",
     "WhereError",
     "apply_updates",
     "at",

@@ -125,13 +125,13 @@ def _compare(a: Spot, b: Spot, changes: list[TreeChange]) -> None:
     if x is y:
         return
     if x is None or y is None:
-        changes.append(TreeChange(a.path, _describe(x), _describe(y)))
+        changes.append(TreeChange(a.path, describe(x), describe(y)))
     elif a.is_leaf and b.is_leaf:
         change = _compare_leaves(a.path, x, y)
         if change is not None:
             changes.append(change)
     elif type(x) is not type(y):
-        changes.append(TreeChange(a.path, _describe(x), _describe(y)))
+        changes.append(TreeChange(a.path, describe(x), describe(y)))
     else:
         _compare_nodes(a, b, changes)
 
@@ -144,10 +144,10 @@ def _compare_nodes(a: Spot, b: Spot, changes: list[TreeChange]) -> None:
         if key in theirs:
             _compare(child, theirs[key], changes)
         else:
-            changes.append(TreeChange(child.path, _describe(child.value) or "None", None))
+            changes.append(TreeChange(child.path, describe(child.value) or "None", None))
     for key, child in theirs.items():
         if key not in ours:
-            changes.append(TreeChange(child.path, None, _describe(child.value) or "None"))
+            changes.append(TreeChange(child.path, None, describe(child.value) or "None"))
     one, other = open_node(a.value), open_node(b.value)
     if len(changes) == before and one and other and one[2] != other[2]:
         what = f"`{type(a.value).__name__}` with other static parts"
@@ -208,10 +208,10 @@ def _equal(x: Any, y: Any) -> bool:
 
 
 def _change(path: str, x: Any, y: Any, *numbers: Any) -> TreeChange:
-    return TreeChange(path, _describe(x) or "None", _describe(y) or "None", *numbers)
+    return TreeChange(path, describe(x) or "None", describe(y) or "None", *numbers)
 
 
-def _describe(x: Any) -> str | None:
+def describe(x: Any) -> str | None:
     """In one line; `None` for `None`."""
     if x is None:
         return None

@@ -60,7 +60,7 @@ class Writer:
         """The document of what is of one of the kinds below, else `None`."""
         kind = type(x)
         if self.truncate_leaf is not None and self.truncate_leaf(x):
-            return wl.TextDoc(f"{kind.__name__}(...)")
+            return truncated(x)
         if kind in _SAID_BY_REPR:
             return wl.TextDoc(repr(x))
         if kind is tuple:
@@ -73,9 +73,9 @@ class Writer:
                 "{", [("", self.entry(*pair)) for pair in x.items()], "", "}", self.indent
             )
         if isinstance(x, jax.Array | np.ndarray):
-            return _array(x) if self.short_arrays else None
+            return array_document(x) if self.short_arrays else None
         if isinstance(x, jax.ShapeDtypeStruct):
-            return _array(x) if self.struct_as_array else None
+            return array_document(x) if self.struct_as_array else None
         if isinstance(x, type) or hasattr(kind, "__pdoc__"):
             return None
         if isinstance(x, jtu.Partial):
@@ -85,7 +85,7 @@ class Writer:
         if kind in self.fields or dc.is_dataclass(x):
             # A collection that is also a dataclass is written as a collection.
             return None if isinstance(x, _COLLECTIONS) else self.dataclass(x)
-        return _wrapper(x) if callable(x) else None
+        return wrapper_document(x) if callable(x) else None
 
     def entry(self, key: Any, value: Any) -> _Doc:
         key_doc, value_doc = self.write(key), self.write(value)
@@ -119,14 +119,20 @@ _COLLECTIONS = (tuple, list, dict, set, frozenset, ft.partial)
 _UNINITIALISED: Any = object()
 
 
-def _array(x: Any) -> _Doc:
+def truncated(x: Any) -> _Doc:
+    """A node of which only the type is shown."""
+    return wl.TextDoc(f"{type(x).__name__}(...)")
+
+
+def array_document(x: Any) -> _Doc:
+    """An array, or the shape of one, by dtype and shape."""
     kind = "numpy" if isinstance(x, np.ndarray) else None
     weak = "weak_" if getattr(x, "weak_type", False) else ""
     *_, dtype = str(x.dtype).rsplit(".")
     return wl.array_summary(x.shape, weak + dtype, kind)
 
 
-def _wrapper(x: Any) -> _Doc | None:
+def wrapper_document(x: Any) -> _Doc | None:
     """What is no function but wraps one, and would else only say where in memory it is."""
     if isinstance(x, _KNOWN_TO_WL):
         return None

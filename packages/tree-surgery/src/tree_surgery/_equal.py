@@ -1,5 +1,6 @@
 """`tree_equal`: equality of whole trees by value."""
 
+import functools as ft
 from typing import Any
 
 import jax
@@ -7,12 +8,17 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 
+from ._first import Equality, first_difference
 from ._jax import Tracer
 
 
 def tree_equal(
-    *pytrees: Any, typematch: bool = False, rtol: Any = 0.0, atol: Any = 0.0
-) -> bool | jax.Array:
+    *pytrees: Any,
+    typematch: bool = False,
+    rtol: Any = 0.0,
+    atol: Any = 0.0,
+    explain: bool = False,
+) -> Any:
     """Trees are equal if their structures are, and each leaf of one equals that of the others.
 
     Arrays (of JAX or NumPy, NumPy's scalars among them) are equal if shape, dtype and all values
@@ -28,15 +34,19 @@ def tree_equal(
     - `rtol`, `atol`: arrays of real or complex floating point numbers are also equal if
         `abs(x - y) <= atol + rtol * abs(y)`, elementwise, with `x` from the first tree. Everything
         else, Python's floats included, is compared exactly.
+    - `explain`: whether to say where the trees begin to differ.
 
     **Returns:**
 
     A `bool`; if the answer depends on values that are being traced, a traced boolean of shape `()`.
-    All values on accelerators are compared there, and waited for once.
+    All values on accelerators are compared there, and waited for once. With `explain`, a
+    [`tree_surgery.Equality`][], which is true if the trees are equal, and else has the `path` of
+    the first difference.
 
     **Raises:**
 
-    `TypeError` if there are no trees.
+    `TypeError` if there are no trees. `ValueError` if an answer that depends on traced values is to
+    be explained.
 
     ```python
     import jax.numpy as jnp
@@ -48,11 +58,18 @@ def tree_equal(
     assert tree_equal(np.arange(3, dtype="int32"), jnp.arange(3))
     assert not tree_equal(np.arange(3, dtype="int32"), jnp.arange(3), typematch=True)
     assert tree_equal(jnp.array(1.0), jnp.array(1.001), rtol=1e-2)
+    assert tree_equal({"a": [1, 2]}, {"a": [1, 3]}, explain=True).path == "['a'][1]"
     ```
     """
     if not pytrees:
         raise TypeError("`tree_equal` needs at least one tree.")
     first, *others = pytrees
+    if explain:
+        found = (
+            first_difference(first, other, ft.partial(_equal_leaves, typematch, rtol, atol))
+            for other in others
+        )
+        return next((equality for equality in found if not equality), Equality())
     leaves, treedef = jtu.tree_flatten(first)
     kinds: dict[type, int] = {}
     pairs: list[tuple[Any, Any]] = []
@@ -64,6 +81,10 @@ def tree_equal(
             if not _may_be_equal(x, y, typematch, kinds, pairs):
                 return False
     return _all_equal(pairs, kinds, rtol, atol)
+
+
+def _equal_leaves(typematch: bool, rtol: Any, atol: Any, x: Any, y: Any) -> bool | jax.Array:
+    return tree_equal([x], [y], typematch=typematch, rtol=rtol, atol=atol)
 
 
 _OTHER, _NUMPY, _JAX, _TRACER = range(4)
