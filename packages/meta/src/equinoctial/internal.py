@@ -71,6 +71,7 @@ from runtime_checks.debug import backward_nan as debug_backward_nan
 from runtime_checks.debug import breakpoint_if as breakpoint_if
 from runtime_checks.debug import inspect_dce as inspect_dce
 from runtime_checks.debug import store_dce as store_dce
+from tree_surgery import TreeWLCustom as TreeWLCustom
 
 __all__ = [
     "AbstractClassVar",
@@ -80,6 +81,7 @@ __all__ = [
     "GetKey",
     "MaybeBuffer",
     "Static",
+    "TreeWLCustom",
     "announce_jaxpr_p",
     "announce_transform",
     "assert_dce",
