@@ -6,12 +6,11 @@ fingerprint, the checksum of each leaf, notes on leaves that are stored in anoth
 Of all that is in the header, `tree_surgery.checksum` is the CRC-32.
 """
 
-import dataclasses as dc
 import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ._errors import SerialiseError
 from ._header import Header, Place, refuse
@@ -23,8 +22,7 @@ _OURS = "tree_surgery"
 _CHECKSUM = "tree_surgery.checksum"
 
 
-@dc.dataclass(slots=True)
-class Notes:
+class Notes(NamedTuple):
     """What we know of a file that we wrote."""
 
     fingerprint: str

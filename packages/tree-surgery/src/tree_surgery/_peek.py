@@ -1,9 +1,8 @@
 """`peek`, and what is known of a file before its data are read."""
 
-import dataclasses as dc
 import os
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from ._header import Header, read_header, refuse
 from ._notes import Notes, fingerprint_of, read_notes
@@ -13,8 +12,7 @@ from ._stored import Found, note_to_number, recall
 from ._what import LeafInfo, what_is
 
 
-@dc.dataclass(frozen=True, slots=True)
-class FileInfo:
+class FileInfo(NamedTuple):
     """What is in a safetensors file. See [`tree_surgery.peek`][].
 
     - `metadata`: what was given to [`tree_surgery.save`][]; of files by others, a dictionary of
@@ -82,8 +80,7 @@ def peek(path_or_file: PathOrFile) -> FileInfo:
     return FileInfo(metadata, content.infos, fingerprint_of(content.infos), version)
 
 
-@dc.dataclass(slots=True)
-class Content:
+class Content(NamedTuple):
     """A header, understood: arrays that are found in a file, and numbers."""
 
     header: Header

@@ -1,6 +1,5 @@
 """What of a file fits a tree, and what does not, all at once."""
 
-import dataclasses as dc
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -34,8 +33,7 @@ class Mismatch(NamedTuple):
     found: LeafInfo
 
 
-@dc.dataclass(frozen=True, slots=True)
-class LoadReport:
+class LoadReport(NamedTuple):
     """What did not fit when a tree was loaded: true if there was anything, readable when printed.
 
     - `missing`: the paths that the tree has and the file has not.

@@ -1,7 +1,6 @@
 """What a leaf is, as far as a file must agree with it before anything is read."""
 
-import dataclasses as dc
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +13,7 @@ NUMBERS: tuple[type, ...] = (bool, int, float, complex)
 _KINDS = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
 
 
-@dc.dataclass(frozen=True, slots=True)
-class LeafInfo:
+class LeafInfo(NamedTuple):
     """What is known of a saved leaf before it is read. See [`tree_surgery.peek`][].
 
     - `dtype`: the dtype of an array, as a string; of a number of Python's, `Python int` and so on.
