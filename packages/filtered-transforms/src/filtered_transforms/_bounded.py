@@ -47,7 +47,7 @@ def run_bounded(
         masked = any(start[2]) and not state.is_asked
         chosen = loop if masked else asked
         if masked:
-            buffers = [*buffers, *loop.buffers[state.count :]]
+            buffers = [*buffers, *loop.masks(state.count)]
             start = (*start[:2], start[2] + (False,) * (len(buffers) - len(start[2])))
         perturbed = find_perturbed(chosen.step, (consts, carry, buffers, []), (*start, ()))
         last, final = runs(chosen)(consts, carry, buffers)

@@ -59,7 +59,8 @@ def checkpointed(
     **Arguments:**
 
     - `loop`: the loop.
-    - `xs`, `ys`: what the steps are given, and what they return, of all steps: row by row.
+    - `xs`: what the steps are given, of all steps: row by row.
+    - `ys`: the same of what they return, shapes and dtypes alone.
     - `ends`: when it ends.
     - `checkpoints`: how many states of it may be kept at a time.
     - `state`: its structure.
@@ -86,11 +87,12 @@ def checkpointed(
         # Which places are written matters if what was there before is differentiated.
         masked = state.is_asked or any(start[2])
         if masked and not state.is_asked:
-            buffers = [*buffers, *loop.buffers[state.count :]]
+            buffers = [*buffers, *loop.masks(state.count)]
             start = (*start[:2], start[2] + (False,) * (len(buffers) - len(start[2])), start[3])
         chosen = loop if masked else plain
         perturbed = find_perturbed(chosen.step, (consts, carry, buffers, of_one), start)
-        running, kept = _run_and_keep(chosen, consts, carry, buffers, xs, ys, ends, places)
+        empty = [jnp.zeros(y.shape, y.dtype) for y in ys]
+        running, kept = _run_and_keep(chosen, consts, carry, buffers, xs, empty, ends, places)
         out = running.carry, running.buffers[: len(asked.buffers)], running.ys
         residuals = consts, running.buffers, xs, (running.i, running.n), kept
         return out, (Held((perturbed, masked)), *residuals)

@@ -160,7 +160,7 @@ def _checkpointed_scan(
         return carry, buffers, ys
 
     shapes = jax.eval_shape(step, consts, state.carry, state.buffers, one, jnp.array(True)).ys
-    ys = [jnp.zeros((length, *y.shape), y.dtype) for y in shapes]
+    ys = [jax.ShapeDtypeStruct((length, *y.shape), y.dtype) for y in shapes]
     ends = Ends(length, None)
     *out, ys = checkpointed(loop, arrays, ys, ends, checkpoints, state, primal)
     return state.result(*out), seen.result(ys)

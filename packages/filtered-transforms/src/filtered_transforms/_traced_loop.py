@@ -28,14 +28,17 @@ class TracedLoop(NamedTuple):
     step: Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
     test: Callable[[Arrays, Arrays, Arrays], Any]
 
+    def masks(self, count: int) -> Arrays:
+        """What the buffers from number `count` on start with: made anew, in whatever is traced."""
+        return [jnp.zeros(x.shape, bool) for x in self.buffers[count:]]
+
     def without_masks(self, count: int) -> "TracedLoop":
         """The loop with the first `count` of the buffers; the others, masks, are forgotten."""
-        masks = [(x.shape, x.dtype) for x in self.buffers[count:]]
-        if not masks:
+        if len(self.buffers) == count:
             return self
 
         def filled(buffers: Arrays) -> Arrays:
-            return [*buffers, *(jnp.zeros(shape, dtype) for shape, dtype in masks)]
+            return [*buffers, *self.masks(count)]
 
         def step(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any) -> Stepped:
             out = self.step(consts, carry, filled(buffers), xs, pred)

@@ -1,0 +1,340 @@
+"""`while_loop` and `scan`: values and derivatives against unrolled loops and finite differences."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+import filtered_transforms as ft
+from filtered_transforms.extend import buffer_at_set, nondifferentiable
+
+MOST = 12
+KINDS: dict[str, dict[str, Any]] = {
+    "lax": {"kind": "lax", "max_steps": MOST},
+    "bounded": {"kind": "bounded", "max_steps": MOST},
+    "bounded in blocks": {"kind": "bounded", "max_steps": MOST, "base": 2},
+    "checkpointed": {"kind": "checkpointed", "max_steps": MOST},
+    "one checkpoint": {"kind": "checkpointed", "checkpoints": 1},
+    "two checkpoints": {"kind": "checkpointed", "max_steps": MOST, "checkpoints": 2},
+    "three checkpoints": {"kind": "checkpointed", "checkpoints": 3},
+    "four checkpoints": {"kind": "checkpointed", "checkpoints": 4},
+    "all checkpoints": {"kind": "checkpointed", "checkpoints": MOST + 1},
+}
+REVERSE = {name: options for name, options in KINDS.items() if name != "lax"}
+X = jnp.array([0.5, -1.2])
+W = jnp.array([[0.9, -0.4], [0.3, 1.1]])
+SAVED = jnp.linspace(0.2, 1.0, MOST + 3)
+COUNTS = [0, 1, 2, 5, MOST]
+
+
+def go_on(n: Any, state: Any) -> Any:
+    return state["i"] < n
+
+
+def step(w: Any, state: Any) -> Any:
+    # An integer in the carry, something closed over, a buffer that is read and written.
+    i, y, saved = state["i"], state["y"], state["saved"]
+    y = jnp.sin(w @ y) * saved[i] + 0.3 * y
+    return {"i": i + 1, "y": y, "saved": buffer_at_set(saved, i + 1, y.sum() * w[0, 0])}
+
+
+def start(x: Any, saved: Any) -> Any:
+    return {"i": jnp.array(0), "y": x, "saved": saved}
+
+
+def unrolled(n: Any, w: Any, state: Any) -> Any:
+    for _ in range(MOST):
+        new = step(w, state)
+        state = jax.tree.map(partial(jnp.where, go_on(n, state)), new, state)
+    return state
+
+
+def looped(options: Any, n: Any, w: Any, state: Any) -> Any:
+    return ft.while_loop(
+        partial(go_on, n), partial(step, w), state, buffers=lambda s: s["saved"], **options
+    )
+
+
+def loss(run: Callable[..., Any], n: Any, x: Any, w: Any, saved: Any) -> Any:
+    out = run(n, w, start(x, saved))
+    return (out["y"] ** 2).sum() + (out["saved"] * jnp.arange(1.0, saved.size + 1)).sum()
+
+
+def derivatives(run: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.value_and_grad(partial(loss, run), (1, 2, 3))
+
+
+def close(found: Any, expected: Any, tolerance: float = 2e-5) -> None:
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance), found, expected
+    )
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[int, Any]:
+    of = jax.jit(derivatives(unrolled))
+    return {n: of(n, X, W, SAVED) for n in COUNTS}
+
+
+@pytest.mark.parametrize("kind", REVERSE)
+def test_gradients_are_those_of_an_unrolled_loop(kind: str, expected: dict[int, Any]):
+    of = jax.jit(derivatives(partial(looped, KINDS[kind])))
+    for n in COUNTS:
+        close(of(n, X, W, SAVED), expected[n])
+
+
+@pytest.mark.parametrize("kind", ["bounded in blocks", "checkpointed", "two checkpoints"])
+def test_each_example_of_a_batch_stops_by_itself(kind: str, expected: dict[int, Any]):
+    # 408: gradients of examples that had stopped before others were wrong.
+    # https://github.com/patrick-kidger/equinox/issues/408
+    run = partial(looped, KINDS[kind])
+    mapped = jax.jit(jax.vmap(derivatives(run), (0, None, None, None)))
+    value, grads = mapped(jnp.array(COUNTS), X, W, SAVED)
+    for j, n in enumerate(COUNTS):
+        close((value[j], tuple(g[j] for g in grads)), expected[n])
+
+    def total(n: Any, x: Any, w: Any, saved: Any) -> Any:
+        return jax.vmap(partial(loss, run), (0, None, None, None))(n, x, w, saved).sum()
+
+    summed = jax.jit(jax.grad(total, (1, 2, 3)))(jnp.array(COUNTS), X, W, SAVED)
+    close(summed, tuple(g.sum(0) for g in grads), 1e-4)
+
+
+def of_vector(run: Callable[..., Any], x: Any) -> Any:
+    return loss(run, 3, x, W, SAVED[:6])
+
+
+def three_steps(n: int, w: Any, state: Any) -> Any:
+    for _ in range(n):
+        state = step(w, state)
+    return state
+
+
+@pytest.fixture(scope="module")
+def hessian() -> Any:
+    return jax.jit(jax.hessian(partial(of_vector, three_steps)))(X)
+
+
+@pytest.mark.parametrize("kind", ["bounded", "two checkpoints", "checkpointed"])
+def test_forward_over_reverse_mode(kind: str, hessian: Any):
+    found = jax.jit(jax.hessian(partial(of_vector, partial(looped, KINDS[kind]))))(X)
+    close(found, hessian, 1e-4)
+
+
+def test_reverse_over_reverse_mode_of_a_bounded_loop(hessian: Any):
+    f = partial(of_vector, partial(looped, KINDS["bounded"] | {"max_steps": 4}))
+    close(jax.jit(jax.jacrev(jax.jacrev(f)))(X), hessian, 1e-4)
+
+
+@pytest.mark.parametrize("kind", ["lax", "bounded in blocks"])
+def test_forward_mode(kind: str):
+    found = jax.jit(jax.jacfwd(partial(of_vector, partial(looped, KINDS[kind]))))(X)
+    close(found, jax.jit(jax.grad(partial(of_vector, three_steps)))(X))
+
+
+def test_finite_differences():
+    f = partial(loss, partial(looped, KINDS["three checkpoints"]), 4)
+    check_grads(jax.jit(f), (X, W, SAVED), order=1, modes=["rev"], atol=0.02, rtol=0.02, eps=1e-2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loop_ends_at_max_steps(kind: str):
+    options = KINDS[kind] | {"max_steps": 3}
+    found = ft.while_loop(lambda c: c[0] < 9, lambda c: (c[0] + 1, c[1] * 2), (0, 1.0), **options)
+    assert jax.tree.map(float, found) == (3, 8)
+    none = ft.while_loop(lambda c: c < 9, lambda c: c + 1, 0, **options | {"max_steps": 0})
+    assert none == 0
+
+
+@pytest.mark.parametrize("kind", ["bounded", "checkpointed"])
+def test_any_tree_is_a_state(kind: str):
+    # Zero-size arrays, no arrays, weakly typed numbers, booleans, and what is no array.
+    # https://github.com/patrick-kidger/equinox/commit/a916f9c
+    def body(state: Any) -> Any:
+        assert state["name"] == "tanh" and state["f"] is jnp.tanh and state["none"] is None
+        new = state | {"x": state["f"](state["x"]), "i": state["i"] + 1, "even": ~state["even"]}
+        new["key"] = jax.random.fold_in(state["key"], 1)
+        return new | {"empty": state["empty"] * 2, "grown": state["grown"] + jnp.float32(1)}
+
+    def run(x: Any) -> Any:
+        init = {
+            "x": x,
+            "i": 0,
+            "even": True,
+            "empty": jnp.zeros((0, 3)),
+            "grown": 1.0,
+            "key": jax.random.key(3, impl="rbg"),
+            "name": "tanh",
+            "f": jnp.tanh,
+            "none": None,
+        }
+        return ft.while_loop(lambda s: s["i"] < 3, body, init, kind=kind, max_steps=8)
+
+    out = ft.filter_jit(run)(0.5)
+    assert out["f"] is jnp.tanh and out["name"] == "tanh" and out["i"] == 3
+    assert not out["even"] and out["grown"] == 4 and out["empty"].shape == (0, 3)
+    found = jax.jit(jax.grad(lambda x: run(x)["x"]))(0.5)
+    tanh3 = jax.grad(lambda x: jnp.tanh(jnp.tanh(jnp.tanh(x))))(0.5)
+    np.testing.assert_allclose(found, tanh3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bounded", "checkpointed"])
+def test_what_is_not_differentiated_gets_no_tangent(kind: str):
+    # https://github.com/patrick-kidger/equinox/issues/697
+    def run(x: Any, t: Any) -> Any:
+        def body(state: Any) -> Any:
+            i, x, t = state
+            return i + 1, x * t, nondifferentiable(t) + 1.0
+
+        return ft.while_loop(lambda s: s[0] < 3, body, (0, x, t), kind=kind, max_steps=4)[1]
+
+    assert jax.jit(jax.grad(run))(2.0, 1.0) == 6
+    with pytest.raises(RuntimeError, match=r"differentia"):
+        jax.grad(run, 1)(2.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["bounded", "checkpointed"])
+def test_examples_that_have_stopped_spoil_nothing(kind: str):
+    # At the state in which the first example stops, the derivative of the body is infinite.
+    def run(n: Any, x: Any) -> Any:
+        def body(state: Any) -> Any:
+            i, y = state
+            return i + 1, jnp.sqrt(y) - 1.0
+
+        state = (0, x)
+        return ft.while_loop(lambda s: s[0] < n, body, state, kind=kind, max_steps=4)[1]
+
+    found = jax.jit(jax.vmap(jax.grad(run, 1)))(jnp.array([1, 2]), jnp.array([1.0, 16.0]))
+    np.testing.assert_allclose(found, [0.5, 0.125 * 0.5 / np.sqrt(3)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("inner", ["lax", "bounded", "checkpointed"])
+def test_nested_loops_that_write_to_the_same_buffer(inner: str):
+    # The inner loop makes two steps, and writes each to the buffer of the outer.
+    def run(x: Any, saved: Any) -> Any:
+        def outer(state: Any) -> Any:
+            i, y, saved = state
+
+            def body(state: Any) -> Any:
+                j, y, saved = state
+                y = jnp.sin(y) * x
+                return j + 1, y, saved.at[2 * i + j].set(y.sum())
+
+            init = (jnp.array(0), y, saved)
+            out = inner_loop(lambda s: s[0] < 2, body, init, lambda s: s[2])
+            return i + 1, out[1], out[2]
+
+        def inner_loop(cond: Any, body: Any, init: Any, buffers: Any) -> Any:
+            if inner == "lax":  # which has no reverse mode, so that its gradient is not taken
+                stopped = jax.lax.stop_gradient
+                cond, body = cond, lambda s, body=body: body((s[0], stopped(s[1]), s[2]))
+                return body(body(init))
+            return ft.while_loop(cond, body, init, buffers=buffers, kind=inner, max_steps=2)
+
+        init = (jnp.array(0), x, saved)
+        *_, y, saved = ft.while_loop(
+            lambda s: s[0] < 3,
+            outer,
+            init,
+            buffers=lambda s: s[2],
+            kind="checkpointed",
+            max_steps=4,
+        )
+        return y.sum() + (saved * jnp.arange(1.0, 9.0)).sum()
+
+    def plain(x: Any, saved: Any) -> Any:
+        y = x
+        for k in range(6):
+            y = jnp.sin(jax.lax.stop_gradient(y) if inner == "lax" else y) * x
+            saved = saved.at[k].set(y.sum())
+        return y.sum() + (saved * jnp.arange(1.0, 9.0)).sum()
+
+    args = X, jnp.ones(8)
+    close(jax.jit(jax.grad(run, (0, 1)))(*args), jax.jit(jax.grad(plain, (0, 1)))(*args))
+
+
+INDICES: dict[str, Any] = {
+    "integer": lambda i: i,
+    "negative": lambda i: i - 4,
+    "static": lambda i: 1,
+    "out of bounds": lambda i: i + 9,
+    "row and column": lambda i: (i, 2),
+    "ellipsis": lambda i: (..., i),
+    "after a slice": lambda i: (slice(1, 3), i),
+    "new axis": lambda i: (None, i),
+    "array": lambda i: jnp.stack([i, i + 2]),
+    "slice alone": lambda i: slice(1, 3),
+    "mask": lambda i: np.array([True, False, True, False]),
+}
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_buffers_are_written_as_arrays_are(name: str):
+    index = INDICES[name](jnp.array(1))
+    values = jnp.arange(1.0, 13.0).reshape(4, 3) ** 0.5
+    old = jnp.linspace(2.0, 3.0, 12).reshape(4, 3)
+
+    def run(pred: Any, x: Any, old: Any) -> Any:
+        def body(state: Any) -> Any:
+            i, x, b = state
+            assert b.shape == (4, 3) and b.dtype == jnp.float32 and b.ndim == 2 and b.size == 12
+            place = INDICES[name](i + 1)
+            return i + 1, x, b.at[place].set(x[place] * 3, pred=pred)
+
+        state = (jnp.array(0), x, old)
+        out = ft.while_loop(
+            lambda s: s[0] < 1,
+            body,
+            state,
+            buffers=lambda s: s[2],
+            kind="checkpointed",
+            max_steps=1,
+        )
+        return (out[2] * values[::-1]).sum()
+
+    def plain(pred: Any, x: Any, old: Any) -> Any:
+        return (jnp.where(pred, old.at[index].set(x[index] * 3), old) * values[::-1]).sum()
+
+    for pred in (True, False):
+        both = [jax.jit(jax.value_and_grad(f, (1, 2)))(pred, values, old) for f in (run, plain)]
+        close(*both)
+
+
+def scan_step(w: Any, carry: Any, x: Any) -> Any:
+    i, y, saved = carry
+    y = jnp.sin(w @ y) + x["x"]
+    return (i + 1, y, buffer_at_set(saved, i, y[0])), {"twice": y * 2, "i": i, "name": x["name"]}
+
+
+def scan_loss(scan: Callable[..., Any], w: Any, y: Any, saved: Any, xs: Any) -> Any:
+    init, given = (jnp.array(0), y, saved), {"x": xs, "name": "tanh"}
+    (_, y, saved), ys = scan(partial(scan_step, w), init, given)
+    assert ys["name"] == "tanh" and ys["i"].shape == (xs.shape[0],)
+    weights = jnp.arange(1.0, saved.size + 1)
+    return (y**3).sum() + (saved * weights).sum() + (ys["twice"] ** 2).sum()
+
+
+@pytest.mark.parametrize("kind", ["lax", "checkpointed", "all", 1, 3])
+@pytest.mark.parametrize("length", [0, 1, 9])
+def test_scan(kind: Any, length: int):
+    # Against JAX's, in which the buffer is an array like others.
+    options: dict[str, Any] = {"kind": "checkpointed", "checkpoints": kind}
+    if kind in ("lax", "checkpointed"):
+        options = {"kind": kind}
+    ours = partial(ft.scan, buffers=lambda carry: carry[2], **options)
+    args = W, X, jnp.ones(12), jnp.linspace(0.0, 1.0, 2 * length).reshape(length, 2)
+    both = [
+        jax.jit(jax.value_and_grad(partial(scan_loss, scan), (0, 1, 2, 3)))(*args)
+        for scan in (ours, ft.filter_scan)
+    ]
+    close(*both)
+
+
+def test_scan_over_no_arrays():
+    carry, ys = ft.scan(lambda c, x: (c + 1, (x, c)), 0, None, 3, kind="checkpointed")
+    assert carry == 3 and ys[0] is None and ys[1].tolist() == [0, 1, 2]
