@@ -1,4 +1,4 @@
-"""Run by `test_sharded.py` in a process of its own: `sharded.py CASE JIT`, with as many devices as XLA_FLAGS say.
+"""Run by `test_sharded.py` in a process of its own: `sharded.py CASE JIT`.
 
 A check over all devices fails, twice, and nothing is wrong afterwards.
 """

@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -133,6 +132,8 @@ def test_plain_jit_says_the_same(name: str):
             jax.block_until_ready(f(BAD))
 
 
+# https://github.com/patrick-kidger/equinox/issues/628
+# https://github.com/patrick-kidger/equinox/issues/631
 def test_nothing_calls_back(tmp_path: Path):
     # What XLA compiles says so; it is asked to write it down, in a process of its own.
     script = tmp_path / "script.py"
@@ -398,3 +399,33 @@ def test_constants_while_tracing():
         for jit in (jax.jit, filter_jit):
             with pytest.raises(EquinoxTracetimeError, match="known"):
                 jit(lambda x, pred=pred: error_if(x, pred, "known"))(GOOD)
+
+
+# https://github.com/patrick-kidger/equinox/issues/844
+def test_nothing_global_is_patched_and_the_end_is_silent(tmp_path: Path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import atexit, logging, sys, threading, warnings\n"
+        "import jax, jax.numpy as jnp\n"
+        "def state():\n"
+        "    loggers = [logging.getLogger(n) for n in (None, 'jax', 'jax._src.callback')]\n"
+        "    return (jax.jit, jax.grad, sys.stderr, sys.stdout, sys.excepthook,\n"
+        "            threading.excepthook,\n"
+        "            warnings.showwarning, [(x.level, x.handlers, x.filters) for x in loggers])\n"
+        "before = state()\n"
+        "from filtered_transforms import filter_jit\n"
+        "from runtime_checks import error_if\n"
+        "def f(x):\n"
+        "    return error_if(x, x < 0, 'negative') * 2\n"
+        "for jit in (filter_jit, jax.jit, jax.vmap):\n"
+        "    for x in (1.0, -1.0):\n"
+        "        try:\n"
+        "            jax.block_until_ready(jit(f)(jnp.array([x])))\n"
+        "        except RuntimeError as error:\n"
+        "            assert 'negative' in str(error) and x < 0\n"
+        "        else:\n"
+        "            assert x > 0\n"
+        "assert state() == before\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,6 +1,7 @@
 """Run-time errors, result codes and debugging tools that work under jax.jit."""
 
 from filtered_transforms.extend import register_check as _register_check
+from filtered_transforms.extend import set_raise_if as _set_raise_if
 
 from ._carry import carry as _carry_out
 from ._check import FAILURES as _FAILURES
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 _register_check(_check_p, _FAILURES.translate, _carry_out)
+_set_raise_if(error_if)
 
 # What users see in a repr and in a pickle is the public path, wherever the code stands.
 for _name in __all__:

@@ -151,10 +151,11 @@ def varying(x: Any) -> Any:
 
     `jax.lax.pcast`; before JAX 0.9 `jax.lax.pvary`. Both refuse what is marked already.
     """
-    cast: Any = getattr(jax.lax, "pcast", None)
+    lax: Any = jax.lax
+    cast = getattr(lax, "pcast", None)
     for axis in jax.sharding.get_abstract_mesh().manual_axes:
         with contextlib.suppress(Exception):
-            x = jax.lax.pvary(x, axis) if cast is None else cast(x, axis, to="varying")
+            x = lax.pvary(x, axis) if cast is None else cast(x, axis, to="varying")
     return x
 
 
