@@ -40,6 +40,7 @@ from ._hashable import hashable_partition as hashable_partition
 from ._maybe_set import maybe_set_p as maybe_set_p
 from ._observe import observe_traces as observe_traces
 from ._omega import ω as ω
+from ._onnx import to_onnx as to_onnx
 from ._primitive import filter_primitive_batching as filter_primitive_batching
 from ._primitive import filter_primitive_bind as filter_primitive_bind
 from ._primitive import filter_primitive_def as filter_primitive_def
@@ -118,6 +119,7 @@ __all__ = [
     "scan_trick",
     "set_raise_if",
     "str2jax",
+    "to_onnx",
     "unvmap_all",
     "unvmap_all_p",
     "unvmap_any",

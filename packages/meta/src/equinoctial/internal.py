@@ -48,6 +48,7 @@ from filtered_transforms.extend import scan as scan
 from filtered_transforms.extend import scan_trick as scan_trick
 from filtered_transforms.extend import set_raise_if as set_raise_if
 from filtered_transforms.extend import str2jax as str2jax
+from filtered_transforms.extend import to_onnx as to_onnx
 from filtered_transforms.extend import unvmap_all as unvmap_all
 from filtered_transforms.extend import unvmap_all_p as unvmap_all_p
 from filtered_transforms.extend import unvmap_any as unvmap_any
@@ -131,6 +132,7 @@ __all__ = [
     "set_raise_if",
     "store_dce",
     "str2jax",
+    "to_onnx",
     "unvmap_all",
     "unvmap_all_p",
     "unvmap_any",
