@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from ._atomic import replacing
 
+SUFFIX = ".safetensors"  # of files in which leaves have names
 PathOrFile = str | os.PathLike[Any] | IO[bytes]
 
 

@@ -3,27 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from ._arrays import is_key
-from ._errors import SerialiseError
-from ._host import to_host
-from ._keys import implementation_of
-from ._layers import join_layers, split_layers
-from ._names import name_leaves
-from ._rename import Rename, compile_pattern, rename_all
-from ._report import match, raise_report
-from ._stored import Found
-from ._tensors import to_value
-from ._what import OWN, LeafInfo, what_is
-
-Transpose = Mapping[str, Sequence[int] | Callable[[np.ndarray[Any, Any]], Any]]
+_Rename = Mapping[str, str | None] | Callable[[str], str | None]
+_Transpose = Mapping[str, Sequence[int] | Callable[[Any], Any]]
 
 
 def to_state_dict(
     tree: Any,
-    rename: Rename | None = None,
-    transpose: Transpose | None = None,
+    rename: _Rename | None = None,
+    transpose: _Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
 ) -> dict[str, Any]:
@@ -67,21 +54,16 @@ def to_state_dict(
     }
     ```
     """
-    values = {
-        name: to_value(name, leaf)
-        for name, leaf in name_leaves(tree).leaves.items()
-        if what_is(leaf) is not None
-    }
-    values = _shape(values, split, transpose, join)
-    names = rename_all(values, rename)
-    return {new: values[old] for old, new in names.items() if new is not None}
+    from ._convert import to_dictionary  # when it is needed, as in `save`
+
+    return to_dictionary(tree, rename, transpose, split, join)
 
 
 def from_state_dict(
     state_dict: Mapping[str, Any],
     like: Any,
-    rename: Rename | None = None,
-    transpose: Transpose | None = None,
+    rename: _Rename | None = None,
+    transpose: _Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
     dtype: Any = None,
@@ -131,61 +113,6 @@ def from_state_dict(
     assert tree["layers"]["w"][1].tolist() == [[1.0] * 4] * 3
     ```
     """
-    named = name_leaves(like)
-    names = rename_all(state_dict, rename)
-    values = {new: to_value(old, state_dict[old]) for old, new in names.items() if new is not None}
-    values = _shape(values, split, transpose, join)
-    found = {name: _found(value) for name, value in values.items()}
-    takes, report = match(named.leaves, found, dtype)
-    if strict and report:
-        raise_report(report, "The state dictionary", named.leaves)
-    new = {name: take(_raw(values[name])) for name, take in takes.items()}
-    tree = named.rebuild({**named.leaves, **new})
-    return tree if strict else (tree, report)
+    from ._convert import from_dictionary
 
-
-def _shape(
-    values: dict[str, Any],
-    split: Sequence[str] | str,
-    transpose: Transpose | None,
-    join: Sequence[str] | str,
-) -> dict[str, Any]:
-    for path in _several(split):
-        values = split_layers(values, path)
-    rules = [(compile_pattern(pattern), rule) for pattern, rule in (transpose or {}).items()]
-    for name, value in values.items():
-        rule = next((rule for pattern, rule in rules if pattern.fullmatch(name)), None)
-        if rule is not None:
-            values = {**values, name: _transposed(name, value, rule)}
-    for path in _several(join):
-        values = join_layers(values, path)
-    return values
-
-
-def _several(paths: Sequence[str] | str) -> Sequence[str]:
-    return [paths] if isinstance(paths, str) else paths
-
-
-def _transposed(name: str, value: Any, rule: Any) -> Any:
-    if not isinstance(value, np.ndarray):
-        raise SerialiseError("`transpose` has a rule for it, but it is no array.").at(name)
-    try:
-        new = rule(value) if callable(rule) else value.transpose(tuple(rule))
-    except ValueError as error:
-        message = f"an array of shape {value.shape} cannot be transposed to {rule}: {error}."
-        raise SerialiseError(message).at(name) from error
-    return np.array(new, order="C")
-
-
-def _found(value: Any) -> Any:
-    if is_key(value):
-        info = LeafInfo(str(value.dtype), value.shape)
-        return Found(info, None, {"key": implementation_of(value)})
-    if isinstance(value, np.ndarray):
-        return Found(LeafInfo(str(value.dtype), value.shape), value.dtype, {})
-    info = what_is(value)
-    return Found(info, None, {"own": True}) if info is not None and info.dtype == OWN else value
-
-
-def _raw(value: Any) -> Any:
-    return to_host(value) if is_key(value) else value
+    return from_dictionary(state_dict, like, rename, transpose, split, join, dtype, strict)
