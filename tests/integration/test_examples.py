@@ -22,6 +22,16 @@ SMALL = {
         r"Test loss: 0\.\d+ together; alone 0\.\d+ on average",
         ["out/ensemble/members.png"],
     ),
+    "char_transformer": (
+        ["--steps", "5"],
+        r"blocks\.layers +Block +182,528 .*in each of 4[^$]*Test: [234]\.\d+ nats a character",
+        ["out/text/curve.png", "out/text/surprise.png"],
+    ),
+    "rnn_adding": (
+        ["--steps", "5"],
+        r"rnn\.cell +LSTMCell +9,792[^$]*Test: mean squared error 0\.\d+",
+        ["out/adding/curve.png", "out/adding/memory.png"],
+    ),
 }
 
 
