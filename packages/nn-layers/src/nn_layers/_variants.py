@@ -1,6 +1,7 @@
 """One-, two- and three-dimensional layers: the general definition, for a fixed number of axes."""
 
 import functools
+import inspect
 import re
 from types import FunctionType
 from typing import Any
@@ -47,17 +48,16 @@ def _document(variant: type[Any], ndim: int, formula: type[Any], sections: type[
     errors and source, from that of another; without the arguments that the variant fixes, and with
     its names for the axes.
     """
-    if not (variant.__doc__ and formula.__doc__ and sections.__doc__):
+    own, first, rest = (inspect.getdoc(cls) for cls in (variant, formula, sections))
+    if not (own and first and rest):
         return  # `python -OO` has no docstrings
-    first, _, _ = formula.__doc__.partition("    **Shapes:**")
-    text = first.partition("\n\n")[2]
-    text += "    **Shapes:**" + sections.__doc__.partition("**Shapes:**")[2]
-    text, _, _ = text.partition("    !!! example")
+    text = first.partition("**Shapes:**")[0].partition("\n\n")[2]
+    text += "**Shapes:**" + rest.partition("**Shapes:**")[2].partition("!!! example")[0]
     for name in _FIXED:
-        text = re.sub(rf"    - `{name}`:.*?\n(?=    - |\n)", "", text, flags=re.DOTALL)
+        text = re.sub(rf"- `{name}`:.*?\n(?=- |\n)", "", text, flags=re.DOTALL)
     for prefix in ("", "new_"):
         axes = ", ".join(f"{prefix}{axis}" for axis in _AXES[ndim])
         text = text.replace(f"{prefix}dim_1, ..., {prefix}dim_N", axes)
     text = text.replace("1, ..., 1", ", ".join(["1"] * ndim))
-    head, mark, example = variant.__doc__.partition("    !!! example")
+    head, mark, example = own.partition("!!! example")
     variant.__doc__ = head + text + mark + example
