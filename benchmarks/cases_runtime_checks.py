@@ -19,7 +19,7 @@ SIZE = 100
 # name -> at most this ratio to the peer, and to the same without the check
 LIMITS: dict[str, tuple[float | None, float | None]] = {
     "error_if: one passing check in a small function": (0.6, None),
-    "error_if: ten passing checks side by side": (0.7, None),
+    "error_if: ten passing checks side by side": (0.8, None),
     f"error_if: scan of {STEPS} steps, a matrix times a vector of {SIZE} each": (None, 1.3),
     f"error_if: while_loop of {STEPS} steps, the same": (None, 1.3),
     f"error_if: scan of {STEPS} steps, tanh of {SIZE} numbers each": (None, None),

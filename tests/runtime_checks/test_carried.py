@@ -394,6 +394,18 @@ def test_calls_leave_no_garbage():
         gc.enable()
 
 
+def test_without_a_program_it_is_a_run_time_error():
+    for f in (
+        positive,
+        jax.jacfwd(positive),
+        jax.grad(lambda x: positive(x).sum()),
+        jax.vmap(root),
+    ):
+        with pytest.raises(EquinoxRuntimeError, match="negative input") as caught:
+            f(BAD)
+        assert type(caught.value) is EquinoxRuntimeError
+
+
 def test_constants_while_tracing():
     for pred in (jnp.array(True), np.array([False, True])):
         for jit in (jax.jit, filter_jit):

@@ -53,10 +53,12 @@ def check_tree(
     indices = [] if index is None else [index]
     through = [leaves[i] for i in arrays]
     in_program = any(isinstance(v, Tracer) for v in (predicate, *indices, *through))
-    # Known while tracing: a constant, or an array that the traced function did not compute.
+    # Known while tracing: a constant, or an array that the traced function did not compute. (What
+    # `grad` and `vmap` do without `jit` is no tracing in this sense: there is no program.)
+    concrete = not isinstance(predicate, Tracer) and not isinstance(index, Tracer)
     known = isinstance(predicate, np.ndarray) and not isinstance(index, (Tracer, jax.Array))
-    if in_program and not isinstance(predicate, Tracer) and not isinstance(index, Tracer):
-        known = bool(np.any(np.asarray(predicate)))
+    if in_program and concrete and not known:
+        known = bool(np.any(np.asarray(predicate))) and isinstance(jnp.any(predicate), Tracer)
     if len(arrays) == 0 and not (known and mode != "nan"):
         raise ValueError(
             "No arrays to thread error on to. `error_if(x, ...)` needs at least one array in `x`, "
