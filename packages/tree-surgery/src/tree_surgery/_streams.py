@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import zlib
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -46,18 +47,32 @@ def read_all(file: IO[bytes], view: memoryview) -> int:
     """Fill the view, even from a stream that gives few bytes at once, and count what came: less
     only where the stream ends."""
     done, size = 0, len(view)
-    read_into = getattr(file, "readinto", None)
     while done < size:
-        if read_into is not None:
-            count = read_into(view[done:])
-        else:
-            piece = file.read(min(size - done, _PIECE))
-            count = len(piece)
-            view[done : done + count] = piece
+        try:
+            count = _read_some(file, view[done:])
+        except (EOFError, zlib.error, *_errors_of_lzma()) as error:
+            raise SerialiseError(
+                f"The compressed stream is cut short or damaged: {error}"
+            ) from error
         if not count:
             break
         done += count
     return done
+
+
+def _read_some(file: IO[bytes], view: memoryview) -> int:
+    read_into = getattr(file, "readinto", None)
+    if read_into is not None:
+        return read_into(view)
+    piece = file.read(min(len(view), _PIECE))
+    view[: len(piece)] = piece
+    return len(piece)
+
+
+def _errors_of_lzma() -> tuple[Any, ...]:
+    # Whoever reads such a stream has imported it; Python may be built without.
+    module = sys.modules.get("lzma")
+    return () if module is None else (module.LZMAError,)
 
 
 def read_exactly(file: IO[bytes], size: int, what: str) -> bytearray:
