@@ -58,7 +58,7 @@ def run_bounded(
         if any(start[2]) or state.is_asked:
             spread = _spread(given[2], perturbed.buffers, final)
             given[2] = pick(state.untouched(final, spread), perturbed.buffers)
-        scans = _Scans(chosen, Linear(chosen.step, perturbed), final, carry, max_steps, base)
+        scans = _Scans(chosen, Linear(chosen.again, perturbed), final, carry, max_steps, base)
         found = scans.run(consts, carry, *given)
         out = last, final[: len(asked.buffers)]
         masks = perturbed.carry, perturbed.buffers

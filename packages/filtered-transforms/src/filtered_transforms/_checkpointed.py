@@ -100,7 +100,7 @@ def checkpointed(
     def backward(residuals: Any, cts: Any) -> Any:
         held, consts, buffers, xs, (i, n), kept = residuals
         perturbed, masked = held.value
-        step = (loop if masked else plain).step
+        step = (loop if masked else plain).again
         kept = _Kept(same_for_all(kept.top), same_for_all(kept.steps), kept.rows)
         reversal = Reversal(Linear(step, perturbed), step, consts, buffers, xs, n, places, ends)
         carry_ct, buffers_ct, ys_ct = (

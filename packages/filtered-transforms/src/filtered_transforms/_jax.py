@@ -1,5 +1,6 @@
 """Everything that this distribution needs of JAX beyond its stable names. One function per need."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -78,24 +79,41 @@ def set_rules(
     jvp: Callable[..., Any] | None = None,
     transpose: Callable[..., Any] | None = None,
     batch: Callable[..., Any] | None = None,
+    is_kept: bool = False,
 ) -> None:
     """Gives a primitive its rules. What `impl` does is what it is lowered to.
 
     `shapes(*avals, **params)`; `jvp(primals, tangents, **params)`;
-    `transpose(cotangents, *operands, **params)`; `batch(operands, dims, **params)`.
+    `transpose(cotangents, *operands, **params)`; `batch(operands, dims, **params)`. `is_kept`: it
+    is never left out of a program, even if nobody needs what it returns.
     """
     if impl is not None:
         primitive.def_impl(impl)
         lower = mlir.lower_fun(impl, multiple_results=primitive.multiple_results)
         mlir.register_lowering(primitive, lower)
     if shapes is not None:
-        primitive.def_abstract_eval(shapes)
+        if is_kept:
+            effects = {debug_effect()}
+            primitive.def_effectful_abstract_eval(lambda *xs, **ps: (shapes(*xs, **ps), effects))
+        else:
+            primitive.def_abstract_eval(shapes)
     if jvp is not None:
         ad.primitive_jvps[primitive] = jvp
     if transpose is not None:
         ad.primitive_transposes[primitive] = transpose
     if batch is not None:
         batching.primitive_batchers[primitive] = batch
+
+
+@functools.cache
+def debug_effect() -> Any:
+    """The effect of `jax.debug.callback`: no order, allowed everywhere, never left out. All JAX."""
+    (effect,) = jax.make_jaxpr(lambda: jax.debug.callback(_nothing))().effects
+    return effect
+
+
+def _nothing() -> None:
+    pass
 
 
 def rules_of(primitive: Any) -> tuple[Any, Any, Any]:

@@ -157,14 +157,12 @@ class LoopState:
         """
         fits = True
         for i, (x, out) in enumerate(zip(self.carry, outs, strict=True)):
-            weak = jax.typeof(x).weak_type if hasattr(jax.typeof(x), "weak_type") else False
+            weak = getattr(jax.typeof(x), "weak_type", False)
             if x.shape == out.shape and x.dtype == out.dtype and (not weak or out.weak_type):
                 continue
-            if (
-                not weak
-                or x.shape != out.shape
-                or jnp.promote_types(x.dtype, out.dtype) != out.dtype
-            ):
+            with jax.numpy_dtype_promotion("standard"):
+                widens = weak and jnp.promote_types(x.dtype, out.dtype) == out.dtype
+            if not widens or x.shape != out.shape:
                 raise ValueError(self._type_changed(i, x, out))
             self.carry[i] = jax.lax.convert_element_type(x, out.dtype)
             fits = False

@@ -143,13 +143,13 @@ def _checkpointed_scan(
         return *state.returned(new), found
 
     one = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in arrays]
-    consts, step = trace_body(body, state, one)
+    consts, step, again = trace_body(body, state, one)
     assert seen is not None, "the body was not traced"
 
     def always(*_: Any) -> Any:
         return jnp.array(True)
 
-    loop = TracedLoop(consts, state.carry, state.buffers, step, always)
+    loop = TracedLoop(consts, state.carry, state.buffers, step, always, again)
 
     def primal(loop: TracedLoop, consts: Any, carry: Any, buffers: Any, xs: Any) -> Any:
         def advance(arrays: Any, x: Any) -> Any:

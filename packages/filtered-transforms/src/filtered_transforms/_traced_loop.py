@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ._jax import evaluate
 from ._loop_state import Arrays, LoopState
+from ._show import evaluate_quietly
 
 
 class Stepped(NamedTuple):
@@ -21,12 +22,14 @@ class TracedLoop(NamedTuple):
     #
     # - `step(consts, carry, buffers, xs, pred)`: one step; writes to buffers only if `pred`.
     # - `test(consts, carry, buffers)`: whether there is another step.
+    # - `again(...)`: as `step`, where it was run before: progress meters do not show it again.
 
     consts: Arrays
     carry: Arrays
     buffers: Arrays
     step: Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
     test: Callable[[Arrays, Arrays, Arrays], Any]
+    again: Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
 
     def masks(self, count: int) -> Arrays:
         """What the buffers from number `count` on start with: made anew, in whatever is traced."""
@@ -40,22 +43,29 @@ class TracedLoop(NamedTuple):
         def filled(buffers: Arrays) -> Arrays:
             return [*buffers, *self.masks(count)]
 
-        def step(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any) -> Stepped:
-            out = self.step(consts, carry, filled(buffers), xs, pred)
-            return Stepped(out.carry, out.buffers[:count], out.ys)
+        def without(step: Callable[..., Stepped]) -> Callable[..., Stepped]:
+            def shorter(consts: Arrays, carry: Arrays, buffers: Arrays, *args: Any) -> Stepped:
+                out = step(consts, carry, filled(buffers), *args)
+                return Stepped(out.carry, out.buffers[:count], out.ys)
+
+            return shorter
 
         def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
             return self.test(consts, carry, filled(buffers))
 
-        return TracedLoop(self.consts, self.carry, self.buffers[:count], step, test)
+        step, again = without(self.step), without(self.again)
+        return TracedLoop(self.consts, self.carry, self.buffers[:count], step, test, again)
 
 
 def trace_body(
     body: Callable[[Arrays, Arrays, Arrays, Any], tuple[Arrays, Arrays, Arrays]],
     state: LoopState,
     xs: Arrays,
-) -> tuple[Arrays, Callable[..., Stepped]]:
-    """What `body(carry, buffers, xs, pred)` closes over, and it as a function of that, too."""
+) -> tuple[Arrays, Callable[..., Stepped], Callable[..., Stepped]]:
+    """What `body(carry, buffers, xs, pred)` closes over, and it as a function of that, too.
+
+    Twice: as it is, and without progress meters.
+    """
     pred = jnp.array(True)
     while True:
         n_carry = len(state.carry)
@@ -65,15 +75,18 @@ def trace_body(
     n_buffers = len(state.buffers)
     avals = [jax.typeof(x) for x in state.carry]
 
-    def step(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any) -> Stepped:
-        out = evaluate(closed.jaxpr, consts, [*carry, *buffers, *xs, pred])
-        new = [
-            jax.lax.convert_element_type(x, a.dtype) if _is_weak(x) and not a.weak_type else x
-            for x, a in zip(out[:n_carry], avals, strict=True)
-        ]
-        return Stepped(new, out[n_carry : n_carry + n_buffers], out[n_carry + n_buffers :])
+    def by(evaluate: Callable[..., Arrays]) -> Callable[..., Stepped]:
+        def step(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any) -> Stepped:
+            out = evaluate(closed.jaxpr, consts, [*carry, *buffers, *xs, pred])
+            new = [
+                jax.lax.convert_element_type(x, a.dtype) if _is_weak(x) and not a.weak_type else x
+                for x, a in zip(out[:n_carry], avals, strict=True)
+            ]
+            return Stepped(new, out[n_carry : n_carry + n_buffers], out[n_carry + n_buffers :])
 
-    return list(closed.consts), step
+        return step
+
+    return list(closed.consts), by(evaluate), by(evaluate_quietly)
 
 
 def _is_weak(x: Any) -> bool:
@@ -91,24 +104,24 @@ def trace_while(
     def condition(carry: Arrays, buffers: Arrays) -> Any:
         return _checked(cond_fun(state.given(carry, buffers, jnp.array(False))), state.name)
 
-    of_body, step = trace_body(body, state, [])
+    of_body, step, again = trace_body(body, state, [])
     closed = jax.make_jaxpr(condition)(state.carry, state.buffers)
     count = len(of_body)
 
-    def step_of_all(consts: Arrays, *args: Any) -> Stepped:
-        return step(consts[:count], *args)
+    def of_all(step: Callable[..., Stepped]) -> Callable[..., Stepped]:
+        return lambda consts, *args: step(consts[:count], *args)
 
     def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
         return evaluate(closed.jaxpr, consts[count:], [*carry, *buffers])[0]
 
     consts = [*of_body, *closed.consts]
-    return TracedLoop(consts, state.carry, state.buffers, step_of_all, test)
+    return TracedLoop(consts, state.carry, state.buffers, of_all(step), test, of_all(again))
 
 
 def _checked(found: Any, name: str) -> Any:
     try:
         found = jnp.asarray(found)
-    except TypeError:
+    except (TypeError, ValueError):
         raise TypeError(f"`{name}`: `cond_fun` must return a bool, got {found!r}.") from None
     if found.shape != () or found.dtype != jnp.bool:
         raise TypeError(

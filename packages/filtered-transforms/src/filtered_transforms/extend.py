@@ -12,6 +12,8 @@
   `nontraceable`.
 - Loops that can be differentiated in reverse: `while_loop`, `scan`, the same as in
   `filtered_transforms`; `MaybeBuffer`, `buffer_at_set` for what they write to.
+- Progress meters for any loop: `AbstractProgressMeter`, `NoProgressMeter`, `TextProgressMeter`,
+  `TqdmProgressMeter`.
 - Trials: `eval_zero`, `eval_empty`, `cached_filter_eval_shape`, `scan_trick`; `closure_to_pytree`.
 - Arithmetic: `ω`, `nextafter`, `prevbefore`, `left_broadcast_to`.
 - Small things: `str2jax`, `doc_repr`, `doc_remove_args`, `GetKey`.
@@ -47,6 +49,10 @@ from ._primitive import filter_primitive_def as filter_primitive_def
 from ._primitive import filter_primitive_jvp as filter_primitive_jvp
 from ._primitive import filter_primitive_transpose as filter_primitive_transpose
 from ._primitive import materialise_zeros as materialise_zeros
+from ._progress import AbstractProgressMeter as AbstractProgressMeter
+from ._progress import NoProgressMeter as NoProgressMeter
+from ._progress import TextProgressMeter as TextProgressMeter
+from ._progress import TqdmProgressMeter as TqdmProgressMeter
 from ._raise_if import set_raise_if as set_raise_if
 from ._restrict import nonbatchable as nonbatchable
 from ._restrict import nonbatchable_p as nonbatchable_p
@@ -76,9 +82,13 @@ from ._vprim import create_vprim as create_vprim
 from ._while import while_loop as while_loop
 
 __all__ = [
+    "AbstractProgressMeter",
     "Carried",
     "GetKey",
     "MaybeBuffer",
+    "NoProgressMeter",
+    "TextProgressMeter",
+    "TqdmProgressMeter",
     "buffer_at_set",
     "cached_filter_eval_shape",
     "closure_to_pytree",

@@ -5,9 +5,13 @@ The names are those that Equinox has in `equinox.internal`, as far as they exist
 rest.
 """
 
+from filtered_transforms.extend import AbstractProgressMeter as AbstractProgressMeter
 from filtered_transforms.extend import Carried as Carried
 from filtered_transforms.extend import GetKey as GetKey
 from filtered_transforms.extend import MaybeBuffer as MaybeBuffer
+from filtered_transforms.extend import NoProgressMeter as NoProgressMeter
+from filtered_transforms.extend import TextProgressMeter as TextProgressMeter
+from filtered_transforms.extend import TqdmProgressMeter as TqdmProgressMeter
 from filtered_transforms.extend import buffer_at_set as buffer_at_set
 from filtered_transforms.extend import cached_filter_eval_shape as cached_filter_eval_shape
 from filtered_transforms.extend import closure_to_pytree as closure_to_pytree
@@ -76,12 +80,16 @@ from tree_surgery import TreeWLCustom as TreeWLCustom
 
 __all__ = [
     "AbstractClassVar",
+    "AbstractProgressMeter",
     "AbstractVar",
     "Carried",
     "Enumeration",
     "GetKey",
     "MaybeBuffer",
+    "NoProgressMeter",
     "Static",
+    "TextProgressMeter",
+    "TqdmProgressMeter",
     "TreeWLCustom",
     "announce_jaxpr_p",
     "announce_transform",
