@@ -79,8 +79,9 @@ def pick(values: Arrays, mask: Mask) -> Arrays:
 
 
 def is_inexact(x: Any) -> bool:
-    """Whether an array, possibly abstract, has a tangent of its own type."""
-    return jnp.issubdtype(x.dtype, jnp.inexact)
+    """Whether an array, possibly abstract, or a number has a tangent of its own type."""
+    dtype = getattr(x, "dtype", None)  # what a program returns may be a number that it holds
+    return jnp.issubdtype(jnp.result_type(x) if dtype is None else dtype, jnp.inexact)
 
 
 def find_perturbed(
