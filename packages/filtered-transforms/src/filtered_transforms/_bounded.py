@@ -100,25 +100,25 @@ class _Scans(NamedTuple):
         self, consts: Arrays, carry: Arrays, to_consts: Arrays, to_carry: Arrays, to_buffers: Arrays
     ) -> tuple[Arrays, Arrays]:
         """The tangents of the last carry and of the last buffers."""
-        fixed = consts, to_consts, self.final, self.safe
+        fixed = consts, self.final, self.safe
         pred = self.loop.test(consts, carry, self.final) & (self.max_steps > 0)
-        start = pred, jnp.int32(0), carry, to_carry, to_buffers
+        start = pred, jnp.int32(0), carry, to_consts, to_carry, to_buffers
         most = max(self.max_steps, 1)
         size = min(most, max(self.base, math.isqrt(most - 1) + 1))
         block = _repeat(self._step, size)
         whole = block if size == most else _repeat(block, -(-most // size))
-        return whole(fixed, start)[3:]
+        return whole(fixed, start)[4:]
 
     def _step(self, fixed: Any, state: Any) -> Any:
-        consts, to_consts, final, safe = fixed
-        pred, i, carry, to_carry, to_buffers = state
+        consts, final, safe = fixed
+        pred, i, carry, to_consts, to_carry, to_buffers = state
         running = unless_alone(pred)
         at = select(running, carry, safe)
         new, found = self.linear.push(consts, at, final, running, (to_consts, to_carry, to_buffers))
         carry = select(running, new, carry)
         to_carry = select(running, found[0], to_carry)
         pred = pred & self.loop.test(consts, carry, final) & (i + 1 < self.max_steps)
-        return pred, i + 1, carry, to_carry, found[1]
+        return pred, i + 1, carry, to_consts, to_carry, found[1]
 
 
 def _repeat(run: Callable[..., Any], times: int) -> Callable[..., Any]:

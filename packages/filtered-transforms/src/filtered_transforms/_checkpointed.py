@@ -119,7 +119,12 @@ def checkpointed(
         return to_consts, to_carry, to_buffers, to_xs
 
     run.defvjp(forward, backward, symbolic_zeros=True)
-    return run(loop.consts, loop.carry, asked.buffers, xs)
+    return jax.tree.map(_without_tangent, run(loop.consts, loop.carry, asked.buffers, xs))
+
+
+def _without_tangent(x: Any) -> Any:
+    """`x`; if it is an integer or a boolean, also to JAX 0.7, which gives it a tangent here."""
+    return x | x if jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == bool else x
 
 
 def _dense(x: Any) -> Any:
