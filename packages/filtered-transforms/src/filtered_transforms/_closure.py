@@ -1,5 +1,6 @@
 """`filter_closure_convert`: a function with all that it closes over as arrays of a tree."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -7,65 +8,28 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 
-from pytree_module import Module
+from pytree_module import Module, field
 from tree_surgery import path_str
 
 from ._agree import describe, first_difference
 from ._eval_shape import abstract_mask
+from ._hashable import hashable_combine, hashable_partition
 from ._jax import evaluate
-from ._partition import merge, split
-from ._signature import Signature, sign
+from ._partition import split
+from ._predicates import is_array
 from ._static_leaf import same_value
 
 
-class _Program:
-    # What was traced. A leaf, equal to itself alone: of two conversions of one function, what is
-    # no array can be exchanged by `partition` and `combine`.
+@dataclasses.dataclass(frozen=True)
+class _Shape:
+    # A tree without the values of its arrays. Equal for equal shapes, dtypes and other leaves.
 
-    def __init__(self, jaxpr: Any, expected: "_Expected", signature: Signature):
-        self.jaxpr = jaxpr
-        self.expected = expected
-        self.signature = signature
-
-    def __repr__(self) -> str:
-        return f"<program of {len(self.jaxpr.eqns)} equations>"
-
-
-class ClosureConverted(Module):
-    # A traced function: its program, and the arrays that it closed over, as leaves.
-
-    consts: list[Any]
-    program: _Program
+    shapes: tuple[jax.ShapeDtypeStruct, ...]
+    rest: tuple[Any, ...]
 
     @property
-    def in_struct(self) -> Any:
-        """`(args, kwargs)` that it can be called with, a `jax.ShapeDtypeStruct` for each array."""
-        return self.program.expected.call
-
-    @property
-    def out_struct(self) -> Any:
-        """Its result, with a `jax.ShapeDtypeStruct` for each array."""
-        avals = [atom.aval for atom in self.program.jaxpr.outvars]
-        shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
-        return self.program.signature.result(shapes)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        program = self.program
-        arrays = program.expected.arrays((args, kwargs))
-        return program.signature.result(evaluate(program.jaxpr, self.consts, arrays))
-
-
-class _Expected:
-    # What a converted function can be called with: the example arguments, with shapes for arrays.
-
-    def __init__(self, call: Any, treedef: Any, leaves: list[Any], mask: list[bool]):
-        self.call = call
-        self.treedef = treedef
-        self.mask = mask
-        self.leaves = [
-            jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype) if array else leaf
-            for leaf, array in zip(leaves, mask, strict=True)
-        ]
+    def tree(self) -> Any:
+        return hashable_combine(list(self.shapes), self.rest)
 
     def arrays(self, call: Any) -> list[Any]:
         """The arrays of a call.
@@ -73,22 +37,23 @@ class _Expected:
         **Raises:** `ValueError` if it is another call than was converted.
         """
         leaves, treedef = jtu.tree_flatten(call)
-        if treedef != self.treedef:
-            path, old, new = first_difference(self.call, call) or ("<root>", self.call, call)
+        expected, mask = self.tree, abstract_mask(leaves)
+        if treedef != self.rest[0]:
+            path, old, new = first_difference(expected, call) or ("<root>", expected, call)
             raise ValueError(
                 "Closure-converted function called with different arguments to the example "
                 f"arguments provided: the structure is another. At {path} of `(args, kwargs)` it "
                 f"was converted with {describe(old)}, and called with {describe(new)}."
             )
-        mask = abstract_mask(leaves)
-        for i, (old, new) in enumerate(zip(self.leaves, leaves, strict=True)):
-            if self.mask[i]:
+        for i, (old, new) in enumerate(zip(jtu.tree_leaves(expected), leaves, strict=True)):
+            was_array = self.rest[1][i]
+            if was_array:
                 # Of an array only these count: not where it is, nor whether its type is weak.
                 fits = mask[i] and old.shape == jnp.shape(new) and old.dtype == new.dtype
             else:
                 fits = not mask[i] and same_value(old, new)
             if not fits:
-                kind = "dynamic" if self.mask[i] else "static"
+                kind = "dynamic" if was_array else "static"
                 path = path_str(jtu.tree_leaves_with_path(call)[i][0])
                 raise ValueError(
                     f"Closure-converted function called with different {kind} arguments to the "
@@ -96,6 +61,31 @@ class _Expected:
                     f"with {describe(old)}, and called with {describe(new)}."
                 )
         return split(leaves, mask)[0]
+
+
+class ClosureConverted(Module):
+    # A traced function: its program, and the arrays that it closed over, as leaves. The program is
+    # a leaf, equal to itself alone; so what is no array can be exchanged between two conversions of
+    # one function, by `partition` and `combine`. All else is equal for them.
+
+    jaxpr: Any
+    consts: list[Any]
+    _in: _Shape = field(static=True)
+    _out: _Shape = field(static=True)
+
+    @property
+    def in_struct(self) -> Any:
+        """`(args, kwargs)` that it can be called with, a `jax.ShapeDtypeStruct` for each array."""
+        return self._in.tree
+
+    @property
+    def out_struct(self) -> Any:
+        """Its result, with a `jax.ShapeDtypeStruct` for each array."""
+        return self._out.tree
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        arrays = self._in.arrays((args, kwargs))
+        return hashable_combine(evaluate(self.jaxpr, self.consts, arrays), self._out.rest)
 
 
 def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -135,19 +125,21 @@ def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) ->
     """
     if not callable(fn):
         raise TypeError(f"`filter_closure_convert` expects a function, got {fn!r}.")
-    call = (args, kwargs)
-    leaves, treedef = jtu.tree_flatten(call)
-    mask = abstract_mask(leaves)
-    arrays, others = split(leaves, mask)
-    signature: Any = None
+    arrays, rest = hashable_partition((args, kwargs), _is_abstract)
+    found: Any = None
 
     def flat(*arrays: Any) -> list[Any]:
-        nonlocal signature
-        positional, named = treedef.unflatten(merge(mask, arrays, others))
-        found, signature = sign(fn(*positional, **named))
-        return found
+        nonlocal found
+        positional, named = hashable_combine(list(arrays), rest)
+        out, found = hashable_partition(fn(*positional, **named), is_array)
+        return out
 
     closed = jax.make_jaxpr(flat)(*arrays)
-    shapes = _Expected(None, treedef, leaves, mask)
-    shapes.call = treedef.unflatten(shapes.leaves)
-    return ClosureConverted(list(closed.consts), _Program(closed.jaxpr, shapes, signature))
+    shapes_in = tuple(jax.ShapeDtypeStruct(jnp.shape(array), array.dtype) for array in arrays)
+    shapes_out = tuple(jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.out_avals)
+    ends = _Shape(shapes_in, rest), _Shape(shapes_out, found)
+    return ClosureConverted(closed.jaxpr, list(closed.consts), *ends)
+
+
+def _is_abstract(x: Any) -> bool:
+    return is_array(x) or isinstance(x, jax.ShapeDtypeStruct)
