@@ -70,7 +70,8 @@ def test_a_loop_that_ends_early_costs_what_it_ran(kind: Any):
     seen = 0
     jax.block_until_ready(gradient(jnp.ones(2), 5))
     jax.effects_barrier()
-    assert 10 <= seen <= 30
+    # A bounded loop with buffers runs the block of steps in which it ends.
+    assert 10 <= seen <= (5 + 4 * 32 if kind == "bounded" else 30)
 
 
 def memory(of: Any, *args: Any) -> int:

@@ -105,14 +105,15 @@ class _Scans(NamedTuple):
         start = pred, jnp.int32(0), carry, to_consts, to_carry, to_buffers
         most = max(self.max_steps, 1)
         size = min(most, max(self.base, math.isqrt(most - 1) + 1))
-        block = _repeat(self._step, size)
-        whole = block if size == most else _repeat(block, -(-most // size))
+        # A branch would copy the tangents of the buffers in each step.
+        block = _repeat(self._step, size, skip=not to_buffers)
+        whole = block if size == most else _repeat(block, -(-most // size), skip=True)
         return whole(fixed, start)[4:]
 
     def _step(self, fixed: Any, state: Any) -> Any:
         consts, final, safe = fixed
         pred, i, carry, to_consts, to_carry, to_buffers = state
-        running = unless_alone(pred)
+        running = pred if to_buffers else unless_alone(pred)
         at = select(running, carry, safe)
         new, found = self.linear.push(consts, at, final, running, (to_consts, to_carry, to_buffers))
         carry = select(running, new, carry)
@@ -121,13 +122,13 @@ class _Scans(NamedTuple):
         return pred, i + 1, carry, to_consts, to_carry, found[1]
 
 
-def _repeat(run: Callable[..., Any], times: int) -> Callable[..., Any]:
-    """`run`, as often as the loop still goes on, and at most so often."""
+def _repeat(run: Callable[..., Any], times: int, skip: bool) -> Callable[..., Any]:
+    """`run`, so often; if `skip`, only as long as the loop still goes on."""
 
     def if_any(fixed: Any, state: Any) -> Any:
         return jax.lax.cond(any_of(state[0]), run, lambda _, state: state, fixed, state)
 
-    kept = jax.checkpoint(if_any, prevent_cse=False)
+    kept = jax.checkpoint(if_any if skip else run, prevent_cse=False)
 
     def repeated(fixed: Any, state: Any) -> Any:
         return jax.lax.scan(lambda s, _: (kept(fixed, s), None), state, None, length=times)[0]

@@ -1,0 +1,112 @@
+"""`while_loop` of each kind beside Equinox's: run forward, and differentiated in reverse."""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from case import Case, Thunk, peer
+
+import filtered_transforms as ft
+
+STEPS = (100, 1000, 10_000, 100_000)
+ARGS = jnp.ones(8), jax.random.normal(jax.random.key(0), (8, 8)) * 0.4
+Loop = Callable[..., Any]
+
+
+def cases() -> list[Case]:
+    found: list[Case] = []
+    for kind in ("lax", "bounded", "checkpointed"):
+        for steps in STEPS:
+            for save in (False, True) if steps == 10_000 else (False,):
+                found += run_cases(kind, steps, save)
+        if kind != "lax":
+            found.append(compile_case(kind))
+    return found
+
+
+def loss(loop: Loop, kind: str, steps: int, save: bool) -> Callable[..., Any]:
+    """A small recurrent network, which also writes to a buffer if `save`."""
+
+    def of(x: jax.Array, w: jax.Array) -> jax.Array:
+        def body(state: Any) -> Any:
+            i, y, saved = state
+            y = jnp.tanh(w @ y)
+            return i + 1, y, saved.at[i].set(y[0]) if save else saved
+
+        init = (jnp.array(0), x, jnp.zeros(steps if save else 1))
+        _, y, saved = loop(
+            lambda state: state[0] < steps,
+            body,
+            init,
+            max_steps=steps,
+            kind=kind,
+            buffers=(lambda state: state[2]) if save else None,
+        )
+        return (y**2).sum() + saved.sum()
+
+    return of
+
+
+def ours_and_peer() -> tuple[Loop, Loop | None]:
+    equinox = peer()
+    if equinox is None:
+        return ft.while_loop, None
+    import equinox.internal as internal
+
+    return ft.while_loop, internal.while_loop
+
+
+def lowered(function: Callable[..., Any]) -> Any:
+    return jax.jit(function).lower(*ARGS)
+
+
+def run_cases(kind: str, steps: int, save: bool) -> list[Case]:
+    def thunk(loop: Loop | None, differentiated: bool) -> Thunk | None:
+        if loop is None:
+            return None
+
+        @functools.cache  # compiled when it is first called
+        def program() -> Any:
+            f = loss(loop, kind, steps, save)
+            return lowered(jax.grad(f, (0, 1)) if differentiated else f).compile()
+
+        return lambda: jax.block_until_ready(program()(*ARGS))
+
+    ours, theirs = ours_and_peer()
+    with_buffer = " with a buffer" if save else ""
+    found: list[Case] = []
+    for differentiated in (False, True) if kind != "lax" else (False,):
+        mode = "gradient" if differentiated else "forward"
+        first = thunk(ours, differentiated)
+        assert first is not None
+        found.append(
+            Case(
+                f"{kind} loop{with_buffer}, {steps} steps: {mode}",
+                first,
+                thunk(theirs, differentiated),
+                1.0 if differentiated else 1.1,
+            )
+        )
+    return found
+
+
+def compile_case(kind: str) -> Case:
+    def thunk(loop: Loop | None) -> Thunk | None:
+        if loop is None:
+            return None
+
+        def seconds() -> float:
+            start = time.perf_counter()
+            lowered(jax.grad(loss(loop, kind, 1000, True), (0, 1))).compile()
+            return time.perf_counter() - start
+
+        return seconds
+
+    ours, theirs = ours_and_peer()
+    first = thunk(ours)
+    assert first is not None
+    name = f"{kind} loop with a buffer: trace and compile the gradient"
+    return Case(name, first, thunk(theirs), 1.0, own_clock=True)
