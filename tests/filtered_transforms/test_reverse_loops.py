@@ -261,6 +261,23 @@ def test_nested_loops_that_write_to_the_same_buffer(inner: Any):
     close(jax.jit(jax.grad(run, (0, 1)))(*args), jax.jit(jax.grad(plain, (0, 1)))(*args))
 
 
+@pytest.mark.parametrize("kind", ["bounded", "checkpointed"])
+def test_of_two_buffers_one_is_differentiated(kind: Any):
+    def run(x: Any, saved: Any) -> Any:
+        def body(state: Any) -> Any:
+            i, y, (saved, times) = state
+            return i + 1, y * x, (saved.at[i].set(y), times.at[i].set(1.0))
+
+        init = (jnp.array(0), x, (saved, jnp.zeros(4)))
+        *_, (saved, times) = ft.while_loop(
+            lambda s: s[0] < 2, body, init, buffers=lambda s: s[2], kind=kind, max_steps=3
+        )
+        return (saved * jnp.arange(1.0, 5.0)).sum() + times.sum()
+
+    found = jax.jit(jax.grad(run, (0, 1)))(3.0, jnp.ones(4))
+    close(found, (jnp.array(1 + 2 * 2 * 3.0), jnp.array([0.0, 0.0, 3.0, 4.0])))
+
+
 INDICES: dict[str, Any] = {
     "integer": lambda i: i,
     "negative": lambda i: i - 4,

@@ -56,8 +56,9 @@ def run_bounded(
             for xs, ts, mask in zip(primals, tangents, perturbed[:3], strict=False)
         ]
         if any(start[2]) or state.is_asked:
-            spread = _spread(given[2], perturbed.buffers, final)
-            given[2] = pick(state.untouched(final, spread), perturbed.buffers)
+            remaining = iter(given[2])
+            every = [next(remaining) if here else None for here in perturbed.buffers]
+            given[2] = pick(state.untouched(final, every), perturbed.buffers)
         scans = _Scans(chosen, Linear(chosen.again, perturbed), final, carry, max_steps, base)
         found = scans.run(consts, carry, *given)
         out = last, final[: len(asked.buffers)]
