@@ -1,5 +1,7 @@
 """Attention and rotary embeddings against NumPy in double precision."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -308,7 +310,8 @@ def test_in_pieces_it_is_the_same(monkeypatch, drop, dtype):
     bias = jr.normal(KEY, (11, 11))
     key = KEY if drop else None
 
-    def run(x):
+    @functools.partial(jax.jit, static_argnames="limit")
+    def run(x, limit):  # one program for each limit, which compiles sooner than its operations
         def f(x):
             ys = [
                 layer(x, x, x, mask, bias=bias, key=key),
@@ -318,11 +321,12 @@ def test_in_pieces_it_is_the_same(monkeypatch, drop, dtype):
 
         return jax.value_and_grad(f, has_aux=True)(x)
 
-    whole = run(x)
+    whole = run(x, None)
     for limit in (11 * 4 * 4, 5 * 11 * 4, 11 * 11 * 4):  # rows of 4, of 5, all of one head
         monkeypatch.setattr(_attend, "_AT_ONCE", {"cpu": limit})
-        assert "scan[" in str(jax.make_jaxpr(run)(x))
-        pieces = run(x)
+        traced = run.trace(x, limit)
+        assert "scan[" in str(traced.jaxpr)
+        pieces = run(x, limit)
         assert all(np.isfinite(np.asarray(a, np.float32)).all() for a in jax.tree.leaves(pieces))
         tolerance = 3e-2 if dtype == jnp.bfloat16 else 1e-4
         for a, b in zip(jax.tree.leaves(pieces), jax.tree.leaves(whole), strict=True):
