@@ -24,4 +24,5 @@ def test_most_have_an_example():
     without = [n for m, n in NAMES if "```python" not in (getattr(m, n).__doc__ or "")]
     see_others = {"Carried", "filter_hessian", "hashable_combine", "register_check", "set_raise_if"}
     see_others |= {n for n in without if n.startswith(("finalise_", "filter_primitive_"))}
-    assert set(without) <= see_others | {"create_vprim"}
+    see_others |= {"create_vprim", "to_onnx"}  # that of the latter needs a converter
+    assert set(without) <= see_others

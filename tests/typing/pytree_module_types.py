@@ -79,4 +79,4 @@ class Box(Module, Generic[T]):
 
 
 assert_type(Box(3).value, int)
-assert_type(Partial(to_float, 3), Partial)
+assert_type(Partial(to_float, 3), Partial[float])

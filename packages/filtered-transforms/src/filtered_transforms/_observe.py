@@ -1,7 +1,7 @@
 """Telling others when `filter_jit` traces a function, and for which arguments."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ _OBSERVERS = _Observers()
 
 
 @contextmanager
-def observe_traces(observer: Observer) -> Iterator[None]:
+def observe_traces(observer: Observer) -> Generator[None]:
     """While the `with` block runs, `observer` is called for each function that `filter_jit` traces.
 
     In this thread alone, and before the function is: with the function and its arguments, traced
