@@ -378,3 +378,46 @@ def test_a_primitive_may_be_replaced_by_another_function():
         equal(extend.finalise_fn(lambda x: mine_p.bind(x))(X), 7 * X)
     finally:
         del extend.primitive_finalisations[mine_p]
+
+
+# --- a choice that only vmap makes
+
+
+def chosen(pred: Any, x: Any, y: Any) -> Any:
+    return extend.select_if_vmap_p.bind(pred, x, y)
+
+
+def test_without_vmap_there_is_no_choice():
+    for pred in (True, False):
+        equal(chosen(jnp.array(pred), X, 2 * X), X)
+        equal(jax.jit(chosen)(jnp.array(pred), X, 2 * X), X)
+        gradients = jax.grad(lambda x, y, p=pred: chosen(p, x, y).sum(), (0, 1))(X, 2 * X)
+        equal(gradients, (jnp.ones(3), jnp.zeros(3)))
+
+
+@pytest.mark.parametrize("axes", [(0, 0, 0), (0, None, 1), (0, 1, None), (0, None, None)])
+def test_vmap_selects(axes: Any):
+    preds = jnp.array([True, False, True])
+    x, y = (
+        a if d is None else jnp.stack([a, 3 * a, 5 * a], d)
+        for a, d in zip((A, -A), axes[1:], strict=True)
+    )
+
+    def total(select: Any) -> Any:
+        def f(x: Any, y: Any) -> Any:
+            out = jax.vmap(select, in_axes=axes)(preds, x, y)
+            return (out * jnp.arange(1.0, 4)[:, None, None]).sum(), out
+
+        return jax.value_and_grad(f, (0, 1), has_aux=True)
+
+    equal(total(chosen)(x, y), total(jnp.where)(x, y))
+    tangents = jax.jvp(lambda x: jax.vmap(chosen, in_axes=axes)(preds, x, y), (x,), (2 * x,))
+    expected = jax.jvp(lambda x: jax.vmap(jnp.where, in_axes=axes)(preds, x, y), (x,), (2 * x,))
+    equal(tangents, expected)
+
+
+def test_vmap_of_the_values_alone_makes_no_choice():
+    out = jax.vmap(chosen, in_axes=(None, 0, 0))(jnp.array(False), A, -A)
+    equal(out, A)
+    jaxpr = jax.make_jaxpr(jax.vmap(chosen, in_axes=(None, 0, None)))(False, A, X)
+    assert "select_n" not in str(jaxpr)

@@ -62,6 +62,7 @@ from ._restrict import nondifferentiable_backward_p as nondifferentiable_backwar
 from ._restrict import nontraceable as nontraceable
 from ._restrict import nontraceable_p as nontraceable_p
 from ._scan import scan as scan
+from ._select_if_vmap import select_if_vmap_p as select_if_vmap_p
 from ._small import GetKey as GetKey
 from ._small import doc_remove_args as doc_remove_args
 from ._small import doc_repr as doc_repr
@@ -127,6 +128,7 @@ __all__ = [
     "register_impl_finalisation",
     "scan",
     "scan_trick",
+    "select_if_vmap_p",
     "set_raise_if",
     "str2jax",
     "to_onnx",

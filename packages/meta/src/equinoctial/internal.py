@@ -50,6 +50,7 @@ from filtered_transforms.extend import register_check as register_check
 from filtered_transforms.extend import register_impl_finalisation as register_impl_finalisation
 from filtered_transforms.extend import scan as scan
 from filtered_transforms.extend import scan_trick as scan_trick
+from filtered_transforms.extend import select_if_vmap_p as select_if_vmap_p
 from filtered_transforms.extend import set_raise_if as set_raise_if
 from filtered_transforms.extend import str2jax as str2jax
 from filtered_transforms.extend import to_onnx as to_onnx
@@ -137,6 +138,7 @@ __all__ = [
     "register_impl_finalisation",
     "scan",
     "scan_trick",
+    "select_if_vmap_p",
     "set_raise_if",
     "store_dce",
     "str2jax",
