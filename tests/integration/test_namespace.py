@@ -15,9 +15,8 @@ ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
 PARTS = ["tree_surgery", "pytree_module", "filtered_transforms", "runtime_checks", "nn_layers"]
 FOLDERS = {f.parent.name: f.parents[2] for f in sorted(ROOT.glob("packages/*/src/*/__init__.py"))}
-# namespace -> name -> what is promised. `not_yet.txt` lists what is still to be built.
+# namespace -> name -> what is promised.
 PROMISED = json.loads((DATA / "namespace.json").read_text())["namespaces"]
-NOT_YET = set((DATA / "not_yet.txt").read_text().split())
 
 
 def find(path: str) -> Any:
@@ -114,9 +113,6 @@ def compare(path: str, target: Callable[..., Any], promise: list[dict[str, str]]
 @pytest.mark.parametrize(("path", "promise"), [pytest.param(*p, id=p[0]) for p in promised()])
 def test_promised_name(path: str, promise: dict[str, Any]):
     value = find(path)
-    if path in NOT_YET:
-        assert value is None, f"{path} is built: take it from tests/integration/data/not_yet.txt"
-        return
     assert value is not None, f"{path} is missing"
     wrong: list[str] = []
     if "parameters" in promise:
@@ -131,7 +127,3 @@ def test_promised_name(path: str, promise: dict[str, Any]):
         if fields.get(field["name"]) != field["static"]:
             wrong.append(f"{path}: field {field}, found static={fields.get(field['name'])}")
     assert not wrong, "\n".join(wrong)
-
-
-def test_not_yet_lists_promised_names_only():
-    assert {path for path, _ in promised()} >= NOT_YET

@@ -27,6 +27,7 @@ from ._buffer import buffer_at_set as buffer_at_set
 from ._checks import Carried as Carried
 from ._checks import register_check as register_check
 from ._closure_to_pytree import closure_to_pytree as closure_to_pytree
+from ._container_meta import ContainerMeta as ContainerMeta
 from ._finalise import finalise_eval_jaxpr as finalise_eval_jaxpr
 from ._finalise import finalise_fn as finalise_fn
 from ._finalise import finalise_jaxpr as finalise_jaxpr
@@ -40,6 +41,8 @@ from ._floats import prevbefore as prevbefore
 from ._hashable import hashable_combine as hashable_combine
 from ._hashable import hashable_partition as hashable_partition
 from ._maybe_set import maybe_set_p as maybe_set_p
+from ._noinline import noinline as noinline
+from ._noinline import noinline_p as noinline_p
 from ._observe import observe_traces as observe_traces
 from ._omega import ω as ω
 from ._onnx import to_onnx as to_onnx
@@ -85,6 +88,7 @@ from ._while import while_loop as while_loop
 __all__ = [
     "AbstractProgressMeter",
     "Carried",
+    "ContainerMeta",
     "GetKey",
     "MaybeBuffer",
     "NoProgressMeter",
@@ -114,6 +118,8 @@ __all__ = [
     "materialise_zeros",
     "maybe_set_p",
     "nextafter",
+    "noinline",
+    "noinline_p",
     "nonbatchable",
     "nonbatchable_p",
     "nondifferentiable",

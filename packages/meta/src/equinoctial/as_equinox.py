@@ -24,6 +24,7 @@ assert eqx.Module is equinoctial.Module and eqx.nn.Linear is equinoctial.nn.Line
 """
 
 import importlib.machinery
+import os
 import runpy
 import sys
 from types import ModuleType
@@ -85,6 +86,7 @@ def main(arguments: list[str]) -> None:
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     elif arguments and not arguments[0].startswith("-"):
         sys.argv[:] = arguments
+        sys.path.insert(0, os.path.dirname(os.path.abspath(arguments[0])))  # as Python does
         runpy.run_path(arguments[0], run_name="__main__")
     else:
         sys.exit("usage: python -m equinoctial.as_equinox (script.py | -m module) [argument ...]")

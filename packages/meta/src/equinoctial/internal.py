@@ -7,6 +7,7 @@ rest.
 
 from filtered_transforms.extend import AbstractProgressMeter as AbstractProgressMeter
 from filtered_transforms.extend import Carried as Carried
+from filtered_transforms.extend import ContainerMeta as ContainerMeta
 from filtered_transforms.extend import GetKey as GetKey
 from filtered_transforms.extend import MaybeBuffer as MaybeBuffer
 from filtered_transforms.extend import NoProgressMeter as NoProgressMeter
@@ -36,6 +37,8 @@ from filtered_transforms.extend import left_broadcast_to as left_broadcast_to
 from filtered_transforms.extend import materialise_zeros as materialise_zeros
 from filtered_transforms.extend import maybe_set_p as maybe_set_p
 from filtered_transforms.extend import nextafter as nextafter
+from filtered_transforms.extend import noinline as noinline
+from filtered_transforms.extend import noinline_p as noinline_p
 from filtered_transforms.extend import nonbatchable as nonbatchable
 from filtered_transforms.extend import nonbatchable_p as nonbatchable_p
 from filtered_transforms.extend import nondifferentiable as nondifferentiable
@@ -84,6 +87,7 @@ __all__ = [
     "AbstractProgressMeter",
     "AbstractVar",
     "Carried",
+    "ContainerMeta",
     "Enumeration",
     "GetKey",
     "MaybeBuffer",
@@ -124,6 +128,8 @@ __all__ = [
     "materialise_zeros",
     "maybe_set_p",
     "nextafter",
+    "noinline",
+    "noinline_p",
     "nonbatchable",
     "nonbatchable_p",
     "nondifferentiable",
