@@ -197,6 +197,17 @@ def test_stack_of_keys_structs_and_dtypes():
     )
 
 
+@pytest.mark.parametrize("trees", [{"a": np.ones(2)}, np.ones((2, 2)), (x for x in [1]), 3])
+def test_what_is_no_list_of_trees(trees):
+    with pytest.raises(TypeError, match=f"a list or a tuple of trees.*`{type(trees).__name__}`"):
+        tree_stack(trees)
+
+
+def test_numbers_are_to_be_arrays_to_be_stacked():
+    with pytest.raises(ValueError, match="To stack numbers, make them arrays first"):
+        tree_stack([{"rate": 0.5}, {"rate": 0.25}])
+
+
 def test_scan_over_stacked_layers():
     layers = [Linear(jnp.full((2, 2), i + 1.0), jnp.ones(2)) for i in range(3)]
     x = jnp.arange(2.0)

@@ -469,6 +469,24 @@ def test_metadata_that_cannot_be_kept(metadata, said):
         saved([1], metadata=metadata)
 
 
+def test_arguments_that_are_no_dictionaries():
+    with pytest.raises(SerialiseError, match="Metadata are a dictionary .* `list`"):
+        saved({"a": 1}, metadata=[1])
+    with pytest.raises(SerialiseError, match="`rename` is a dictionary .* `list`"):
+        loaded(saved({"a": 1}), {"a": 0}, rename=["a"])
+
+
+def test_errors_name_the_file_and_its_format(tmp_path):
+    ts.tree_serialise_leaves(tmp_path / "old.eqx", {"a": jnp.ones(2)})
+    with pytest.raises(SerialiseError, match="`tree_deserialise_leaves` reads") as info:
+        ts.load(tmp_path / "old.eqx", {"a": jnp.ones(2)})
+    assert info.value.__notes__ == [f"The file is `{tmp_path / 'old.eqx'}`."]
+    ts.save(tmp_path / "new", {"a": jnp.ones(2)})
+    with pytest.raises(SerialiseError, match="1 missing") as info:
+        ts.load(tmp_path / "new", {"b": jnp.ones(2)})
+    assert info.value.__notes__ == [f"The file is `{tmp_path / 'new.safetensors'}`."]
+
+
 def test_peek_reads_the_header_only(tmp_path):
     tree = {"w": jnp.ones((500, 500)), "k": jax.random.key(0), "n": 3}
     save(tmp_path / "m", tree, metadata={"shape": (2, 3)})

@@ -307,6 +307,24 @@ def test_not_a_selector(selector):
         tree_select(MODEL, selector)
 
 
+@pytest.mark.parametrize("pattern", ["blocks[::0]", "blocks[0:2:0].mlp"])
+def test_a_range_without_a_step(pattern):
+    with pytest.raises(WhereError, match=r"The range `.*:0\]` has a step of 0"):
+        tree_select(MODEL, pattern)
+
+
+def test_a_function_of_the_whole_tree_is_no_selector():
+    with pytest.raises(WhereError, match=r"`lambda path, leaf: ...`.* signature `\(m\)`.*tree_at"):
+        tree_select(MODEL, lambda m: m.blocks)
+    with pytest.raises(TypeError, match="one of its own"):  # errors within are left alone
+
+        def predicate(path, leaf):
+            raise TypeError("one of its own")
+
+        tree_select(MODEL, predicate)
+    assert tree_select([1, 2], lambda *args: args[1] == 2) == {"[1]": 2}
+
+
 def test_every_pattern_of_a_combination_must_match():
     with pytest.raises(WhereError, match="`blokcs` matches nothing"):
         tree_select(MODEL, where.path("norm") | "blokcs")

@@ -176,6 +176,20 @@ def test_rules_that_do_not_work(arguments, said):
         to_state_dict(MODEL, **arguments)
 
 
+def test_a_transposition_that_fits_nothing():
+    # of a square matrix nobody would notice
+    state_dict, like = {"out.weight": np.ones((2, 2), "f4")}, {"out": {"weight": jnp.ones((2, 2))}}
+    for pattern in ["out.wieght", "weight", "out"]:
+        rule = {pattern: (1, 0)}
+        with pytest.raises(SerialiseError, match=f"`{pattern}` of `transpose` .* `out.weight`"):
+            from_state_dict(state_dict, like, transpose=rule)
+        with pytest.raises(SerialiseError, match="fits no whole path"):
+            to_state_dict(like, transpose=rule)
+        assert not from_state_dict(state_dict, like, transpose=rule, strict=False)[1]
+    with pytest.raises(SerialiseError, match="nothing"):
+        from_state_dict({}, {}, transpose={"w": (1, 0)})
+
+
 def test_layers_that_cannot_be_joined():
     some = {"h.0.w": np.ones(2), "h.2.w": np.ones(2)}
     with pytest.raises(SerialiseError, match=r"needs the layers 0, 1, .* of `h.w`, .*\[0, 2\]"):

@@ -160,6 +160,12 @@ def test_what_cannot_be_tied(pairs, said):
         tie(model(), pairs)
 
 
+@pytest.mark.parametrize("pairs", [("ab", "cd"), ["ab"], [("ab",)], [("ab", "cd", "ab")], [3]])
+def test_what_is_no_pair(pairs):
+    with pytest.raises(ts.WhereError, match=r"pairs `\(dst, src\)`, in which .* is none"):
+        tie({"a": 1.0, "b": 1.0, "ab": 1.0, "cd": 2.0}, pairs)
+
+
 def test_a_part_cannot_be_untied():
     tied = tie({"decoder": model(), "embed": jnp.ones((5, 3))}, [("decoder.head", "embed")])
     with pytest.raises(WhereError, match=r"tied to `\['embed'\]`, which is not in it"):

@@ -1,5 +1,6 @@
 """How trees become state dictionaries, and these trees."""
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def to_dictionary(
         for name, leaf in name_leaves(tree).leaves.items()
         if what_is(leaf) is not None
     }
-    values = _shape(values, split, transpose, join)
+    values = _shape(values, split, transpose, join, strict=True)
     names = rename_all(values, rename)
     return {new: values[old] for old, new in names.items() if new is not None}
 
@@ -52,7 +53,7 @@ def from_dictionary(
     named = name_leaves(like)
     names = rename_all(state_dict, rename)
     values = {new: to_value(old, state_dict[old]) for old, new in names.items() if new is not None}
-    values = _shape(values, split, transpose, join)
+    values = _shape(values, split, transpose, join, strict)
     found = {name: _found(value) for name, value in values.items()}
     takes, report = match(named.leaves, found, dtype)
     if strict and report:
@@ -67,10 +68,18 @@ def _shape(
     split: Sequence[str] | str,
     transpose: Transpose | None,
     join: Sequence[str] | str,
+    strict: bool,
 ) -> dict[str, Any]:
     for path in _several(split):
         values = split_layers(values, path)
     rules = [(compile_pattern(pattern), rule) for pattern, rule in (transpose or {}).items()]
+    for pattern in transpose or {}:
+        if strict and not any(map(compile_pattern(pattern).fullmatch, values)):
+            nearest = difflib.get_close_matches(pattern, values, 3, cutoff=0.3) or list(values)[:3]
+            raise SerialiseError(
+                f"The rule `{pattern}` of `transpose` fits no whole path. There is, among "
+                f"{len(values)}: {', '.join(f'`{name}`' for name in nearest) or 'nothing'}."
+            )
     for name, value in values.items():
         rule = next((rule for pattern, rule in rules if pattern.fullmatch(name)), None)
         if rule is not None:

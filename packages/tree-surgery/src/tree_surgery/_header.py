@@ -97,6 +97,8 @@ def render(places: dict[str, Place], metadata: dict[str, str]) -> bytes:
 def read_header(file: IO[bytes], file_size: int | None) -> Header:
     """Read a header and check it; of a file whose size is known, against that too."""
     length = int.from_bytes(read_exactly(file, 8, "its header"), "little")
+    if length.to_bytes(8, "little").startswith(b"\x93NUMPY"):
+        refuse("it begins as one of `tree_serialise_leaves`, which `tree_deserialise_leaves` reads")
     if length > _LONGEST or length < 2:
         refuse(f"its first eight bytes claim a header of {length} bytes (at most {_LONGEST})")
     if file_size is not None and 8 + length > file_size:

@@ -80,6 +80,10 @@ def read_notes(header: Header) -> Notes | None:
 
 def check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """The user's metadata, if they can be kept."""
+    if not isinstance(metadata, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance] (a user may)
+        raise SerialiseError(
+            f"Metadata are a dictionary from strings, but got a `{type(metadata).__name__}`."
+        )
     kept: dict[Any, Any] = dict(metadata or {})
     for key, value in kept.items():
         if not isinstance(key, str) or key in (_OURS, _CHECKSUM):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ._atomic import replacing
+from ._errors import SerialiseError
 
 SUFFIX = ".safetensors"  # of files in which leaves have names
 PathOrFile = str | os.PathLike[Any] | IO[bytes]
@@ -32,7 +33,11 @@ def open_stream(
     if not path.suffix and not _is_device(path):
         path = path.with_name(path.name + suffix)
     with replacing(path) if write else path.open("rb") as file:
-        yield file, True
+        try:
+            yield file, True
+        except SerialiseError as error:
+            error.add_note(f"The file is `{path}`.")
+            raise
 
 
 def _is_device(path: Path) -> bool:

@@ -131,6 +131,8 @@ def _bracketed(text: str) -> Step:
     written = f"[{text}]"
     bounds = _SLICE.fullmatch(text)
     if bounds is not None:
+        if bounds[3] is not None and int(bounds[3]) == 0:
+            raise WhereError(f"The range `{written}` has a step of 0. Give it another, or none.")
         return Slice(written, slice(*(int(x) if x else None for x in bounds.groups())))
     try:
         return Item(written, ast.literal_eval(text.strip()), exact=True)

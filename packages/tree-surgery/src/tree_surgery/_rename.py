@@ -19,6 +19,11 @@ def rename_all(names: Iterable[str], rename: Rename | None) -> dict[str, str | N
         return {name: name for name in names}
     if callable(rename):
         new = {name: rename(name) for name in names}
+    elif not isinstance(rename, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] (a user may)
+        raise SerialiseError(
+            "`rename` is a dictionary from names to names, or a function of a name, but got a "
+            f"`{type(rename).__name__}`."
+        )
     else:
         rules = [(compile_pattern(old), new) for old, new in rename.items()]
         new = {name: _apply(name, rules) for name in names}

@@ -1,5 +1,6 @@
 """Selectors: which nodes of a tree are meant, by path, type, predicate, or a combination."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from types import UnionType
 from typing import Any, cast
@@ -111,6 +112,7 @@ class Leaf(Selector):
         return f"where.leaf({getattr(self.predicate, '__qualname__', self.predicate)})"
 
     def find(self, root: Spot) -> Found:
+        _check_takes_two(self.predicate)
         leaves = (spot for spot in root.walk() if spot.is_leaf)
         return _found([spot for spot in leaves if self.predicate(spot.path, spot.value)])
 
@@ -218,6 +220,22 @@ def mask(where: Any, tree: Any) -> list[bool]:
     root = Spot(tree)
     covers = _found(list(as_selector(where).find(root).picks.values())).covers
     return [covers(spot.place) for spot in root.walk() if spot.is_leaf]
+
+
+def _check_takes_two(predicate: Callable[[str, Any], Any]) -> None:
+    try:
+        signature = inspect.signature(predicate)
+    except (TypeError, ValueError):  # as of some functions that are not written in Python
+        return
+    try:
+        signature.bind("", None)
+    except TypeError as error:
+        raise WhereError(
+            "A function that selects is called on the path and the value of each leaf, as in "
+            f"`lambda path, leaf: ...`, but got one of the signature `{signature}`. (A function of "
+            "the whole tree is for `tree_at`: here, write the path that it goes as a pattern.)",
+            predicate,
+        ) from error
 
 
 def _found(spots: list[Spot]) -> Found:

@@ -11,6 +11,7 @@ import numpy as np
 from ._arrays import is_array
 from ._diff import tree_diff
 from ._path import leaf_paths
+from ._what import number_kind
 
 
 def tree_stack(trees: Sequence[Any], axis: int = 0) -> Any:
@@ -41,6 +42,11 @@ def tree_stack(trees: Sequence[Any], axis: int = 0) -> Any:
     assert stacked["w"].tolist() == [[0, 0, 0], [1, 1, 1]] and stacked["act"] == "relu"
     ```
     """
+    if not isinstance(trees, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] (a user may)
+        raise TypeError(
+            "`tree_stack` needs a list or a tuple of trees, but got a value of type "
+            f"`{type(trees).__name__}`."
+        )
     if not trees:
         raise ValueError("`tree_stack` needs at least one tree.")
     leaves, treedef = jtu.tree_flatten(trees[0])
@@ -60,8 +66,13 @@ def tree_stack(trees: Sequence[Any], axis: int = 0) -> Any:
                 raise ValueError(
                     f"`tree_stack` cannot stack `{leaf_paths(trees[0])[place]}`: it is "
                     f"{_describe(column[0])} in the first tree and {_describe(x)} in number {i}."
+                    f"{_hint(x)}"
                 )
     return treedef.unflatten(_stack(column, axis) for column in columns)
+
+
+def _hint(x: Any) -> str:
+    return "" if number_kind(x) is None else " To stack numbers, make them arrays first."
 
 
 def tree_unstack(tree: Any, axis: int = 0) -> list[Any]:

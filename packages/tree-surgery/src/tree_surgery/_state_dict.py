@@ -22,7 +22,8 @@ def to_state_dict(
     - `rename`: what a leaf is called in the dictionary, as for [`tree_surgery.load`][].
     - `transpose`: a dictionary from paths, in which `*` and `**` may stand for steps, to the axes
         of `numpy.transpose`, or to any function of an array, such as
-        `lambda x: x[:, None]`. The first rule that fits the whole path counts.
+        `lambda x: x[:, None]`. The first rule that fits the whole path counts, and a rule that
+        fits none is an error (not so with `strict=False`).
     - `split`: paths of stacked layers (see [`tree_surgery.tree_stack`][]): what is at
         `layers.weight` with the layers along the first axis is at `layers.0.weight`,
         `layers.1.weight`, ...

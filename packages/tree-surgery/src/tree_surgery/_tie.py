@@ -2,7 +2,7 @@
 
 import dataclasses as dc
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import jax
 import jax.tree_util as jtu
@@ -86,7 +86,7 @@ def tie(tree: Any, pairs: Sequence[tuple[Any, Any]]) -> Any:
     """
     sources: list[Spot] = []
     changes: dict[tuple[int, ...], tuple[Spot, Tied]] = {}
-    for dst, src in pairs:
+    for dst, src in map(_pair, pairs):
         chosen = find(src, tree)
         if len(chosen) != 1:
             raise WhereError(
@@ -108,6 +108,16 @@ def tie(tree: Any, pairs: Sequence[tuple[Any, Any]]) -> Any:
                     "are tied to must stay where it is: tie all of them to that."
                 )
     return put(tree, {place: tied for place, (_, tied) in changes.items()})
+
+
+def _pair(pair: Any) -> tuple[Any, Any]:
+    if not isinstance(pair, tuple | list) or len(cast(Sequence[Any], pair)) != 2:
+        raise WhereError(
+            f"`tie` takes a sequence of pairs `(dst, src)`, in which `{pair!r}` is none. Of one "
+            "pair it is `tie(tree, [(dst, src)])`.",
+            pair,
+        )
+    return cast(Any, tuple(cast(Sequence[Any], pair)))
 
 
 def untie(tree: Any) -> Any:
