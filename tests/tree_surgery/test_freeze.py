@@ -261,6 +261,18 @@ def test_saving_does_not_see_it(model):
     assert files[0].getvalue() == files[1].getvalue()
 
 
+USES = [
+    lambda w: w * 2,
+    lambda w: 2 * w,
+    lambda w: -w,
+    lambda w: w[0],
+    lambda w: w**2,
+    lambda w: w @ jnp.ones(3),
+    lambda w: jnp.ones(3) + w,
+    lambda w: ts.tree_apply({"w": w}, "w", lambda w: w / 2),
+]
+
+
 def test_forgotten(model):
     frozen = freeze(model, "encoder")
     with pytest.raises(TypeError, match="unfreeze"):
@@ -269,3 +281,7 @@ def test_forgotten(model):
         frozen.encoder.weight.shape  # noqa: B018  # the error is what is tested
     with pytest.raises(TypeError, match="unfreeze"):
         jnp.sin(frozen.encoder.weight)
+    for use in USES:
+        with pytest.raises(TypeError, match="unfreeze"):
+            use(frozen.encoder.weight)
+    assert np.asarray(frozen.encoder.weight).shape == ()  # of an object

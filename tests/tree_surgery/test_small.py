@@ -172,6 +172,12 @@ def test_apply_updates_errors(model, updates, message):
         apply_updates(model, updates)
 
 
+def test_shapes_of_updates_that_cannot_be_added():
+    with pytest.raises(TypeError, match="shapes") as info:
+        apply_updates({"a": jnp.ones(2), "b": jnp.ones(2)}, {"a": None, "b": jnp.ones(3)})
+    assert "the update of `['b']`" in info.value.__notes__[-1]
+
+
 # --- the package -----------------------------------------------------------------------------
 
 

@@ -176,6 +176,9 @@ def test_forgotten():
     tied = tie(model(), SEVERAL)
     with pytest.raises(TypeError, match=r"tied to `\['embed'\]`.*untie"):
         jnp.sin(tied["head"])
+    for use in [lambda w: w * 2, lambda w: 1 - w, lambda w: w[0], lambda w: w @ jnp.ones(3)]:
+        with pytest.raises(TypeError, match=r"tied to `\['embed'\]`.*untie"):
+            use(tied["head"])
     with pytest.raises(AttributeError, match="`Tied` has no `weight`.*untie"):
         apply(tied, X)
 

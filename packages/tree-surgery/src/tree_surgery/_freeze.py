@@ -42,8 +42,11 @@ class Frozen:
 
     value: Any
 
-    def __jax_array__(self) -> NoReturn:
+    def _refuse(self, *_: Any) -> NoReturn:
         raise TypeError(_HINT)
+
+    __jax_array__ = __getitem__ = __neg__ = __add__ = __radd__ = __sub__ = __rsub__ = _refuse
+    __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __matmul__ = __rmatmul__ = _refuse
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"`Frozen` has no `{name}`. {_HINT}", name=name, obj=self)

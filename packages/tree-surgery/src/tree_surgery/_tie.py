@@ -38,8 +38,11 @@ class Tied:
 
     to: str
 
-    def __jax_array__(self) -> NoReturn:
+    def _refuse(self, *_: Any) -> NoReturn:
         raise TypeError(f"This is tied to `{self.to}`. {_HINT}")
+
+    __jax_array__ = __getitem__ = __neg__ = __add__ = __radd__ = __sub__ = __rsub__ = _refuse
+    __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __matmul__ = __rmatmul__ = _refuse
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"`Tied` has no `{name}`. {_HINT}", name=name, obj=self)

@@ -99,7 +99,12 @@ def _add(leaf: Any, change: Any, updates: Any, place: int) -> Any:
             f"`apply_updates` has an update at `{leaf_paths(updates, _is_none)[place]}`, where the "
             "model has `None`. An update for nothing must be `None` too."
         )
-    new = leaf + change
+    try:
+        new = leaf + change
+    except Exception as error:
+        path = leaf_paths(updates, _is_none)[place]
+        error.add_note(f"This was raised as `apply_updates` added the update of `{path}`.")
+        raise
     if np.shape(new) != np.shape(leaf):
         raise ValueError(
             "`apply_updates` would change the shape of "
