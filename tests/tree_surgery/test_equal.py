@@ -255,6 +255,17 @@ def test_explain(change, path, reason):
     assert str(result).startswith(f"First difference at `{path}`: ")
 
 
+def test_explain_is_short_for_nodes_of_many_children():
+    many = {f"{i:03}": i for i in range(100)}
+    fewer = {key: i for key, i in many.items() if key != "042"}
+    said = "one has 100 children, of them alone ['042'], and the other has 99 children"
+    assert tree_equal(many, fewer, explain=True).reason == said
+    assert tree_equal(many, {"000": 0}, explain=True).reason == (
+        "one has 100 children, of them alone ['001'], ['002'], ['003'], ['004'], ['005'], "
+        "['006'], ['007'], ['008'] and 91 more, and the other has ['000']"
+    )
+
+
 def test_explain_what_is_equal_or_only_nearly():
     result = tree_equal(ONE, dict(ONE), explain=True)
     assert result and result.path is None and str(result) == "Equal."

@@ -11,6 +11,8 @@ from ._one_level import open_node
 from ._path import path_str
 from ._spot import static_names
 
+_MANY = 8  # children that are all named
+
 
 class Equality:
     """Whether trees are equal, and if not, where they begin to differ. True if they are equal.
@@ -51,6 +53,17 @@ def first_difference(a: Any, b: Any, are_equal: Callable[[Any, Any], Any]) -> Eq
     return Equality() if found is None else found
 
 
+def _has(keys: list[Any], others: list[Any]) -> str:
+    """The children of a node, or, of many, those that the other node lacks."""
+    if len(keys) <= _MANY:
+        return "has " + ", ".join(path_str((key,)) for key in keys) if keys else "is empty"
+    there = set(map(str, others))
+    only = [path_str((key,)) for key in keys if str(key) not in there]
+    more = f" and {len(only) - _MANY} more" if len(only) > _MANY else ""
+    alone = f", of them alone {', '.join(only[:_MANY])}{more}" if only else ""
+    return f"has {len(keys)} children{alone}"
+
+
 def _compare(a: Any, b: Any, path: tuple[Any, ...], are_equal: Any) -> Equality | None:
     """The difference, if there is one."""
     one, other = open_node(a), open_node(b)
@@ -62,8 +75,7 @@ def _compare(a: Any, b: Any, path: tuple[Any, ...], are_equal: Any) -> Equality 
         return _told(path, a, b)
     (keys, children, treedef), (other_keys, other_children, other_treedef) = one, other
     if list(map(str, keys)) != list(map(str, other_keys)):
-        names = [", ".join(path_str((key,)) for key in side) for side in (keys, other_keys)]
-        there = [f"has {side}" if side else "is empty" for side in names]
+        there = _has(keys, other_keys), _has(other_keys, keys)
         return Equality(path_str(path), f"one {there[0]}, and the other {there[1]}")
     if treedef != other_treedef:
         return _static(a, b, keys, path)
