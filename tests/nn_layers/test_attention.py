@@ -360,3 +360,30 @@ def test_projections_of_another_class():
     adapted = tree_at(lambda n: n.key_proj, layer, Adapted(layer.key_proj, down, up))
     merged = tree_at(lambda n: n.key_proj.weight, layer, layer.key_proj.weight + up @ down)
     close(adapted(x, x, x), merged(x, x, x))
+
+
+@pytest.mark.parametrize("implementation", ["auto", "xla"])
+def test_a_bias_of_minus_infinity_is_a_mask(implementation):
+    attention = MultiheadAttention(2, 4, num_kv_heads=1, key=KEY)
+    x = normal((3, 4))
+    mask = np.array([[True, False, True], [False, False, False], [True, True, True]])
+    bias = jnp.where(mask, 0.0, -jnp.inf)
+
+    def loss(x, bias, **named):
+        return jnp.sum(
+            jnp.sin(attention(x, x, x, bias=bias, implementation=implementation, **named))
+        )
+
+    value, gradients = jax.value_and_grad(loss, (0, 1))(x, bias)
+    expected, others = jax.value_and_grad(loss, (0, 1))(x, jnp.zeros((3, 3)), mask=mask)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradients[0], others[0], atol=1e-6)
+    assert np.all(np.isfinite(gradients[1])) and not np.any(np.asarray(gradients[1])[~mask])
+
+
+def test_rotary_takes_one_kind_of_position():
+    rope, x = RotaryPositionalEmbedding(4), normal((3, 4))
+    with pytest.raises(ValueError, match="`offset` or `positions`, not both"):
+        rope(x, offset=2, positions=jnp.arange(3))
+    with pytest.raises(ShapeError, match=r"`offset` must be a scalar, but is of shape \(3,\)"):
+        rope(x, offset=jnp.arange(3))

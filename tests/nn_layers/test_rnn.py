@@ -256,3 +256,23 @@ def test_what_does_not_fit():
             call(xs, mask=jnp.ones(5))
     with pytest.raises(TypeError, match="Plain has no method `initial_state`.*rnn\\(inputs, ini"):
         RNN(Plain(jnp.ones((4, 3)), jnp.ones((4, 4))))(xs)
+
+
+@pytest.mark.parametrize("cell", [GRUCell, 3])
+def test_what_is_no_cell_is_refused(cell):
+    with pytest.raises(TypeError, match="`RNN` takes a cell"):
+        RNN(cell)
+
+
+def test_an_initial_state_of_another_shape_is_refused():
+    xs, gru, lstm = jnp.ones((2, 3)), GRUCell(3, 4, key=KEY), LSTMCell(3, 4, key=KEY)
+    with pytest.raises(
+        ShapeError, match=r"of GRUCell must be of shape \(4,\), but is of shape \(3"
+    ):
+        RNN(gru)(xs, jnp.zeros(3))
+    with pytest.raises(TypeError, match="initial state of LSTMCell has the structure"):
+        RNN(lstm)(xs, jnp.zeros(4))
+    with pytest.raises(TypeError, match=r"`Bidirectional` takes as initial state a pair"):
+        Bidirectional(gru, lstm)(xs, jnp.zeros(4))
+    start = (jnp.ones(4), (jnp.ones(4), jnp.zeros(4)))
+    assert Bidirectional(gru, lstm)(xs, start).shape == (2, 8)

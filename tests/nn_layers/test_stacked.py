@@ -309,3 +309,14 @@ def test_a_counter_in_each_layer():
         x, state = stacked(x, state)
         assert x == expected
     assert state.get(stacked.layers.index).tolist() == [3, 3, 3]
+
+
+def test_arguments_that_cannot_be_meant_are_refused():
+    stacked = Stacked(lambda key: Linear(2, 2, key=key), 3, key=KEY)
+    with pytest.raises(TypeError, match="`remat` is a boolean or a policy"):
+        Stacked.from_layers(stacked.unstack(), remat="everything")
+    with pytest.raises(ValueError, match="the argument `scale` is in `each` and in `shared`"):
+        stacked(jnp.ones(2), shared={"scale": 1.0}, each={"scale": jnp.ones(3)})
+    with pytest.raises(IndexError, match="of 3 layers has no layer 3"):
+        stacked[np.int64(3)]
+    np.testing.assert_array_equal(stacked[np.int64(2)].weight, stacked[2].weight)

@@ -86,9 +86,10 @@ def _one_head(
     contract = (((1,), (1,)), ((), ()))
     scale = np.asarray(math.sqrt(q.shape[-1]), q.dtype)
     logits = exact(lax.dot_general(lax.div(q, lax.broadcast(scale, q.shape)), k, contract))
-    if bias is not None:
-        logits = logits + bias.astype(logits.dtype)
     least = jnp.finfo(logits.dtype).min  # not minus infinity: a row without a key would be NaN
+    if bias is not None:
+        # A bias may be minus infinity, where others have a mask.
+        logits = jnp.maximum(logits + bias.astype(logits.dtype), least)
     if mask is not None:
         logits = jnp.where(mask, logits, least)
     if first is not None:

@@ -179,6 +179,7 @@ class MultiheadAttention(Module):
             arrays of these shapes: such as rotary embeddings of queries and keys.
         - `is_causal`: whether query i may see keys 0 to i only; on top of `mask`.
         - `bias`: what is added to the logits before the softmax, of a shape that `mask` may have.
+            Minus infinity hides a key, as a mask does.
         - `implementation`: `"auto"` for the one described above; `"xla"` or `"cudnn"` for that of
             `jax.nn.dot_product_attention` of this name. It has no dropout, and `"cudnn"` needs a
             GPU of NVIDIA and half precision, and may not be finite where a query sees no key.
@@ -298,7 +299,10 @@ def _from_jax(
         )
     mask, bias = (x if x is None or x.ndim == 3 else x[None] for x in (mask, bias))
     if bias is not None:
-        bias = bias.astype(q.dtype)
+        # Minus infinity is a mask: as a number it would make a row without a key NaN.
+        seen = bias != -jnp.inf
+        mask = seen if mask is None else jnp.logical_and(mask, seen)
+        bias = jnp.where(seen, bias, jnp.zeros_like(bias)).astype(q.dtype)
     return jax.nn.dot_product_attention(
         q, k, v, bias, mask, is_causal=causal, implementation=implementation
     )

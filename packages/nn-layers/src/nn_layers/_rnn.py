@@ -80,6 +80,11 @@ class RNN(Module):
         unroll: int | bool = 1,
         return_sequences: bool = True,
     ):
+        if isinstance(cell, type) or not callable(cell):
+            raise TypeError(
+                f"`RNN` takes a cell, such as `GRUCell(input_size, hidden_size, key=key)`, but "
+                f"received {cell!r}."
+            )
         self.cell = cell
         self.reverse = reverse
         self.unroll = unroll
@@ -120,6 +125,8 @@ class RNN(Module):
                     f"first hidden state: `rnn(inputs, initial)`."
                 )
             initial = self.cell.initial_state()
+        elif hasattr(self.cell, "initial_state"):
+            _check_initial(self, self.cell, initial)
         outputs, final = _run(self, inputs, initial, mask, key, length)
         out = outputs if self.return_sequences else _output(self.cell, final)
         return (out, final) if return_state else out
@@ -193,6 +200,11 @@ class Bidirectional(Module):
         """
         for rnn in (self.forward, self.backward):
             _check(self, rnn.cell, inputs, mask)
+        if initial is not None and not (isinstance(initial, tuple | list) and len(initial) == 2):
+            raise TypeError(
+                f"`Bidirectional` takes as initial state a pair, of the forward and of the "
+                f"backward cell, but received a {type(initial).__name__}."
+            )
         first, second = (None, None) if initial is None else initial
         keys: Any = (None, None) if key is None else jr.split(key)
         runs = ((self.forward, first, keys[0]), (self.backward, second, keys[1]))
@@ -224,6 +236,26 @@ def _check(layer: Any, cell: Any, inputs: Array, mask: Any) -> int:
                 f"`{type(layer).__name__}`: `mask` must be of booleans, but is of {mask.dtype}."
             )
     return received[0]
+
+
+def _check_initial(layer: RNN, cell: Any, initial: Any) -> None:
+    """Refuses a first hidden state that is not like what `cell.initial_state()` returns."""
+    expected: Any = jax.eval_shape(lambda: cell.initial_state())
+    if jtu.tree_structure(initial) != jtu.tree_structure(expected):
+        raise TypeError(
+            f"`RNN`: the initial state of {type(cell).__name__} has the structure "
+            f"{jtu.tree_structure(expected)}, but that received has "
+            f"{jtu.tree_structure(initial)}."
+        )
+    for like, leaf in zip(jtu.tree_leaves(expected), jtu.tree_leaves(initial), strict=True):
+        if jnp.shape(leaf) != like.shape:
+            raise ShapeError(
+                f"`RNN`: the initial state of {type(cell).__name__} must be of shape "
+                f"{like.shape}, but is of shape {jnp.shape(leaf)}.",
+                layer,
+                like.shape,
+                jnp.shape(leaf),
+            )
 
 
 def _output(cell: Any, hidden: Any) -> Any:

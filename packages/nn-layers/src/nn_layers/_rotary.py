@@ -9,7 +9,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pytree_module import Module, field
 
 from ._dtypes import wider
-from ._errors import refuse_shape, shape_of, size
+from ._errors import ShapeError, refuse_shape, shape_of, size
 
 
 def _float32() -> Any:
@@ -115,13 +115,14 @@ class RotaryPositionalEmbedding(Module):
 
         - `x`: of shape `(seq_length, embedding_size)`.
         - `key`: ignored; layers take a key so that all can be called alike.
-        - `offset`: the position of the first element; may be traced.
+        - `offset`: the position of the first element, a scalar; may be traced.
         - `positions`: the positions of all elements, an array of shape `(seq_length,)`, instead of
             `offset`, `offset + 1` and so on.
 
         **Returns:** an array of the shape and dtype of `x`.
 
-        **Raises:** `ShapeError` for arrays of other shapes.
+        **Raises:** `ShapeError` for arrays of other shapes, `ValueError` if there are both an
+        `offset` and `positions`.
         """
         received = shape_of(self, x)
         if len(received) != 2 or received[1] != self.embedding_size:
@@ -129,7 +130,20 @@ class RotaryPositionalEmbedding(Module):
             refuse_shape(self, expected, received)
         x = jnp.asarray(x)
         if positions is None:
+            if shape_of(self, offset) != ():
+                raise ShapeError(
+                    f"`RotaryPositionalEmbedding`: `offset` must be a scalar, but is of shape "
+                    f"{offset.shape}. A position for each element goes into `positions`.",
+                    self,
+                    (),
+                    offset.shape,
+                )
             positions = jnp.arange(received[0]) + offset
+        elif not (isinstance(offset, int) and offset == 0):
+            raise ValueError(
+                "`RotaryPositionalEmbedding` takes `offset` or `positions`, not both: add the "
+                "offset to the positions."
+            )
         elif shape_of(self, positions) != received[:1]:
             refuse_shape(self, (f"seq_length={received[0]}",), shape_of(self, positions))
         tables = _tables(jnp.asarray(positions), self.embedding_size, self.theta, self.dtype)

@@ -91,7 +91,7 @@ class Stacked(StatefulLayer):
         self.layers = filter_map(make, jr.split(key, n))
         self.length = n
         self.unroll = unroll
-        self.remat = remat
+        self.remat = _checked_remat(remat)
 
     @classmethod
     def from_layers(
@@ -116,7 +116,7 @@ class Stacked(StatefulLayer):
         if not layers:
             raise ValueError("`Stacked.from_layers` needs at least one layer.")
         stacked = tree_stack([layers[0], *(with_markers_of(layers[0], x) for x in layers[1:])])
-        return cls._of(stacked, len(layers), unroll, remat)
+        return cls._of(stacked, len(layers), unroll, _checked_remat(remat))
 
     @classmethod
     def _of(cls, layers: Any, length: int, unroll: Any, remat: Any) -> "Stacked":
@@ -157,7 +157,8 @@ class Stacked(StatefulLayer):
         a `state`, the pair of that and the new state.
 
         **Raises:** `ValueError` if the layers are stateful and there is no `state`, or an array in
-        `each` has another leading axis; `ShapeError` if a layer returns what it could not take.
+        `each` has another leading axis, or a name is in `shared`, too; `ShapeError` if a layer
+        returns what it could not take.
         """
         stateful = self.is_stateful()
         if stateful and state is _MISSING:
@@ -168,11 +169,10 @@ class Stacked(StatefulLayer):
         own = state.substate(self.layers) if stateful and isinstance(state, State) else None
         carried = state if stateful and own is None else None
         each = {} if each is None else dict(each)
-        _check_each(self, each)
+        shared = {} if shared is None else dict(shared)
+        _check_each(self, each, shared)
         keys = None if key is None else jr.split(key, self.length)
-        x, carried, new, ys = _run(
-            self, (x, carried), own, keys, {} if shared is None else dict(shared), each, collect
-        )
+        x, carried, new, ys = _run(self, (x, carried), own, keys, shared, each, collect)
         out = (x, ys) if collect else x
         if state is _MISSING:
             return out
@@ -184,7 +184,7 @@ class Stacked(StatefulLayer):
         if isinstance(i, slice):
             length = len(range(*i.indices(self.length)))
             return type(self)._of(_taken(self.layers, i), length, self.unroll, self.remat)
-        if hasattr(i, "__index__") and not hasattr(i, "dtype"):
+        if hasattr(i, "__index__") and not isinstance(i, jax.Array):
             index = i.__index__()
             if not -self.length <= index < self.length:
                 raise IndexError(f"`Stacked` of {self.length} layers has no layer {index}.")
@@ -259,7 +259,18 @@ def _pair(stacked: Stacked, out: Any) -> Any:
     return out
 
 
-def _check_each(stacked: Stacked, each: Mapping[str, Any]) -> None:
+def _checked_remat(remat: Any) -> Any:
+    if not isinstance(remat, bool) and not callable(remat):
+        raise TypeError(
+            f"`Stacked`: `remat` is a boolean or a policy of `jax.checkpoint_policies`, got "
+            f"{remat!r}."
+        )
+    return remat
+
+
+def _check_each(stacked: Stacked, each: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
+    for name in each.keys() & shared.keys():
+        raise ValueError(f"`Stacked`: the argument `{name}` is in `each` and in `shared`.")
     for path, leaf in jtu.tree_leaves_with_path(each):
         if is_array(leaf) and leaf.shape[:1] != (stacked.length,):
             raise ValueError(
