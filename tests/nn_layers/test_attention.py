@@ -387,3 +387,13 @@ def test_rotary_takes_one_kind_of_position():
         rope(x, offset=2, positions=jnp.arange(3))
     with pytest.raises(ShapeError, match=r"`offset` must be a scalar, but is of shape \(3,\)"):
         rope(x, offset=jnp.arange(3))
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+@pytest.mark.parametrize("lengths", [(0, 0), (0, 2), (3, 0)])
+def test_sequences_may_be_empty(lengths, kv_heads):
+    attention = MultiheadAttention(2, 4, num_kv_heads=kv_heads, use_output_bias=True, key=KEY)
+    query, other = (jnp.ones((length, 4)) for length in lengths)
+    y = attention(query, other, other)
+    expected = np.broadcast_to(attention.output_proj.bias, (lengths[0], 4))
+    np.testing.assert_array_equal(y, expected)  # nothing to look up: the bias alone

@@ -63,7 +63,7 @@ def attend(
         return jax.vmap(one, (1, 1, 1, *own, key_axis), 1)(q, k, v, mask, bias, keys)
     # The heads of a group share keys and values, without copies of these.
     group = (kv_heads, heads // kv_heads)
-    q = q.reshape(queries, *group, -1)
+    q = q.reshape(queries, *group, q.shape[2])
     mask, bias = (
         x if axis is None else x.reshape(*group, *x.shape[1:])
         for x, axis in zip((mask, bias), own, strict=True)
@@ -71,7 +71,7 @@ def attend(
     keys = None if keys is None else keys.reshape(*group, *keys.shape[1:])
     inner = jax.vmap(one, (1, None, None, *own, key_axis), 1)
     outer = jax.vmap(inner, (1, 1, 1, *own, key_axis), 1)
-    return outer(q, k, v, mask, bias, keys).reshape(queries, heads, -1)
+    return outer(q, k, v, mask, bias, keys).reshape(queries, heads, v.shape[2])
 
 
 def exact_size(x: Array) -> int:

@@ -220,7 +220,8 @@ class MultiheadAttention(Module):
             attended = attend(q, k, v, mask, bias, is_causal, drop, keys)
         else:
             attended = _from_jax(implementation, q, k, v, mask, bias, is_causal, drops)
-        return apply_to_rows(self.output_proj, attended.reshape(query.shape[0], -1))
+        joined = attended.reshape(attended.shape[0], attended.shape[1] * attended.shape[2])
+        return apply_to_rows(self.output_proj, joined)
 
     @property
     def num_kv_heads(self) -> int:
