@@ -397,3 +397,14 @@ def test_sequences_may_be_empty(lengths, kv_heads):
     y = attention(query, other, other)
     expected = np.broadcast_to(attention.output_proj.bias, (lengths[0], 4))
     np.testing.assert_array_equal(y, expected)  # nothing to look up: the bias alone
+
+
+def test_complex_numbers_may_have_masks_and_biases():
+    attention = MultiheadAttention(1, 2, dtype=jnp.complex64, key=KEY)
+    x = jnp.asarray(normal((3, 2)) + 1j * normal((3, 2))[::-1])
+    causal = jnp.tril(jnp.ones((3, 3), bool))
+    y = attention(x, x, x, is_causal=True)
+    np.testing.assert_allclose(attention(x, x, x, mask=causal), y, atol=1e-6)
+    hidden = jnp.where(causal, 0.0, -jnp.inf)
+    np.testing.assert_allclose(attention(x, x, x, bias=hidden), y, atol=1e-6)
+    np.testing.assert_allclose(y[0], attention(x[:1], x[:1], x[:1])[0], atol=1e-6)

@@ -86,7 +86,8 @@ def _one_head(
     contract = (((1,), (1,)), ((), ()))
     scale = np.asarray(math.sqrt(q.shape[-1]), q.dtype)
     logits = exact(lax.dot_general(lax.div(q, lax.broadcast(scale, q.shape)), k, contract))
-    least = jnp.finfo(logits.dtype).min  # not minus infinity: a row without a key would be NaN
+    # Not minus infinity: a row without a key would be NaN. Of their dtype, which may be complex.
+    least = np.asarray(jnp.finfo(logits.dtype).min, logits.dtype)[()]
     if bias is not None:
         # A bias may be minus infinity, where others have a mask.
         logits = jnp.maximum(logits + bias.astype(logits.dtype), least)
