@@ -62,6 +62,8 @@ class Pool(Module):
     stride: tuple[int, ...] = field(static=True)
     padding: tuple[tuple[int, int], ...] = field(static=True)
     use_ceil: bool = field(static=True)
+    # On a CPU XLA is twice as quick to add along the last axis, but not to compare.
+    _channels_last: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -108,14 +110,14 @@ class Pool(Module):
                     f"be less than the size of the kernel."
                 )
         padding = self._up(received[1:]) if self.use_ceil else self.padding
-        return lax.reduce_window(
-            x,
-            self.init,
-            self.operation,
-            (1, *self.kernel_size),
-            (1, *self.stride),
-            ((0, 0), *padding),
-        )
+        if not self._channels_last:
+            return self._reduced(x, (1, *self.kernel_size), (1, *self.stride), [(0, 0), *padding])
+        x = jnp.moveaxis(x, 0, -1)
+        x = self._reduced(x, (*self.kernel_size, 1), (*self.stride, 1), [*padding, (0, 0)])
+        return jnp.moveaxis(x, -1, 0)
+
+    def _reduced(self, x: Array, window: Any, strides: Any, padding: Any) -> Array:
+        return lax.reduce_window(x, self.init, self.operation, window, strides, padding)
 
     def _up(self, dims: Sequence[int]) -> list[tuple[int, int]]:
         """The padding that rounds the size of the output up."""
@@ -165,6 +167,7 @@ class _AvgPool(_PoolNd):
     """
 
     _of: ClassVar[tuple[Any, Any]] = (0, lax.add)
+    _channels_last: ClassVar[bool] = True
 
     @jax.named_scope("nn.AvgPool")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
