@@ -48,6 +48,7 @@ KNOWN = {
     ("error LSTMCell", "outcome"): "a TypeError says that a pair is expected",
     ("PReLU 0.25 half", "gradients"): "that of the slope is summed in float32",
     ("error MultiheadAttention", "outcome"): "a ShapeError",
+    ("MultiheadAttention bfloat16", "checkpoint"): "the peer cannot read a NumPy bfloat16 array",
     ("RotaryPositionalEmbedding bfloat16", "output"): "products of bfloat16 tables in float32",
     ("AdaptiveAvgPool2d", "output"): "one mean a window instead of one a dimension: the last bit",
     ("AdaptiveAvgPool3d", "output"): "the same",
