@@ -12,7 +12,7 @@ from pytree_module import Module, field
 from tree_surgery import path_str
 
 from ._agree import describe, first_difference
-from ._eval_shape import abstract_mask
+from ._eval_shape import abstract_mask, is_abstract
 from ._hashable import hashable_combine, hashable_partition
 from ._jax import evaluate
 from ._partition import split
@@ -125,7 +125,7 @@ def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) ->
     """
     if not callable(fn):
         raise TypeError(f"`filter_closure_convert` expects a function, got {fn!r}.")
-    arrays, rest = hashable_partition((args, kwargs), _is_abstract)
+    arrays, rest = hashable_partition((args, kwargs), is_abstract)
     found: Any = None
 
     def flat(*arrays: Any) -> list[Any]:
@@ -139,7 +139,3 @@ def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) ->
     shapes_out = tuple(jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.out_avals)
     ends = _Shape(shapes_in, rest), _Shape(shapes_out, found)
     return ClosureConverted(closed.jaxpr, list(closed.consts), *ends)
-
-
-def _is_abstract(x: Any) -> bool:
-    return is_array(x) or isinstance(x, jax.ShapeDtypeStruct)

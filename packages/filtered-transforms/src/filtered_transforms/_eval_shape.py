@@ -7,12 +7,17 @@ import jax
 import jax.tree_util as jtu
 
 from ._partition import merge, split
-from ._predicates import array_mask
+from ._predicates import array_mask, is_array
 from ._static_leaf import wrap_static
 
 
+def is_abstract(leaf: Any) -> bool:
+    """Whether a leaf is an array, or stands for one (`jax.ShapeDtypeStruct`)."""
+    return is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+
+
 def abstract_mask(leaves: list[Any]) -> list[bool]:
-    """Which leaves are arrays, or stand for one (`jax.ShapeDtypeStruct`)."""
+    """`is_abstract` of each leaf."""
     return [
         array or isinstance(leaf, jax.ShapeDtypeStruct)
         for leaf, array in zip(leaves, array_mask(leaves), strict=True)

@@ -7,13 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._eval_shape import filter_eval_shape
+from ._eval_shape import filter_eval_shape, is_abstract
 from ._hashable import hashable_combine, hashable_partition
-from ._predicates import is_array
-
-
-def _is_abstract(x: Any) -> bool:
-    return is_array(x) or isinstance(x, jax.ShapeDtypeStruct)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -39,7 +34,7 @@ def cached_filter_eval_shape(fn: Callable[..., Any], *args: Any, **kwargs: Any) 
     assert len(traced) == 1
     ```
     """
-    arrays, static = hashable_partition((fn, args, kwargs), _is_abstract)
+    arrays, static = hashable_partition((fn, args, kwargs), is_abstract)
     shapes = tuple(_shape(array) for array in arrays)
     try:
         x64 = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
@@ -72,10 +67,7 @@ def eval_zero(fn: Callable[..., Any], *inputs: Any) -> Any:
     assert eval_zero(lambda x: {"sum": x.sum()}, jnp.ones(3)) == {"sum": 0.0}
     ```
     """
-    shapes = filter_eval_shape(fn, *inputs)
-    return jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype) if _is_abstract(leaf) else leaf, shapes
-    )
+    return _filled(jnp.zeros, fn, inputs)
 
 
 def eval_empty(fn: Callable[..., Any], *inputs: Any) -> Any:
@@ -92,9 +84,13 @@ def eval_empty(fn: Callable[..., Any], *inputs: Any) -> Any:
     assert eval_empty(lambda x: x > 0, jnp.ones(3)).dtype == bool
     ```
     """
-    shapes = filter_eval_shape(fn, *inputs)
+    return _filled(jnp.empty, fn, inputs)
+
+
+def _filled(make: Callable[..., jax.Array], fn: Callable[..., Any], inputs: Any) -> Any:
     return jax.tree.map(
-        lambda leaf: jnp.empty(leaf.shape, leaf.dtype) if _is_abstract(leaf) else leaf, shapes
+        lambda leaf: make(leaf.shape, leaf.dtype) if is_abstract(leaf) else leaf,
+        filter_eval_shape(fn, *inputs),
     )
 
 
