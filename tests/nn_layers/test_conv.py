@@ -226,5 +226,5 @@ def test_another_dtype_names_both():
 
 
 def test_nothing():
-    assert Conv1d(2, 3, 3, key=KEY)(jnp.ones((2, 2))).shape == (3, 0)
+    assert Conv1d(2, 3, 3, key=KEY)(jnp.ones((2, 0))).shape == (3, 0)
     assert Conv1d(0, 3, 3, key=KEY)(jnp.ones((0, 5))).shape == (3, 3)

@@ -133,3 +133,25 @@ def test_state_is_passed_through():
         y, same = norm(x, state, key=KEY)
         assert same is state
         np.testing.assert_array_equal(y, norm(x))
+
+
+def test_rms_of_complex_numbers_is_of_their_magnitudes():
+    """The mean of the squares themselves would be 0 for these."""
+    x = jnp.array([3.0, 3.0j, -4.0, 4.0j], "c8")
+    y = RMSNorm(4, use_weight=False, use_bias=False)(x)
+    assert y.dtype == x.dtype
+    np.testing.assert_allclose(y, np.asarray(x) / np.sqrt(12.5 + 1e-5), rtol=1e-6)
+    gradient = jax.grad(lambda x: jnp.abs(RMSNorm(4, dtype="c8")(x)).sum())(x)
+    assert jnp.isfinite(gradient).all()
+
+
+def test_complex_numbers_are_normalised_by_their_magnitudes():
+    x = np.random.default_rng(0).normal(size=(4, 6, 2)).astype("f4").view("c8")[..., 0]
+    whole = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
+    np.testing.assert_allclose(LayerNorm((4, 6), dtype="c8")(x), whole, rtol=1e-4, atol=1e-5)
+    grouped = x.reshape(2, 12)
+    grouped = (grouped - grouped.mean(1, keepdims=True)) / np.sqrt(
+        grouped.var(1, keepdims=True) + 1e-5
+    )
+    y = GroupNorm(2, 4)(x)
+    np.testing.assert_allclose(y, grouped.reshape(4, 6), rtol=1e-4, atol=1e-5)

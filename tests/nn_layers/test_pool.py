@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 import nn_layers
-from nn_layers import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d, MaxPool3d, Pool, ShapeError
+from nn_layers import (
+    AdaptiveAvgPool1d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+    Pool,
+    ShapeError,
+)
 
 KEY = jr.PRNGKey(2)
 
@@ -157,3 +166,22 @@ def test_a_wrong_shape(shape):
 def test_arguments_that_are_none(kwargs, match):
     with pytest.raises(ValueError, match=f"`MaxPool2d`.*{match}|{match}"):
         MaxPool2d(**{"kernel_size": 2} | kwargs)
+
+
+# https://github.com/patrick-kidger/equinox/issues/876
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_means_of_half_precision_are_computed_in_float32(dtype):
+    """The sums are beyond float16, and beyond what bfloat16 can add 1 to."""
+    x = np.concatenate([np.full(16, 20_000.0), np.tile([1.0, 1.5], 1024)])[None]
+    x = jnp.asarray(x, dtype)
+    for pool, many in ((AvgPool1d(16, 16), 16), (AvgPool1d(2064), 2064), (AdaptiveAvgPool1d(3), 0)):
+        y = pool(x)
+        assert y.dtype == x.dtype
+        exact = np.asarray(x, "f8")
+        expected = exact.reshape(1, -1, many or 688).mean(-1)
+        np.testing.assert_allclose(
+            np.asarray(y, "f8"), np.asarray(jnp.asarray(expected, dtype), "f8")
+        )
+    gradient = jax.grad(lambda x: AvgPool1d(16, 16)(x).astype("f4").sum())(x)
+    assert gradient.dtype == x.dtype
+    np.testing.assert_array_equal(np.asarray(gradient, "f8"), np.full((1, 2064), 1 / 16))

@@ -15,6 +15,7 @@ from pytree_module import Module, field
 from ._attend import attend
 from ._dropout import Dropout
 from ._errors import ShapeError, refuse_shape, shape_of, size
+from ._keys import split_key
 from ._linear import Linear, apply_to_rows
 
 ProcessHeads = Callable[[Array, Array, Array], tuple[Array, Array, Array]]
@@ -119,8 +120,6 @@ class MultiheadAttention(Module):
         def given(name: str, value: int | None, default: int) -> int:
             return default if value is None else size("MultiheadAttention", name, value)
 
-        if key is None:  # pyright: ignore[reportUnnecessaryComparison] (callers need not be typed)
-            raise TypeError("`MultiheadAttention` draws its initial parameters: pass `key=`.")
         self.num_heads = heads = size("MultiheadAttention", "num_heads", num_heads, least=1)
         self.query_size = query_size = size("MultiheadAttention", "query_size", query_size)
         self.key_size = given("key_size", key_size, query_size)
@@ -128,6 +127,12 @@ class MultiheadAttention(Module):
         self.output_size = given("output_size", output_size, query_size)
         self.qk_size = qk = given("qk_size", qk_size, query_size // heads)
         self.vo_size = vo = given("vo_size", vo_size, query_size // heads)
+        if query_size < heads and (qk_size is None or vo_size is None) and query_size > 0:
+            raise ValueError(
+                f"`MultiheadAttention`: {heads} heads of a `query_size` of {query_size} would be "
+                f"of size 0 each, as the default is `query_size // num_heads`. Take fewer heads, "
+                f"or say how large each is: `qk_size=` and `vo_size=`."
+            )
         self.use_query_bias = use_query_bias
         self.use_key_bias = use_key_bias
         self.use_value_bias = use_value_bias
@@ -138,7 +143,7 @@ class MultiheadAttention(Module):
                 f"`MultiheadAttention`: `num_heads` must be a multiple of `num_kv_heads`, got "
                 f"{heads} and {kv}."
             )
-        keys = jr.split(key, 4)
+        keys = split_key("MultiheadAttention", key, 4)
         self.query_proj = Linear(query_size, heads * qk, use_query_bias, dtype, key=keys[0])
         self.key_proj = Linear(self.key_size, kv * qk, use_key_bias, dtype, key=keys[1])
         self.value_proj = Linear(self.value_size, kv * vo, use_value_bias, dtype, key=keys[2])

@@ -11,6 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pytree_module import field
 
 from ._convolution import Convolution
+from ._spatial import check_reach
 from ._variants import specialise
 
 _PAD_MODES = {"REFLECT": "reflect", "REPLICATE": "edge", "CIRCULAR": "wrap"}
@@ -117,11 +118,13 @@ class Conv(Convolution):
 
         **Returns:** an array of shape `(out_channels, new_dim_1, ..., new_dim_N)`.
 
-        **Raises:** `ShapeError` for an `x` with other channels or another number of dimensions,
-        `TypeError` for one of another dtype.
+        **Raises:** `ShapeError` for an `x` with other channels or another number of dimensions, or
+        smaller than the kernel; `TypeError` for one of another dtype.
         """
         x = self._checked(x)
         padding = self.padding
+        if not isinstance(padding, str) or padding == "VALID":
+            self._check_reach(x.shape)
         if self.padding_mode != "ZEROS":
             x, padding = self._pad(x), "VALID"
         y = lax.conv_general_dilated(
@@ -135,11 +138,21 @@ class Conv(Convolution):
         y = lax.squeeze(y, (0,))
         return y if self.bias is None else y + self.bias
 
+    def _check_reach(self, received: tuple[int, ...]) -> None:
+        """Refuses an input that is smaller than the kernel."""
+        padding = ((0, 0),) * self.num_spatial_dims if self.padding == "VALID" else self.padding
+        channels = f"in_channels={received[0]}"
+        check_reach(self, channels, received, padding, self._reach())
+
+    def _reach(self) -> tuple[int, ...]:
+        """From the first to the last element of the input that the kernel sees at once."""
+        both = zip(self.kernel_size, self.dilation, strict=True)
+        return tuple((k - 1) * d + 1 for k, d in both)
+
     def _pad(self, x: Array) -> Array:
         padding = self.padding
         if isinstance(padding, str):
-            reach = [(k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
-            padding = lax.padtype_to_pads(x.shape[1:], reach, self.stride, padding)
+            padding = lax.padtype_to_pads(x.shape[1:], self._reach(), self.stride, padding)
         return jnp.pad(x, ((0, 0), *padding), mode=_PAD_MODES[self.padding_mode])
 
 

@@ -11,6 +11,7 @@ from pytree_module import Module, field
 
 from ._errors import refuse_shape, shape_of, size
 from ._init import default_dtype
+from ._keys import check_key
 
 
 class Embedding(Module):
@@ -72,7 +73,11 @@ class Embedding(Module):
                     "the table itself as `weight`."
                 )
             shape: Any = tuple(given)
-            weight = jr.normal(key, shape, default_dtype() if dtype is None else dtype)
+            try:
+                weight = jr.normal(key, shape, default_dtype() if dtype is None else dtype)
+            except (TypeError, ValueError):
+                check_key("Embedding", key)
+                raise
         else:
             shape = jnp.shape(weight)
             fits = len(shape) == 2 and all(

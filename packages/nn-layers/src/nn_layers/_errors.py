@@ -17,6 +17,8 @@ class ShapeError(ValueError, TypeError):
     - `layer`: the layer that was called.
     - `expected`: the shape it takes, in words or as a tuple; names stand for free sizes.
     - `received`: the shape of what it was given.
+    - `path`: where the layer is in the one that was called, such as `MLP.layers[0]`; empty if it
+        was called itself.
 
     !!! example
 
@@ -37,6 +39,7 @@ class ShapeError(ValueError, TypeError):
     layer: Any
     expected: tuple[Any, ...] | None
     received: tuple[int, ...] | None
+    path: str
 
     def __init__(
         self,
@@ -49,6 +52,24 @@ class ShapeError(ValueError, TypeError):
         self.layer = layer
         self.expected = expected
         self.received = received
+        self.path = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {super().__str__()}" if self.path else super().__str__()
+
+
+def located(error: Exception, outer: Any, accessor: str, inner: Any) -> None:
+    """Says of an error that it came from the layer at `outer.accessor`, such as `layers[0]`.
+
+    To be called where the error passes, so that an error of a layer in another reads the same
+    eagerly and under `jax.jit`, and the way without an error costs nothing.
+    """
+    path = f"{type(outer).__name__}.{accessor}"
+    if isinstance(error, ShapeError):
+        # Of a path that exists the first name, that of `inner`, is where it is in `outer`.
+        error.path = path + error.path[len(type(inner).__name__) :]
+    else:
+        error.add_note(f"This was in {path}, a {type(inner).__name__}.")
 
 
 def shape_of(layer: Any, x: Any) -> tuple[int, ...]:

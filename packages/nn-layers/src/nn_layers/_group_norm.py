@@ -9,10 +9,10 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
 
-from ._dtypes import exact, scaled
+from ._dtypes import exact, promoted, scaled
 from ._errors import refuse_shape, shape_of, size
 from ._init import default_dtype
-from ._norm import MISSING
+from ._missing import MISSING
 
 
 class GroupNorm(Module):
@@ -116,8 +116,8 @@ class GroupNorm(Module):
         axes = tuple(range(1, grouped.ndim))
         mean = jnp.mean(grouped, axes, keepdims=True)
         variance = jnp.maximum(0.0, jnp.var(grouped, axes, keepdims=True))
-        y = ((grouped - mean) * lax.rsqrt(variance + self.eps)).reshape(received)
-        y = scaled(y, self.weight, self.bias, channels=True).astype(x.dtype)
+        y = promoted(jnp.multiply, grouped - mean, lax.rsqrt(variance + self.eps))
+        y = scaled(y.reshape(received), self.weight, self.bias, channels=True).astype(x.dtype)
         return y if state is MISSING else (y, state)
 
 

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
 
+from ._keys import check_key
+
 
 def default_dtype() -> Any:
     """The dtype of parameters if none is asked for: float32, or float64 under `jax_enable_x64`."""
@@ -66,16 +68,17 @@ def draw(
 
     **Returns:** an array or `None` for each shape.
 
-    **Raises:** `TypeError` if there is no key, `ValueError` if the dtype is not inexact.
+    **Raises:** `TypeError` if `key` is no key, `ValueError` if the dtype is not inexact.
     """
-    if key is None:  # pyright: ignore[reportUnnecessaryComparison] (callers need not be typed)
-        raise TypeError(
-            f"`{layer}` draws its initial parameters at random: pass `key=jax.random.key(seed)`."
-        )
     dtype = default_dtype() if dtype is None else jnp.dtype(dtype)
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(f"`{layer}`: `dtype` must be floating point or complex, got {dtype}.")
-    return [_assemble(parts) for parts in _draw_parts(key, bound_for(fan_in), shapes, dtype)]
+    try:
+        drawn = _draw_parts(key, bound_for(fan_in), shapes, dtype)
+    except (AttributeError, TypeError, ValueError):
+        check_key(layer, key)
+        raise
+    return [_assemble(parts) for parts in drawn]
 
 
 def draw_weight_and_bias(

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import jax.tree_util as jtu
 import numpy as np
 from jax import lax
@@ -13,7 +12,8 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
 
-from ._errors import size
+from ._errors import located, size
+from ._keys import split_key
 from ._linear import Linear
 
 
@@ -151,9 +151,7 @@ class MLP(Module):
     ):
         width_size = size("MLP", "width_size", width_size)
         depth = size("MLP", "depth", depth)
-        if key is None:  # pyright: ignore[reportUnnecessaryComparison] (callers need not be typed)
-            raise TypeError("`MLP` draws its initial parameters at random: pass `key=`.")
-        keys = jr.split(key, depth + 1)
+        keys = split_key("MLP", key, depth + 1)
         hidden = range(1, depth)
 
         def middle(key: PRNGKeyArray) -> Linear:
@@ -196,15 +194,23 @@ class MLP(Module):
         """
         arrays, rebuild = _split(self.activation)
         if self.scan and self.depth > 0:
-            x = _each(rebuild([a[0] for a in arrays]), self.layers[0](x))
+            x = _each(rebuild([a[0] for a in arrays]), self._layer(0, x))
             x = self._scan(x, [a[1:] for a in arrays], rebuild)
         else:
-            for i, layer in enumerate(self.layers[:-1]):
-                x = _each(rebuild([a[i] for a in arrays]), layer(x))
-        x = self.layers[-1](x)
+            for i in range(len(self.layers) - 1):
+                x = _each(rebuild([a[i] for a in arrays]), self._layer(i, x))
+        x = self._layer(len(self.layers) - 1, x)
         if self.out_size == "scalar":
             return self.final_activation(x)
         return _each(self.final_activation, x)
+
+    def _layer(self, i: int, x: Array) -> Array:
+        layer = self.layers[i]
+        try:
+            return layer(x)
+        except Exception as error:
+            located(error, self, f"layers[{i}]", layer)
+            raise
 
     def _scan(self, x: Array, arrays: list[Any], rebuild: Callable[[list[Any]], Any]) -> Array:
         def step(x: Array, both: tuple[Linear, list[Any]]) -> tuple[Array, None]:

@@ -11,11 +11,10 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
 
-from ._dtypes import exact, scaled
+from ._dtypes import exact, promoted, scaled
 from ._errors import check_shape, size
 from ._init import default_dtype
-
-MISSING: Any = object()
+from ._missing import MISSING
 
 
 def _shape_tuple(layer: str, value: Any) -> tuple[int, ...]:
@@ -133,4 +132,4 @@ class LayerNorm(ExampleNorm):
     def _normalised(self, x: Array) -> Array:
         mean = jnp.mean(x, keepdims=True)
         variance = jnp.maximum(0.0, jnp.var(x, keepdims=True))
-        return (x - mean) * lax.rsqrt(variance + self.eps)
+        return promoted(jnp.multiply, x - mean, lax.rsqrt(variance + self.eps))

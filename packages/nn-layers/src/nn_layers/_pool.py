@@ -12,7 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pytree_module import Module, field
 
 from ._errors import refuse_shape, shape_of, size
-from ._spatial import padding_pairs, per_dimension
+from ._spatial import check_reach, padding_pairs, per_dimension
 from ._variants import specialise
 
 
@@ -95,8 +95,9 @@ class Pool(Module):
 
         **Returns:** an array of shape `(channels, new_dim_1, ..., new_dim_N)`.
 
-        **Raises:** `ShapeError` for an `x` with another number of dimensions, `RuntimeError` if the
-        padding is larger than the window, so that windows would hold padding alone.
+        **Raises:** `ShapeError` for an `x` with another number of dimensions, or smaller than the
+        window; `RuntimeError` if the padding is larger than the window, so that windows would hold
+        padding alone.
         """
         received = shape_of(self, x)
         if len(received) != self.num_spatial_dims + 1:
@@ -110,6 +111,7 @@ class Pool(Module):
                     f"be less than the size of the kernel."
                 )
         padding = self._up(received[1:]) if self.use_ceil else self.padding
+        check_reach(self, "channels", received, padding, self.kernel_size)
         if not self._channels_last:
             return self._reduced(x, (1, *self.kernel_size), (1, *self.stride), [(0, 0), *padding])
         x = jnp.moveaxis(x, 0, -1)
@@ -171,8 +173,15 @@ class _AvgPool(_PoolNd):
 
     @jax.named_scope("nn.AvgPool")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
-        """As `Pool.__call__`; the mean of integers is floating point."""
-        return super().__call__(x) / math.prod(self.kernel_size)
+        """As `Pool.__call__`.
+
+        The mean of integers is floating point; sums are computed in float32 or better.
+        """
+        dtype = getattr(x, "dtype", jnp.float32)
+        narrow = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
+        # A sum in half precision would stop growing, or be infinite.
+        y = super().__call__(x.astype(jnp.float32) if narrow else x) / math.prod(self.kernel_size)
+        return y.astype(dtype) if narrow else y
 
 
 class _MaxPool(_PoolNd):

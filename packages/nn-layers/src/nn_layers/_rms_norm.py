@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from ._dtypes import promoted
 from ._norm import ExampleNorm
 
 
@@ -11,7 +12,8 @@ class RMSNorm(ExampleNorm):
     r"""Divides all elements of one example by their root mean square, then scales and shifts.
 
     $$y = \frac{x}{\sqrt{\frac{1}{n} \lVert x \rVert_2^2 + \varepsilon}} \, w + b$$
-    with the mean over every axis of $x$, computed in float32 or better.
+    with the mean over every axis of $x$, computed in float32 or better. Of complex numbers it is
+    the mean of $\lvert x_i \rvert^2$.
 
     **Shapes:** input, output, `weight` and `bias` all are of shape `shape`. To normalise over the
     last axis only, as a transformer does for each token, use `jax.vmap` over the others.
@@ -45,4 +47,5 @@ class RMSNorm(ExampleNorm):
     """
 
     def _normalised(self, x: Array) -> Array:
-        return x * lax.rsqrt(jnp.mean(x**2) + self.eps)
+        square = jnp.real(x * jnp.conj(x)) if jnp.iscomplexobj(x) else x**2
+        return promoted(jnp.multiply, x, lax.rsqrt(jnp.mean(square) + self.eps))

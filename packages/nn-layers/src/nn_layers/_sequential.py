@@ -11,7 +11,8 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module
 
-_MISSING: Any = object()
+from ._errors import located
+from ._missing import MISSING
 
 
 class StatefulLayer(Module):
@@ -83,6 +84,8 @@ class Sequential(StatefulLayer):
         `key`, such as `jax.nn.relu`, as `layer(x)`; a `StatefulLayer` as
         `layer(x, state, key=key)`.
 
+    **Raises:** `TypeError` if one of them cannot be called, or is a class of layers.
+
     `sequential[i]` is a layer, `sequential[i:j]` a `Sequential` of some; it has a length and can be
     iterated over.
 
@@ -103,10 +106,16 @@ class Sequential(StatefulLayer):
     layers: tuple[Any, ...]
 
     def __init__(self, layers: Sequence[Callable[..., Any]]):
-        self.layers = tuple(layers)
+        self.layers = layers = tuple(layers)
+        for i, layer in enumerate(layers):
+            if not callable(layer) or (isinstance(layer, type) and issubclass(layer, Module)):
+                raise TypeError(
+                    f"`Sequential` takes layers, which can be called, but `layers[{i}]` is "
+                    f"{layer!r}."
+                )
 
     @jax.named_scope("nn.Sequential")
-    def __call__(self, x: Array, state: Any = _MISSING, *, key: PRNGKeyArray | None = None) -> Any:
+    def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
         """Calls the layers one after the other.
 
         **Arguments:**
@@ -124,20 +133,25 @@ class Sequential(StatefulLayer):
         else:
             keys = jr.split(key, len(self.layers))
         new_state = state
-        for layer, layer_key in zip(self.layers, keys, strict=True):
-            if is_stateful_layer(layer):
-                if state is _MISSING:
-                    raise ValueError(
-                        f"`Sequential` was called without a `state`, but its layer "
-                        f"{type(layer).__name__} is stateful: use `model(x, state, key=key)`, with "
-                        f"`model, state = make_with_state(...)`."
-                    )
-                x, new_state = layer(x, new_state, key=layer_key)
-            elif takes_key(layer):
-                x = layer(x, key=layer_key)
-            else:
-                x = layer(x)
-        return x if state is _MISSING else (x, new_state)
+        for i, (layer, layer_key) in enumerate(zip(self.layers, keys, strict=True)):
+            stateful = is_stateful_layer(layer)
+            if stateful and state is MISSING:
+                raise ValueError(
+                    f"`Sequential` was called without a `state`, but its layer "
+                    f"{type(layer).__name__} is stateful: use `model(x, state, key=key)`, with "
+                    f"`model, state = make_with_state(...)`."
+                )
+            try:
+                if stateful:
+                    x, new_state = layer(x, new_state, key=layer_key)
+                elif takes_key(layer):
+                    x = layer(x, key=layer_key)
+                else:
+                    x = layer(x)
+            except Exception as error:
+                located(error, self, f"layers[{i}]", layer)
+                raise
+        return x if state is MISSING else (x, new_state)
 
     def __getitem__(self, i: int | slice) -> Any:
         if isinstance(i, slice):
@@ -164,6 +178,8 @@ class Lambda(Module):
 
     - `fn`: the function. If it is a PyTree, its leaves are those of the layer.
 
+    **Raises:** `TypeError` if it cannot be called.
+
     !!! example
 
         ```python
@@ -179,6 +195,8 @@ class Lambda(Module):
     fn: Callable[[Any], Any]
 
     def __init__(self, fn: Callable[[Any], Any]):
+        if not callable(fn):
+            raise TypeError(f"`Lambda` takes a function, but received {fn!r}.")
         self.fn = fn
 
     @jax.named_scope("nn.Lambda")

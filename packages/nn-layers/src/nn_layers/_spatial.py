@@ -4,6 +4,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+from ._errors import refuse_shape
+
 
 def _is_int(value: Any) -> bool:
     return hasattr(value, "__index__") and not isinstance(value, bool)
@@ -50,3 +52,32 @@ def padding_pairs(layer: str, value: Any, ndim: int) -> tuple[tuple[int, int], .
         f"`{layer}`: `padding` must be an integer or a sequence of {ndim} entries, each an integer "
         f"or a pair (before, after) of integers; got {value!r}."
     )
+
+
+def check_reach(
+    layer: Any,
+    channels: str,
+    received: tuple[int, ...],
+    padding: Sequence[tuple[int, int]],
+    reach: tuple[int, ...],
+) -> None:
+    """Refuses an input that is, once padded, smaller than what the kernel sees at once.
+
+    Nothing would be left of it. Of an input without elements nothing is expected to be.
+
+    **Arguments:**
+
+    - `channels`: what the first axis is, in words.
+    - `received`: the shape of the input.
+    - `padding`, `reach`: for each spatial dimension.
+    """
+    dims = received[1:]
+    padded = tuple(n + sum(pair) for n, pair in zip(dims, padding, strict=True))
+    if all(n == 0 or p >= r for n, p, r in zip(dims, padded, reach, strict=True)):
+        return
+    least = [
+        f"dim_{i + 1} >= {max(r - sum(pair), 0)}"
+        for i, (r, pair) in enumerate(zip(reach, padding, strict=True))
+    ]
+    fix = f"The padded input is of size {padded}, and the kernel sees {reach}: nothing is left."
+    refuse_shape(layer, (channels, *least), received, fix)

@@ -12,6 +12,7 @@ from pytree_module import field
 
 from ._dtypes import exact
 from ._errors import size
+from ._keys import split_key
 from ._sequential import StatefulLayer
 from ._state import State, StateIndex
 from ._weight_norm import call_with, weight_of
@@ -105,8 +106,6 @@ class SpectralNorm(StatefulLayer):
                 f"`SpectralNorm`: `{weight_name}` must be at least two-dimensional, but that of "
                 f"{type(layer).__name__} is of shape {weight.shape}."
             )
-        if key is None:  # pyright: ignore[reportUnnecessaryComparison] (callers need not be typed)
-            raise TypeError("`SpectralNorm` draws its first vectors at random: pass `key=`.")
         self.layer = layer
         self.weight_name = weight_name
         self.num_power_iterations = size(
@@ -115,7 +114,7 @@ class SpectralNorm(StatefulLayer):
         self.eps = eps
         self.inference = inference
         matrix = lax.stop_gradient(exact(weight)).reshape(weight.shape[0], -1)
-        start = jr.normal(jr.split(key)[1], (matrix.shape[1],), weight.dtype)
+        start = jr.normal(split_key("SpectralNorm", key, 2)[1], (matrix.shape[1],), weight.dtype)
         u, v = _iterate(matrix, start.astype(matrix.dtype), eps, _FIRST_ITERATIONS)
         self.uv_index = StateIndex((u.astype(weight.dtype), v.astype(weight.dtype)))
 
@@ -150,4 +149,4 @@ class SpectralNorm(StatefulLayer):
         sigma = jnp.einsum("i,ij,j->", jnp.conj(u) if _complex(u) else u, matrix, v)
         sigma = jnp.where(sigma == 0, jnp.ones_like(sigma), sigma)
         normalised = (matrix / sigma).reshape(weight.shape).astype(weight.dtype)
-        return call_with(self.layer, self.weight_name, normalised, x, key), state
+        return call_with(self, self.layer, self.weight_name, normalised, x, key), state

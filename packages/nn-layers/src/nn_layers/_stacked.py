@@ -12,11 +12,11 @@ from filtered_transforms import combine, filter_jit, filter_map, is_array, parti
 from pytree_module import field
 from tree_surgery import path_str, tree_stack, tree_unstack
 
-from ._errors import ShapeError, size
+from ._errors import ShapeError, located, size
+from ._keys import split_key
+from ._missing import MISSING
 from ._sequential import StatefulLayer, is_stateful_layer, takes_key
 from ._state import State, with_markers_of
-
-_MISSING: Any = object()
 
 
 class Stacked(StatefulLayer):
@@ -86,9 +86,12 @@ class Stacked(StatefulLayer):
         key: PRNGKeyArray,
     ):
         n = size("Stacked", "n", n)
-        if key is None:  # pyright: ignore[reportUnnecessaryComparison] (callers need not be typed)
-            raise TypeError("`Stacked` makes its layers from keys: pass `key=`.")
-        self.layers = filter_map(make, jr.split(key, n))
+        self.layers = filter_map(make, split_key("Stacked", key, n))
+        if not callable(self.layers):
+            raise TypeError(
+                f"`Stacked`: `make` must return a layer, which can be called, but it returned a "
+                f"{type(self.layers).__name__}."
+            )
         self.length = n
         self.unroll = unroll
         self.remat = _checked_remat(remat)
@@ -134,7 +137,7 @@ class Stacked(StatefulLayer):
     def __call__(
         self,
         x: Any,
-        state: Any = _MISSING,
+        state: Any = MISSING,
         *,
         key: PRNGKeyArray | None = None,
         shared: Mapping[str, Any] | None = None,
@@ -161,7 +164,7 @@ class Stacked(StatefulLayer):
         returns what it could not take.
         """
         stateful = self.is_stateful()
-        if stateful and state is _MISSING:
+        if stateful and state is MISSING:
             raise ValueError(
                 "`Stacked` was called without a `state`, but its layers are stateful: use "
                 "`stacked(x, state, key=key)`, with `stacked, state = make_with_state(...)`."
@@ -174,7 +177,7 @@ class Stacked(StatefulLayer):
         keys = None if key is None else jr.split(key, self.length)
         x, carried, new, ys = _run(self, (x, carried), own, keys, shared, each, collect)
         out = (x, ys) if collect else x
-        if state is _MISSING:
+        if state is MISSING:
             return out
         if own is not None:
             return out, (state if new is None else state.update(new))
@@ -231,12 +234,17 @@ def _run(
         named = {**shared, **combine(each, each_rest)}
         if takes_key(layer):
             named["key"] = key
-        if stateful:
-            out, new = layer(x, carried if own is None else own, **named)
-            if own is None:
-                carried = new
-        else:
-            out, new = layer(x, **named), None
+        new = None
+        try:
+            if stateful:
+                out, new = layer(x, carried if own is None else own, **named)
+                if own is None:
+                    carried = new
+            else:
+                out = layer(x, **named)
+        except Exception as error:
+            located(error, stacked, "layers", layer)
+            raise
         out, y = _pair(stacked, out) if collect else (out, None)
         _check_like(layer, x, out)
         # A state that was not changed, as in inference, is not spent.

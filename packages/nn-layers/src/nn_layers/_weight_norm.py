@@ -12,6 +12,7 @@ from pytree_module import Module, field
 from tree_surgery import tree_replace
 
 from ._dtypes import exact
+from ._errors import located
 from ._sequential import takes_key
 
 
@@ -35,10 +36,14 @@ def weight_of(wrapper: str, layer: Any, name: str) -> Array:
     return weight
 
 
-def call_with(layer: Any, name: str, weight: Array, x: Any, key: Any) -> Any:
-    """The layer with that weight, called."""
+def call_with(wrapper: Any, layer: Any, name: str, weight: Array, x: Any, key: Any) -> Any:
+    """The layer in `wrapper`, with that weight, called."""
     layer = tree_replace(layer, **{name: weight})
-    return layer(x, key=key) if takes_key(layer) else layer(x)
+    try:
+        return layer(x, key=key) if takes_key(layer) else layer(x)
+    except Exception as error:
+        located(error, wrapper, "layer", layer)
+        raise
 
 
 def _norm_of(weight: Array, axis: int | None, of_zero: float) -> Array:
@@ -140,4 +145,4 @@ class WeightNorm(Module):
         wide = exact(v)
         norm = self._norm(wide, self.axis, 1.0)
         weight = wide * self.g.astype(wide.dtype) / norm.astype(wide.dtype)
-        return call_with(self.layer, self.weight_name, weight.astype(v.dtype), x, key)
+        return call_with(self, self.layer, self.weight_name, weight.astype(v.dtype), x, key)
