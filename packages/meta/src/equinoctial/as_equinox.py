@@ -9,7 +9,8 @@ Three ways to say so, before anything imports Equinox:
 From then on `equinox`, `equinox.nn`, `equinox.internal` and `equinox.debug` are modules with the
 names of `equinoctial` and its modules, whether or not Equinox is installed. `equinox.__version__`
 is the release that the names are those of. What is private in Equinox is not there, but for what
-released libraries use: `equinox._module._module._ModuleMeta` (distreqx), the class of `Module`.
+released libraries use, in `equinox._module._module`: `_ModuleMeta`, the class of `Module`
+(distreqx, quax), `is_abstract_module` and `_currently_initialising` (quax).
 
 **Raises:** `ImportError` if Equinox itself has been imported already: objects of the two do not
 mix.
@@ -28,6 +29,7 @@ import os
 import runpy
 import sys
 from types import ModuleType
+from typing import Any
 
 from pytree_module import Module
 
@@ -36,9 +38,26 @@ from . import debug, internal, nn
 EQUINOX_VERSION = "0.13.8"
 """The release of Equinox whose names these are."""
 
+_MODULE_META: Any = type(Module)
+
+
+class _CurrentlyInitialising:
+    """Instances whose fields may be assigned: quax calls `add`, `__init__`, `remove`."""
+
+    def add(self, module: Module) -> None:
+        _MODULE_META.__unfreeze__(type(module), module)
+
+    def remove(self, module: Module) -> None:
+        _MODULE_META.__freeze__(type(module), module)
+
+
 _PRIVATE: dict[str, dict[str, object]] = {
     "equinox._module": {},
-    "equinox._module._module": {"_ModuleMeta": type(Module)},
+    "equinox._module._module": {
+        "_ModuleMeta": _MODULE_META,
+        "_currently_initialising": _CurrentlyInitialising(),
+        "is_abstract_module": _MODULE_META.__is_abstract__,
+    },
 }
 
 

@@ -117,7 +117,7 @@ def check_static(owner: type, name: str, value: Any, values: dict[str, Any]) -> 
     **Raises:** `TypeError` naming the path of the array.
     """
     found = False
-    for path, leaf in jtu.tree_leaves_with_path(value):
+    for path, leaf in _static_leaves(value):
         if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
             continue
         found = True
@@ -148,6 +148,15 @@ def check_static(owner: type, name: str, value: Any, values: dict[str, Any]) -> 
             f"set, a tuple of pairs for a dictionary, or drop `static=True`.",
             stacklevel=4,
         )
+
+
+def _static_leaves(value: Any) -> list[tuple[tuple[Any, ...], Any]]:
+    """The leaves of a static value with their paths. It need be no PyTree: a dictionary whose keys
+    have no order counts as one leaf."""
+    try:
+        return jtu.tree_leaves_with_path(value)
+    except (TypeError, ValueError):
+        return [((), value)]
 
 
 def _has_hash(value: Any) -> bool:
@@ -197,6 +206,10 @@ def find_cycle(owner: type, module: Any, values: dict[str, Any]) -> None:
         return node is module
 
     for name, value in values.items():
-        for leaf in jtu.tree_leaves(value, is_leaf=is_cycle):
+        try:
+            leaves = jtu.tree_leaves(value, is_leaf=is_cycle)
+        except (TypeError, ValueError):
+            continue  # A static value, as a dictionary whose keys have no order: no PyTree.
+        for leaf in leaves:
             if leaf is module or (type(leaf) is BoundMethod and leaf.__self__ is module):
                 refuse_cycle(owner, name, through_method)

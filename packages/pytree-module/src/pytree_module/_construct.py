@@ -97,17 +97,19 @@ def refuse_abstract(cls: type, open_abstract: dict[str, str]) -> None:
     )
 
 
-def _take_defaults(info: ClassInfo, values: dict[str, Any]) -> None:
-    for field in dataclasses.fields(info.owner):
+def take_defaults(owner: Any, values: dict[str, Any], required: bool) -> None:
+    """Gives each field of `owner` that `values` lacks its default; without one it is an error, if
+    `required`."""
+    for field in dataclasses.fields(owner):
         if field.name in values:
             continue
         if field.default is not dataclasses.MISSING:
             values[field.name] = field.default
         elif field.default_factory is not dataclasses.MISSING:
             values[field.name] = field.default_factory()
-        else:
+        elif required:
             raise TypeError(
-                f"Field '{field.name}' was not initialized. `{info.owner.__qualname__}.__init__` "
+                f"Field '{field.name}' was not initialized. `{owner.__qualname__}.__init__` "
                 f"must set `self.{field.name}`, or the field must have a default."
             )
 
@@ -120,7 +122,7 @@ def is_made(info: ClassInfo, module: Any) -> bool:
 def finish(info: ClassInfo, module: Any, values: dict[str, Any]) -> None:
     """Steps 2 to 6 of the module docstring, for a `module` whose `__dict__` is `values`."""
     if not values.keys() >= info.names:
-        _take_defaults(info, values)
+        take_defaults(info.owner, values, required=True)
     for name, converter in info.converters:
         values[name] = converter(values[name])
     for name in info.dynamic:

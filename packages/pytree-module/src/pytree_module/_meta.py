@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, dataclass_transform
 from ._abstract import open_abstract, own_abstract
 from ._annotations import own_annotations
 from ._codegen import register
-from ._construct import UNDER_CONSTRUCTION, ClassInfo, finish, is_made, refuse_abstract
+from ._construct import (
+    UNDER_CONSTRUCTION,
+    ClassInfo,
+    finish,
+    is_made,
+    refuse_abstract,
+    take_defaults,
+)
 from ._field import converter_annotation, field, static_field
 from ._method import Method, is_method
 from ._strict import StrictOption, check_strict, strict_config
@@ -174,6 +181,28 @@ class ModuleMeta(abc.ABCMeta):
     if not TYPE_CHECKING:
         # A type checker would take the signature of this for that of every constructor.
         __call__ = construct
+
+    # For a metaclass below this one that makes instances in its own way, as quax has it. Dunders: a
+    # plain name here would be the default value of a field of that name.
+
+    def __is_abstract__(cls) -> bool:
+        """Whether the class cannot be called, only subclassed."""
+        strict = cls.__dict__.get("__strict__") == "abstract"
+        return strict or len(cls.__open_abstract__) > 0 or inspect.isabstract(cls)
+
+    def __unfreeze__(cls, module: Any) -> None:
+        """Lets the fields of `module` be assigned, until `__freeze__`: around its `__init__`.
+
+        Converters and checks are then left to who calls this.
+        """
+        owner: Any = cls
+        vars(module)[UNDER_CONSTRUCTION] = frozenset(f.name for f in dataclasses.fields(owner))
+
+    def __freeze__(cls, module: Any) -> None:
+        """Ends what `__unfreeze__` began: fields left unset take their default if they have one."""
+        values = vars(module)
+        del values[UNDER_CONSTRUCTION]
+        take_defaults(cls, values, required=False)
 
     def __setattr__(cls, name: str, value: Any) -> None:
         # A function set on a class that exists becomes a method like those of its body.
