@@ -68,6 +68,8 @@ class ClosureConverted(Module):
     # a leaf, equal to itself alone; so what is no array can be exchanged between two conversions of
     # one function, by `partition` and `combine`. All else is equal for them.
 
+    __scope__ = None  # its calls are no layer
+
     jaxpr: Any
     consts: list[Any]
     _in: _Shape = field(static=True)

@@ -45,6 +45,8 @@ class _Code:
 class Closure(Module):
     # A function with what it captured as a child, for which JAX can put other values.
 
+    __scope__ = None  # its calls are no layer
+
     fn: _Code = field(static=True)
     contents: tuple[Any, ...]
 

@@ -119,6 +119,8 @@ def filter_jvp(
 class Pullback(Module):
     # What `filter_vjp` returns: the transposed derivative, at the point where it was taken.
 
+    __scope__ = None  # its calls are no layer
+
     _vjp: Any
     _shapes: tuple[Any, ...] = field(static=True)
     _inputs: tuple[Any, tuple[bool, ...]] = field(static=True)

@@ -197,6 +197,8 @@ class _ShapesOf:
 class NoInline(Module):
     # A function by number. The number is an array, so that no program depends on it.
 
+    __scope__ = None  # its calls are no layer
+
     number: np.ndarray
     dynamic_fn: Any
     abstract_fn: Callable[..., Any] = field(static=True)

@@ -19,7 +19,8 @@ from ._construct import (
     take_defaults,
 )
 from ._field import converter_annotation, field, static_field
-from ._method import Method, is_method
+from ._method import as_method
+from ._scope import scope_of
 from ._strict import StrictOption, check_strict, strict_config
 
 _new = object.__new__
@@ -143,6 +144,7 @@ class ModuleMeta(abc.ABCMeta):
 
     __info__: ClassInfo | None
     __open_abstract__: dict[str, str]
+    __scope__: str | None
 
     def __new__(
         mcs,
@@ -157,12 +159,14 @@ class ModuleMeta(abc.ABCMeta):
         if not frozen:
             raise TypeError(f"`{name}` asks for `frozen=False`, but every Module is frozen.")
         _refuse_slots(name, namespace)
+        scope = namespace.setdefault("__scope__", scope_of(name, bases, namespace))
         cls = super().__new__(mcs, name, bases, namespace, **kwargs)
         annotations = own_annotations(cls)
         # Of the class as it is: an `__init_subclass__` may have put other functions there.
         for attribute, value in list(vars(cls).items()):
-            if is_method(attribute, value) and attribute not in annotations:
-                type.__setattr__(cls, attribute, Method(value))
+            method = as_method(attribute, value, scope)
+            if method is not None and attribute not in annotations:
+                type.__setattr__(cls, attribute, method)
         abstract = own_abstract(cls.__qualname__, cls.__module__, annotations, namespace)
         type.__setattr__(cls, "__own_abstract__", abstract)
         type.__setattr__(cls, "__open_abstract__", open_abstract(cls))
@@ -206,9 +210,8 @@ class ModuleMeta(abc.ABCMeta):
 
     def __setattr__(cls, name: str, value: Any) -> None:
         # A function set on a class that exists becomes a method like those of its body.
-        if is_method(name, value) and name not in own_annotations(cls):
-            value = Method(value)
-        super().__setattr__(name, value)
+        method = None if name in own_annotations(cls) else as_method(name, value, cls.__scope__)
+        super().__setattr__(name, value if method is None else method)
 
     @property
     def __signature__(cls) -> inspect.Signature:

@@ -13,6 +13,7 @@ import wadler_lindig as wl
 from tree_surgery import tree_pformat
 
 from ._by_value import same_value, value_hash
+from ._scope import in_scope
 
 
 class BoundMethod(functools.partial[Any]):
@@ -126,12 +127,14 @@ class Method:
         return Method, (self.func,)
 
 
-def is_method(name: str, value: object) -> bool:
-    """Whether `value`, named so in a class body, is to become a `Method`.
+def as_method(name: str, value: object, scope: str | None) -> Method | None:
+    """The `Method` for `value`, named so in a class body, if it is to become one.
 
     Python looks dunder methods up on the type and calls them itself; only `__call__` is worth
-    having as a value.
+    having as a value. It is in a named scope, unless its class has none.
     """
-    return isinstance(value, FunctionType) and (
-        name == "__call__" or not (name.startswith("__") and name.endswith("__"))
-    )
+    if not isinstance(value, FunctionType):
+        return None
+    if name == "__call__":
+        return Method(value if scope is None else in_scope(value))
+    return None if name.startswith("__") and name.endswith("__") else Method(value)

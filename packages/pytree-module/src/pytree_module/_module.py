@@ -38,6 +38,10 @@ class Module(metaclass=ModuleMeta):
     type, structure and value, arrays included, and is traced under `jax.jit`. An instance has a
     hash if all of its leaves have.
 
+    Each call of a module is a `jax.named_scope`, the name of its class, so that profiles and
+    compiled programs read by layer; the class attribute `__scope__` says another, or `None`. A
+    class with a `__wrapped__`, which only wraps another callable, has none.
+
     **Arguments:** those of the class itself; and for the class statement
 
     - `frozen`: `True`, for type checkers: they then refuse to assign to fields anywhere, which a

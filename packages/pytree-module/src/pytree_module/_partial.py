@@ -36,6 +36,8 @@ class Partial(Module, Generic[R_co]):
         ```
     """
 
+    __scope__ = None  # it adds nothing to what it calls
+
     func: Callable[..., R_co]
     args: tuple[Any, ...]
     keywords: dict[str, Any]

@@ -4,13 +4,13 @@ from filtered_transforms.extend import register_check as _register_check
 from filtered_transforms.extend import set_raise_if as _set_raise_if
 
 from ._carry import carry as _carry_out
-from ._check import FAILURES as _FAILURES
 from ._check import check_p as _check_p
 from ._enumeration import Enumeration as Enumeration
 from ._enumeration import EnumerationItem as EnumerationItem
 from ._error_if import branched_error_if as branched_error_if
 from ._error_if import check as check
 from ._error_if import error_if as error_if
+from ._errors import FAILURES as _FAILURES
 from ._errors import EquinoxRuntimeError as EquinoxRuntimeError
 from ._errors import EquinoxTracetimeError as EquinoxTracetimeError
 from ._mode import checks as checks
@@ -28,7 +28,7 @@ __all__ = [
     "error_if",
 ]
 
-_register_check(_check_p, _FAILURES.translate, _carry_out)
+_register_check(_check_p, _FAILURES.find, _carry_out)
 _set_raise_if(error_if)
 
 # What users see in a repr and in a pickle is the public path, wherever the code stands.

@@ -1,8 +1,6 @@
 """The primitive behind every check, and how its failure gets from the device to the caller."""
 
 import dataclasses
-import itertools
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +10,7 @@ import numpy as np
 
 from ._at_exit import forget_failures_at_exit
 from ._breakpoint import Scope
-from ._errors import EquinoxRuntimeError
+from ._errors import FAILURES, EquinoxRuntimeError
 from ._frames import Place
 from ._jax import callback_primitive, check_primitive, on_each_device
 
@@ -83,34 +81,10 @@ def _largest(which: Any, predicate: Any) -> int:
     return int(which.max())
 
 
-class _Failures:
-    # A failed program raises an exception of JAX's with a text. The number in the text says which
-    # of our exceptions it was. The oldest are forgotten: somebody caught them and went on.
-
-    def __init__(self, limit: int = 256):
-        self.limit = limit
-        self.numbers = itertools.count()
-        self.errors: dict[int, EquinoxRuntimeError] = {}
-
-    def record(self, error: EquinoxRuntimeError) -> int:
-        number = next(self.numbers)
-        self.errors[number] = error
-        self.errors.pop(number - self.limit, None)
-        return number
-
-    def translate(self, error: Exception) -> EquinoxRuntimeError | None:
-        match = re.search(r"\[failed check (\d+)\]", str(error))
-        return None if match is None else self.errors.pop(int(match.group(1)), None)
-
-
-FAILURES = _Failures()
-
-
 def _callback(predicate: Any, *values: Any, check: Check) -> Any:
     if np.any(predicate):
         forget_failures_at_exit()
-        error = check.fail(predicate, values)
-        raise EquinoxRuntimeError(f"{error}\n[failed check {FAILURES.record(error)}]")
+        raise FAILURES.marked(check.fail(predicate, values))
     return np.False_
 
 

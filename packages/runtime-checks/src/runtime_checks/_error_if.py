@@ -36,7 +36,8 @@ def error_if(x: Any, pred: Any, msg: str, *, on_error: OnError = "default") -> A
     **Raises:**
 
     - `EquinoxRuntimeError` from the failing call, if it is eager or to a `filter_jit`-ed function.
-        A function of plain `jax.jit` raises JAX's own `JaxRuntimeError`, which contains the text.
+        A function of plain `jax.jit` raises JAX's `JaxRuntimeError`, the base class, with the text
+        in it; `isinstance` knows it, and `EquinoxRuntimeError.of` has its attributes.
     - `EquinoxTracetimeError`, a subclass, if the predicate is known while tracing.
     - `ValueError` if `x` has no array.
 

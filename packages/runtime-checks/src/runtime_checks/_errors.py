@@ -1,9 +1,12 @@
 """What a failed check raises."""
 
+import itertools
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from jax.errors import JaxRuntimeError
 
 from ._frames import Place
 
@@ -17,8 +20,29 @@ def _text(value: Any) -> str:
     return np.array2string(np.asarray(value), threshold=20)
 
 
-class EquinoxRuntimeError(RuntimeError):
+class _FailedCheck(type):
+    # `except` goes by real classes only; `isinstance`, and with it `pytest.raises`, asks here.
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        if type.__instancecheck__(cls, instance):
+            return True
+        ours: Any = EquinoxRuntimeError
+        return cls is ours and _MARK.search(_text_of_program(instance)) is not None
+
+
+if TYPE_CHECKING:
+    _Base = RuntimeError  # JAX has no types for its own
+else:
+    _Base = JaxRuntimeError
+
+
+class EquinoxRuntimeError(_Base, metaclass=_FailedCheck):
     """A run-time check failed: the message says which, and `check_location` where it stands.
+
+    A program of plain `jax.jit` can only raise JAX's `JaxRuntimeError`, of which this is a
+    subclass: `except JaxRuntimeError` catches a failed check wherever it fails. Such an exception
+    of JAX's, if a check raised it, is an *instance* of this class (`isinstance`, `pytest.raises`),
+    and `EquinoxRuntimeError.of(error)` has the attributes.
 
     **Attributes:**
 
@@ -58,6 +82,69 @@ class EquinoxRuntimeError(RuntimeError):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.message, *self._rest)
 
+    @staticmethod
+    def of(error: BaseException) -> "EquinoxRuntimeError | None":
+        """The failed check behind an exception, if that is what it is.
+
+        **Arguments:**
+
+        - `error`: any exception, such as the `JaxRuntimeError` of a program of plain `jax.jit`.
+
+        **Returns:** the exception itself if it is of this class; for one of JAX's, that which it
+        stands for; `None` if no check failed, or more than a hundred have failed since.
+
+        ```python
+        import jax
+        import jax.numpy as jnp
+        from runtime_checks import EquinoxRuntimeError, error_if
+
+        root = jax.jit(lambda x: jnp.sqrt(error_if(x, x < 0, "root of a negative number")))
+        try:
+            root(jnp.array(-4.0)).block_until_ready()
+        except jax.errors.JaxRuntimeError as error:
+            assert EquinoxRuntimeError.of(error).message == "root of a negative number"
+        ```
+        """
+        if type.__instancecheck__(EquinoxRuntimeError, error):
+            return error  # pyright: ignore[reportReturnType]  (checked by its real class)
+        return FAILURES.find(error)
+
 
 class EquinoxTracetimeError(EquinoxRuntimeError):
     """A check failed before the program ran, since its predicate was known when it was traced."""
+
+
+_MARK = re.compile(r"\[failed check (\d+)\]")
+
+
+def _text_of_program(error: Any) -> str:
+    # JAX raises a JaxRuntimeError, from its quick way at times a ValueError.
+    return str(error) if isinstance(error, (JaxRuntimeError, ValueError)) else ""
+
+
+class Failures:
+    """What failed in programs of late, by the number that the text of JAX's exception carries.
+
+    The oldest are forgotten: somebody caught them and went on.
+    """
+
+    limit: ClassVar[int] = 128
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._errors: dict[int, EquinoxRuntimeError] = {}
+
+    def marked(self, error: EquinoxRuntimeError) -> EquinoxRuntimeError:
+        """An exception for a callback to raise, from whose text `error` can be found again."""
+        number = next(self._numbers)
+        self._errors[number] = error
+        self._errors.pop(number - self.limit, None)
+        return EquinoxRuntimeError(f"{error}\n[failed check {number}]")
+
+    def find(self, error: BaseException) -> EquinoxRuntimeError | None:
+        """What was marked, if `error` has its mark."""
+        match = _MARK.search(_text_of_program(error))
+        return None if match is None else self._errors.get(int(match.group(1)))
+
+
+FAILURES = Failures()

@@ -1,9 +1,8 @@
 """A copy of a tree of modules in which each call knows the path of its module."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
-
-import jax
 
 from pytree_module import BoundMethod, Module
 
@@ -58,11 +57,11 @@ def _module(node: Module, path: str, wrap: Wrap, paths: list[str]) -> Any:
 
 
 def _subclass(cls: Any, path: str, wrap: Wrap) -> Any:
-    call = wrap(path, cls.__call__)
+    call = wrap(path, getattr(cls.__call__, "__unscoped__", cls.__call__))
 
-    def scoped(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with jax.named_scope(path):
-            return call(self, *args, **kwargs)
+    @functools.wraps(call)
+    def called(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return call(self, *args, **kwargs)
 
-    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__call__": scoped}
-    return type(cls)(cls.__name__, (cls,), names)
+    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__call__": called}
+    return type(cls)(cls.__name__, (cls,), {**names, "__scope__": path})

@@ -242,10 +242,11 @@ def trace_modules(model: Any) -> ModuleTrace:
 
 
 def name_scopes(model: Any) -> Any:
-    """A copy of a model in which each call of a module is a named scope: its path.
+    """A copy of a model in which the named scope of each call of a module is its path.
 
-    Profiles, and the metadata of compiled programs, then read by path: `layers[0].linear`. It costs
-    nothing when the program runs; but for that metadata it is the same program.
+    Profiles, and the metadata of compiled programs, then read by path, `layers[0].linear`, in place
+    of the names of the classes. It costs nothing when the program runs; but for that metadata it
+    is the same program.
 
     **Arguments:**
 
