@@ -1,8 +1,6 @@
 """Files between Equinox 0.13.8 and us: what either writes the other reads, and it is the same.
 
-    python benchmarks/parity_files.py
-
-In the `bench` environment. Prints one line a case; exits with 1 if one is not as expected.
+Part of `run.py`. Prints one line a case; exits with 1 if one is not as expected.
 """
 
 import io
@@ -16,7 +14,9 @@ import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
-from model import build
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+from model import build  # noqa: E402
 
 import nn_layers
 import pytree_module

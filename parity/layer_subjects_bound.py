@@ -1,4 +1,4 @@
-"""The subjects of `parity_layers.py` that take more than an array: a state, keys, a hidden one."""
+"""The subjects of `layer_numbers.py` that take more than an array: a state, keys, a hidden one."""
 
 import itertools
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from parity_subjects import KEY, Build, Subject, arrays
+from layer_subjects import KEY, Build, Subject, arrays
 
 
 @jax.tree_util.register_pytree_with_keys_class

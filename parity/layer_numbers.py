@@ -1,24 +1,19 @@
 """Compare our layers with Equinox's, number by number.
 
-    python benchmarks/parity_layers.py [--verbose] [--only REGEX]
-
 Each side builds every layer of a grid of options from the same key, in a process of its own, and
 writes down: the parameters with their key paths, the static fields, the printed tree, the outputs,
 the gradients with respect to parameters and input; or the type of the error. Then the two are
 compared: exactly, but for gradients, which may differ in the last bits. Of each kind of layer and
 each dtype, each side also saves a checkpoint, loads that of the other, and has to compute its own
-outputs from it. Runs where Equinox is installed (the `bench` environment); exits with 1 if anything
-differs that is not listed in `KNOWN`.
+outputs from it. What is meant to differ is listed in `known.toml`. Part of `run.py`.
 """
 
-import argparse
 import importlib
 import os
 import pickle
 import re
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,61 +21,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import layer_subjects
+import layer_subjects_bound
 import numpy as np
-import parity_bound
-import parity_subjects
-from parity_bound import Bound
-from parity_subjects import Build, Subject
-
-# Where ours is meant to differ: beginning of the name, what differs, and why.
-KNOWN = {
-    ("error Linear", "outcome"): "a wrong shape is a ShapeError, before any product is computed",
-    ("error MLP", "outcome"): "the same",
-    ("error Conv", "outcome"): "the same; sizes are checked when the layer is made",
-    ("error MaxPool", "outcome"): "the same; the peer raises AssertionError",
-    ("MaxPool1d", "outcome"): "use_ceil works too where the stride is larger than the padded rest",
-    ("AvgPool1d", "outcome"): "the same",
-    ("error LayerNorm", "outcome"): "a ShapeError, which is a ValueError",
-    ("Dropout 1.0", "gradients"): "0 instead of NaN",
-    ("error RMSNorm", "outcome"): "the same",
-    ("error GroupNorm shape", "outcome"): "the same",
-    ("error GRUCell", "outcome"): "the same",
-    ("error LSTMCell", "outcome"): "a TypeError says that a pair is expected",
-    ("PReLU 0.25 half", "gradients"): "that of the slope is summed in float32",
-    ("error MultiheadAttention", "outcome"): "a ShapeError",
-    ("MultiheadAttention bfloat16", "checkpoint"): "the peer cannot read a NumPy bfloat16 array",
-    ("RotaryPositionalEmbedding bfloat16", "output"): "products of bfloat16 tables in float32",
-    ("AdaptiveAvgPool2d", "output"): "one mean a window instead of one a dimension: the last bit",
-    ("AdaptiveAvgPool3d", "output"): "the same",
-    ("AdaptivePool std", "output"): "the operation is applied once, also where the size divides",
-    ("AdaptivePool std", "gradients"): "the same",
-    ("error AdaptiveAvgPool1d", "outcome"): "a ShapeError",
-    ("error PReLU", "outcome"): "a ShapeError",
-    ("error Embedding batch", "outcome"): "a ShapeError",
-    ("BatchNorm half", "output"): "the output has the dtype of the input",
-    ("BatchNorm half", "gradients"): "the same",
-    ("BatchNorm", "printed"): "there is one more option, `init_variance`",
-    ("BatchNorm", "static"): "the same",
-    ("error BatchNorm channels", "outcome"): "a ShapeError",
-    ("error Dropout", "outcome"): "a probability outside [0, 1] is refused",
-    ("WeightNorm", "printed"): "all instances hold one function which computes the norm",
-    ("WeightNorm half", "output"): "norms in float32",
-    ("WeightNorm half", "arrays"): "the same",
-    ("WeightNorm half", "gradients"): "the same",
-    ("SpectralNorm half", "output"): "the same",
-    ("SpectralNorm half", "gradients"): "the same",
-    ("SpectralNorm half", "arrays"): "the same",
-    ("MLP", "printed"): "the default activations have names: no lambda",
-    ("Sequential", "printed"): "the same",
-    ("Lambda", "printed"): "the same",
-}
-
+from compare import Known, reason
+from layer_subjects import Build, Subject
+from layer_subjects_bound import Bound
 
 def all_subjects(only: str) -> Iterator[Subject]:
     """Those whose name has this regular expression."""
     for module, names in (
-        (parity_subjects, "linears convs pools others norms transposes adaptives errors"),
-        (parity_bound, "units stateful attentions wrappers"),
+        (layer_subjects, "linears convs pools others norms transposes adaptives errors"),
+        (layer_subjects_bound, "units stateful attentions wrappers"),
     ):
         for name in names.split():
             yield from (
@@ -205,8 +157,10 @@ def same(ours: Any, peers: Any, tolerance: float) -> bool:
 TOLERANCES = {"output": 0, "gradients": 16}
 
 
-def compare(ours: dict[str, Any], peers: dict[str, Any], verbose: bool) -> int:
-    differing, known = 0, 0
+def compare(
+    ours: dict[str, Any], peers: dict[str, Any], known: list[Known], verbose: bool
+) -> int:
+    differing, listed = 0, 0
     for name in ours:
         for key in ours[name].keys() | peers[name].keys():
             mine, theirs = ours[name].get(key), peers[name].get(key)
@@ -216,42 +170,28 @@ def compare(ours: dict[str, Any], peers: dict[str, Any], verbose: bool) -> int:
                 continue
             if ours[name]["outcome"] != peers[name]["outcome"] and key != "outcome":
                 continue
-            reason = next(
-                (why for (start, k), why in KNOWN.items() if name.startswith(start) and k == key),
-                None,
-            )
-            known += reason is not None
-            differing += reason is None
-            if reason is None or verbose:
-                print(f"{name}: {key} differs{f' ({reason})' if reason else ''}")
+            entry = reason(known, f"grid {name}", key)
+            listed += entry is not None
+            differing += entry is None
+            if entry is None or verbose:
+                print(f"grid {name}: {key} differs{f' ({entry.why})' if entry else ''}")
                 print(f"  ours: {str(mine)[:400]}\n  peer: {str(theirs)[:400]}")
-    print(f"{len(ours)} subjects: {differing} unexpected differences, {known} known ones")
+    print(f"{len(ours)} layers of the grid: {differing} unexpected differences, {listed} known ones")
     return differing
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--verbose", action="store_true", help="print the known differences too")
-    parser.add_argument("--write", nargs=2, metavar=("SIDE", "FOLDER"), help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--only", default="", help="subjects whose name has this regular expression"
-    )
-    options = parser.parse_args()
-    if options.write:
-        write(options.write[0], Path(options.write[1]), options.only)
-        return 0
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for side in ("peer", "ours", "peer"):  # the second time to read what ours has saved
-            command = [sys.executable, __file__, "--only", options.only, "--write", side, name]
-            subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
-        results = {file.stem: pickle.loads(file.read_bytes()) for file in folder.glob("*.pickle")}
+def run(folder: Path, only: str, known: list[Known], verbose: bool) -> int:
+    """Examines all subjects whose name matches, and returns the number of faults."""
+    for side in ("peer", "ours", "peer"):  # the second time to read what ours has saved
+        command = [sys.executable, __file__, side, str(folder), only]
+        subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+    results = {file.stem: pickle.loads(file.read_bytes()) for file in folder.glob("*.pickle")}
     for subject, own in results.pop("peer-read").items():
         results["peer"][subject] |= own
     read = [own["checkpoint"] for own in results["ours"].values() if "checkpoint" in own]
     print(f"{len(read)} checkpoints of each side read by the other")
-    return 1 if compare(results["ours"], results["peer"], options.verbose) else 0
+    return compare(results["ours"], results["peer"], known, verbose)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

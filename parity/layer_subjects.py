@@ -1,4 +1,4 @@
-"""The subjects of `parity_layers.py` that are called on one array, over a grid of options."""
+"""The subjects of `layer_numbers.py` that are called on one array, over a grid of options."""
 
 import itertools
 from collections.abc import Callable, Iterator
