@@ -27,6 +27,7 @@ from nn_layers import Embedding as Embedding
 from nn_layers import GroupNorm as GroupNorm
 from nn_layers import GRUCell as GRUCell
 from nn_layers import Identity as Identity
+from nn_layers import KVCache as KVCache
 from nn_layers import Lambda as Lambda
 from nn_layers import LayerNorm as LayerNorm
 from nn_layers import Linear as Linear
@@ -81,6 +82,7 @@ __all__ = [
     "GRUCell",
     "GroupNorm",
     "Identity",
+    "KVCache",
     "LSTMCell",
     "Lambda",
     "LayerNorm",

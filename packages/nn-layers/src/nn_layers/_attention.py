@@ -13,6 +13,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pytree_module import Module, field
 
 from ._attend import attend
+from ._cache import KVCache, nan_beyond, remember, seen
 from ._dropout import Dropout
 from ._errors import ShapeError, refuse_shape, shape_of, size
 from ._keys import split_key
@@ -165,7 +166,8 @@ class MultiheadAttention(Module):
         is_causal: bool = False,
         bias: Array | None = None,
         implementation: Literal["auto", "xla", "cudnn"] = "auto",
-    ) -> Array:
+        cache: KVCache | None = None,
+    ) -> Any:
         """Attends.
 
         **Arguments:**
@@ -188,34 +190,33 @@ class MultiheadAttention(Module):
         - `implementation`: `"auto"` for the one described above; `"xla"` or `"cudnn"` for that of
             `jax.nn.dot_product_attention` of this name. It has no dropout, and `"cudnn"` needs a
             GPU of NVIDIA and half precision, and may not be finite where a query sees no key.
+        - `cache`: keys and values of what came before, made by `init_cache`. Those of this call are
+            appended, after `process_heads`: so positions there begin at `cache.length`. Queries see
+            all of them, or with `is_causal` those up to their own position. The `kv_length` of
+            `mask` and `bias` is then the `max_length` of the cache.
 
-        **Returns:** an array of shape `(query_length, output_size)`.
+        **Returns:** an array of shape `(query_length, output_size)`; with a `cache`, the pair of it
+        and the next cache.
 
         **Raises:** `ShapeError` for arrays of other shapes; `RuntimeError` if there is a dropout
         and no key; `ValueError` for an implementation that does not exist, or has no dropout where
-        there is one.
+        there is one, or a cache that is too short. (Compiled, nobody knows that: outputs are NaN.)
         """
         if deterministic is not None:
             use = f"write `inference={deterministic}`"
             warnings.warn(_RENAMED.format(use=use), stacklevel=3)
             inference = deterministic
         self._check(query, key_, value)
-        q, k, v = (
-            apply_to_rows(projection, x)
-            for projection, x in (
-                (self.query_proj, query),
-                (self.key_proj, key_),
-                (self.value_proj, value),
-            )
-        )
-        # The projections say how many heads there are: they may be of another class than `Linear`.
-        kv_heads = k.shape[1] // self.qk_size if self.qk_size else self.num_heads
-        q = _in_heads(q, self.num_heads)
-        k, v = _in_heads(k, kv_heads), _in_heads(v, kv_heads)
+        q, k, v = self._project(query, key_, value)
         if process_heads is not None:
             q, k, v = _processed(process_heads, q, k, v)
+        new_cache = None
+        if cache is not None:
+            new_cache, k, v = remember(self, cache, k, v)
         shape = (self.num_heads, q.shape[0], k.shape[0])
         mask, bias = self._per_head("mask", mask, shape), self._per_head("bias", bias, shape)
+        if cache is not None and new_cache is not None:
+            mask, is_causal = seen(cache, new_cache, q.shape[0], is_causal, mask), False
         drops = self._drops(inference)
         if implementation == "auto":
             drop, keys = None, None
@@ -226,12 +227,34 @@ class MultiheadAttention(Module):
         else:
             attended = _from_jax(implementation, q, k, v, mask, bias, is_causal, drops)
         joined = attended.reshape(attended.shape[0], attended.shape[1] * attended.shape[2])
-        return apply_to_rows(self.output_proj, joined)
+        y = apply_to_rows(self.output_proj, joined)
+        return y if new_cache is None else (nan_beyond(new_cache, y), new_cache)
+
+    def init_cache(self, max_length: int, dtype: Any = None) -> KVCache:
+        """An empty cache, for a sequence that grows: see `KVCache`.
+
+        **Arguments:**
+
+        - `max_length`: how many elements the sequence may have.
+        - `dtype`: of what is kept; by default that of the parameters.
+
+        **Returns:** the cache.
+        """
+        dtype = self.key_proj.weight.dtype if dtype is None else dtype
+        return KVCache(max_length, self.num_kv_heads, self.qk_size, self.vo_size, dtype)
 
     @property
     def num_kv_heads(self) -> int:
         """How many heads of keys and values there are."""
         return self.key_proj.weight.shape[0] // self.qk_size if self.qk_size else self.num_heads
+
+    def _project(self, query: Array, key_: Array, value: Array) -> tuple[Array, Array, Array]:
+        """Queries, keys and values of all heads, each `(length, num_heads, size)`."""
+        q = apply_to_rows(self.query_proj, query)
+        k, v = apply_to_rows(self.key_proj, key_), apply_to_rows(self.value_proj, value)
+        # The projections say how many heads there are: they may be of another class than `Linear`.
+        kv_heads = k.shape[1] // self.qk_size if self.qk_size else self.num_heads
+        return _in_heads(q, self.num_heads), _in_heads(k, kv_heads), _in_heads(v, kv_heads)
 
     def _drops(self, inference: bool | None) -> bool:
         """Whether weights may be dropped: not if it is known that none will."""
