@@ -192,10 +192,11 @@ def generate_slowly(
 def write(model: Transformer, text: np.ndarray, seed: int) -> None:
     """Continues three passages of a text, and tells what the cache saves."""
     count = LENGTH - PROMPT
-    for i in range(3):
-        prompt = jnp.asarray(text[1000 * i :][:PROMPT])
-        arguments = (model, prompt, count, jax.random.fold_in(jax.random.key(seed), i))
-        print(f"{as_text(prompt)}|{as_text(generate(*arguments))}\n")
+    prompts = [jnp.asarray(text[1000 * i :][:PROMPT]) for i in range(3)]
+    for i, prompt in enumerate(prompts):
+        written = generate(model, prompt, count, jax.random.fold_in(jax.random.key(seed), i))
+        print(f"{as_text(prompt)}|{as_text(written)}\n")
+    arguments = (model, prompts[0], count, jax.random.key(seed))
     written, seconds = timed(generate, *arguments)
     again, slowly = timed(generate_slowly, *arguments)
     same = int(np.sum(np.cumprod(np.asarray(written == again))))
