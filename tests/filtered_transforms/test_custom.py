@@ -380,3 +380,18 @@ def test_custom_vjp_errors():
             gradient(lambda *args, wrong=wrong: wrong)
     with pytest.raises(ValueError, match=r"must return a pair.*got"):
         gradient(lambda *args: X, lambda p, x: x)
+
+
+def test_a_rule_that_calls_its_function_on_python_numbers() -> None:
+    # JAX hands a Python number on as it is, to the rule and from it to the function.
+    @ft.filter_custom_jvp
+    def f(x: Any) -> Any:
+        return x * 2, "name"
+
+    @f.def_jvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        return f(*primals), (3 * tangents[0], None)
+
+    assert jax.grad(lambda x: f(x)[0])(1.0) == 3.0
+    out, tangent = jax.jvp(lambda x: f(x)[0], (1.0,), (2.0,))
+    assert out == 2.0 and tangent == 6.0

@@ -217,3 +217,10 @@ def test_shard():
     traced = ft.filter_jit(lambda t: ft.filter_shard(t, halves))(tree)
     assert traced["x"].sharding.is_equivalent_to(halves, 1) and traced["name"] == "n"
     equal(traced["x"], tree["x"])
+
+
+def test_jvp_of_python_numbers_that_go_through() -> None:
+    assert ft.filter_jvp(lambda x, y: (x, y, 2), (1.0, 3.0), (5.0, None)) == (
+        (1.0, 3.0, 2),
+        (5.0, None, None),
+    )

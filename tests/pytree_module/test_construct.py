@@ -34,6 +34,39 @@ def test_fields_are_inherited_in_order() -> None:
     assert jax.tree_util.tree_leaves(Point3(1.0, 2.0, 3.0)) == [1.0, 2.0, 3.0]
 
 
+def test_a_property_in_place_of_a_field_is_no_part_of_the_tree() -> None:
+    class Base(Module):
+        x: int
+        scale: float
+
+    class Computed(Base):
+        y: int
+
+        def __init__(self, y: int):
+            self.y, self.scale = y, 2.0
+
+        @property
+        def x(self) -> int:
+            return self.y + 1
+
+    made = Computed(3)
+    assert made.x == 4 and jax.tree_util.tree_leaves(made) == [2.0, 3]
+    doubled = jax.tree_util.tree_map(lambda leaf: 2 * leaf, made)
+    assert (doubled.x, doubled.scale, doubled.y) == (7, 4.0, 6)
+    assert doubled == doubled and made != doubled and "x=4" in repr(made)
+
+    class Still(Base):
+        @property
+        def x(self) -> int:
+            return 1
+
+        def __init__(self) -> None:
+            pass
+
+    with pytest.raises(TypeError, match="'scale' was not initialized"):
+        Still()
+
+
 def test_subclass_of_an_own_init_uses_it() -> None:
     class Child(Own):
         y: int = 3
@@ -441,6 +474,21 @@ def test_transformed_module_as_a_field_warns(transform, wrap, what) -> None:
     hidden = wrap(transform(what(Linear(jnp.ones(2)))))
     with pytest.warns(UserWarning, match=r"(?s)Possibly assigning a JAX-transformed.*`Linear`"):
         Holder(hidden)
+
+
+class Formula(Module):
+    r"""Its docstring has braces, as in $k = 1/\sqrt{n}$: `jax.vmap` cannot format it."""
+
+    weight: jax.Array
+
+    def __call__(self, x):
+        return self.weight * x
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad, jax.hessian])
+def test_transformed_module_with_braces_in_its_docstring_warns(transform) -> None:
+    with pytest.warns(UserWarning, match=r"(?s)Possibly assigning a JAX-transformed.*`Formula`"):
+        Holder(transform(Formula(jnp.ones(2))))
 
 
 @pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad, jax.checkpoint])

@@ -65,6 +65,16 @@ class Buffer:
     def __repr__(self) -> str:
         return f"Buffer({self.array!r})"
 
+    def _refuse_whole(self, *_: Any, **__: Any) -> Any:
+        # Without these, NumPy would read a buffer element by element, for ever when it is traced.
+        raise TypeError(
+            f"A buffer of a loop ({self.dtype}{list(self.shape)}) is read place by place, as "
+            "`buffer[i]`, where it has been written: on the way back it holds all that is ever "
+            "written to it. Leave it out of `buffers` to use it as an array."
+        )
+
+    __array__ = __jax_array__ = __iter__ = _refuse_whole
+
 
 def _rebuilt(children: Any, tag: Any) -> Buffer:
     array, written, pred = children

@@ -110,7 +110,8 @@ class filter_custom_jvp(CustomRule):
         arrays, others = split(leaves, mask)
 
         def flat(arrays: list[Any]) -> Any:
-            fn, args, kwargs = treedef.unflatten(merge(mask, arrays, others))
+            values = [as_array(array) for array in arrays]
+            fn, args, kwargs = treedef.unflatten(merge(mask, values, others))
             return hold(fn(*args, **kwargs))
 
         def flat_rule(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import jax.tree_util as jtu
 
-from ._jax import interpret, is_jaxpr, opened, traced_anew
+from ._evaluate import WITHOUT_JVP, WITHOUT_VJP, Rule, evaluate_with
+from ._jax import opened, traced_anew
 
 primitive_finalisations: dict[Any, Callable[..., Any]] = {}
 """Of each primitive that finalisation replaces, the function that takes its place."""
@@ -56,29 +57,15 @@ def finalise_eval_jaxpr(jaxpr: Any, consts: Any, *args: Any) -> list[Any]:
 
     **Returns:** a list of arrays.
     """
-    return interpret(jaxpr, consts, args, _finalised)
+    return _evaluate(jaxpr, consts, args)
 
 
-def _finalised(eqn: Any, args: list[Any], bind: Callable[[dict[str, Any]], Any]) -> Any:
-    rule = primitive_finalisations.get(eqn.primitive)
-    if rule is not None:
-        return rule(*args, **eqn.params)
-    if eqn.primitive.name in (
-        "custom_jvp_call",
-        "custom_vjp_call",
-    ):  # their rules have had their day
-        jaxpr, consts = opened(eqn.params["call_jaxpr"])
-        return finalise_eval_jaxpr(jaxpr, consts, *args)
-    return bind({name: _parameter(value) for name, value in eqn.params.items()})
-
-
-def _parameter(value: Any) -> Any:
-    """A parameter of an equation, the jaxprs in it finalised."""
-    if is_jaxpr(value):
-        return traced_anew(value, finalise_eval_jaxpr)
-    if type(value) in (tuple, list) and any(map(is_jaxpr, value)):
-        return type(value)(map(_parameter, value))
-    return value
+_FINALISED = Rule(
+    lambda eqn: eqn.primitive in primitive_finalisations,
+    lambda eqn, args, _: primitive_finalisations[eqn.primitive](*args, **eqn.params),
+)
+# The rules of functions have had their day, too.
+_evaluate = evaluate_with(_FINALISED, WITHOUT_JVP, WITHOUT_VJP)
 
 
 def finalise_jaxpr(jaxpr: Any) -> Any:

@@ -12,7 +12,7 @@ from pytree_module import Module, field
 
 from ._inexact import InexactInputs, InexactOutputs, pair
 from ._partition import merge, split
-from ._predicates import inexact_mask
+from ._predicates import is_inexact_array_like
 from ._signature import sign
 
 
@@ -105,7 +105,7 @@ def filter_jvp(
     else:
         arrays = derivatives = flat()
     signature = seen["signature"]
-    inexact = inexact_mask(arrays)
+    inexact = [is_inexact_array_like(array) for array in arrays]  # a Python number goes through
     kept = [
         derivative if here and not zero else None
         for derivative, here, zero in zip(derivatives, inexact, seen["zero"], strict=True)

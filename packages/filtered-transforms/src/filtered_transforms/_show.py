@@ -5,9 +5,9 @@ from typing import Any
 
 import jax
 
+from ._evaluate import Rule
 from ._finalise import register_impl_finalisation
-from ._jax import evaluate, interpret, is_jaxpr, new_primitive, opened, set_rules, traced_anew
-from ._jax import sub_jaxprs as inner_jaxprs
+from ._jax import new_primitive, set_rules
 
 
 def _run(state: Any, pred: Any, *args: Any, function: Callable[..., None]) -> Any:
@@ -35,31 +35,5 @@ def show(state: Any, pred: Any, function: Callable[..., None], *args: Any) -> An
     return _show_p.bind(state, pred, *args, function=function)
 
 
-def _shows(jaxpr: Any) -> bool:
-    jaxpr, _ = opened(jaxpr)
-    return any(
-        eqn.primitive is _show_p or any(map(_shows, inner_jaxprs(eqn.params))) for eqn in jaxpr.eqns
-    )
-
-
-def evaluate_quietly(jaxpr: Any, consts: list[Any], args: list[Any]) -> list[Any]:
-    """The results of a jaxpr, without showing anything."""
-    if not _shows(jaxpr):
-        return evaluate(jaxpr, consts, args)
-    return interpret(jaxpr, consts, args, _quiet)
-
-
-def _quiet(eqn: Any, operands: list[Any], bind: Callable[[dict[str, Any]], Any]) -> Any:
-    if eqn.primitive is _show_p:
-        return operands[0]
-    return bind({name: _parameter(value) for name, value in eqn.params.items()})
-
-
-def _parameter(value: Any) -> Any:
-    if is_jaxpr(value) and _shows(value):
-        return traced_anew(
-            value, lambda jaxpr, consts, *args: evaluate_quietly(jaxpr, consts, list(args))
-        )
-    if type(value) in (tuple, list):
-        return type(value)(map(_parameter, value))
-    return value
+QUIET = Rule(lambda eqn: eqn.primitive is _show_p, lambda eqn, operands, evaluate: operands[0])
+"""Nothing is shown."""

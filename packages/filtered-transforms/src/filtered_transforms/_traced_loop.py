@@ -23,6 +23,9 @@ class TracedLoop(NamedTuple):
     # - `step(consts, carry, buffers, xs, pred)`: one step; writes to buffers only if `pred`.
     # - `test(consts, carry, buffers)`: whether there is another step.
     # - `again(...)`: as `step`, where it was run before: progress meters do not show it again.
+    # - `run(...)` and `rerun(...)`: as `step` and `again`, in what JAX does not differentiate in
+    #   reverse any more. There, forward mode goes through loops and other functions with a rule for
+    #   reverse mode alone.
 
     consts: Arrays
     carry: Arrays
@@ -30,6 +33,8 @@ class TracedLoop(NamedTuple):
     step: Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
     test: Callable[[Arrays, Arrays, Arrays], Any]
     again: Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
+    run: Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
+    rerun: Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
 
     def masks(self, count: int) -> Arrays:
         """What the buffers from number `count` on start with: made anew, in whatever is traced."""
@@ -53,8 +58,16 @@ class TracedLoop(NamedTuple):
         def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
             return self.test(consts, carry, filled(buffers))
 
-        step, again = without(self.step), without(self.again)
-        return TracedLoop(self.consts, self.carry, self.buffers[:count], step, test, again)
+        return TracedLoop(
+            self.consts,
+            self.carry,
+            self.buffers[:count],
+            without(self.step),
+            test,
+            without(self.again),
+            without(self.run),
+            without(self.rerun),
+        )
 
 
 def trace_body(

@@ -59,6 +59,22 @@ or use a transformation whose result is a PyTree, such as `filter_vmap` or `filt
 `Partial` for `functools.partial`."""
 
 
+def _wrapped(value: Any) -> Any:
+    """What a function wraps; else `None`.
+
+    JAX formats the docstring into that of the result, and if there are braces in it, as formulas
+    have them, it gives up before it sets `__wrapped__`. Then the function closes over it as `fun`.
+    """
+    inner = getattr(value, "__wrapped__", None)
+    if inner is not None or not isinstance(value, FunctionType):
+        return inner
+    if not str(value.__globals__.get("__name__")).startswith("jax."):
+        return None
+    closure = value.__closure__ or ()
+    cells = dict(zip(value.__code__.co_freevars, closure, strict=True))
+    return cells["fun"].cell_contents if "fun" in cells else None
+
+
 def _hidden_module(value: Any) -> Any:
     """The module that a function wraps or binds, out of sight of JAX; else `None`."""
     seen = 0
@@ -76,7 +92,7 @@ def _hidden_module(value: Any) -> Any:
                     return bound
             value = value.func
         else:
-            value = getattr(value, "__wrapped__", None)
+            value = _wrapped(value)
         seen += 1
         if seen > 100:  # A function that wraps itself.
             return None

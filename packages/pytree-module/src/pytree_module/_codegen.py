@@ -12,6 +12,7 @@ instance pays for telling them apart: `expect_irregular`.
 """
 
 import dataclasses
+import inspect
 import linecache
 import threading
 from types import CodeType, FunctionType
@@ -70,11 +71,22 @@ _NAMESPACES: dict[type, dict[str, Any]] = {}
 _STUB_CODES = _codes(_STUBS, "<pytree_module stub>")
 
 
+def is_computed(cls: type, field: "dataclasses.Field[Any]") -> bool:
+    """Whether a property without a setter stands in the place of a field of a base."""
+    found = inspect.getattr_static(cls, field.name, None)
+    return isinstance(found, property) and found is not field.default and found.fset is None
+
+
 def field_names(cls: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the dynamic fields and of the static fields, each in order of definition."""
+    """The names of the dynamic fields and of the static fields, each in order of definition.
+
+    Not of one that a subclass computes by a property: an instance has nothing to hold there.
+    """
     dynamic: list[str] = []
     static: list[str] = []
     for field in dataclasses.fields(cls):
+        if is_computed(cls, field):
+            continue
         (static if field.metadata.get("static", False) else dynamic).append(field.name)
     return tuple(dynamic), tuple(static)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._checks import check_dynamic, check_static, find_cycle, is_plain_dynamic, is_plain_static
-from ._codegen import field_names
+from ._codegen import field_names, is_computed
 
 UNDER_CONSTRUCTION = "<under construction>"
 """While this stands in `__dict__`, with the names of the fields, they may be assigned."""
@@ -41,12 +41,12 @@ class ClassInfo:
     def __init__(self, owner: Any):
         self.owner = owner
         fields = dataclasses.fields(owner)
-        self.names = frozenset(field.name for field in fields)
         self.dynamic, self.static = field_names(owner)
+        self.names = frozenset((*self.dynamic, *self.static))
         self.converters: tuple[tuple[str, Callable[[Any], Any]], ...] = tuple(
             (field.name, field.metadata["converter"])
             for field in fields
-            if field.metadata.get("converter") is not None
+            if field.metadata.get("converter") is not None and field.name in self.names
         )
         self.check_inits: tuple[Callable[[Any], Any], ...] = tuple(
             base.__dict__["__check_init__"]
@@ -101,7 +101,7 @@ def take_defaults(owner: Any, values: dict[str, Any], required: bool) -> None:
     """Gives each field of `owner` that `values` lacks its default; without one it is an error, if
     `required`."""
     for field in dataclasses.fields(owner):
-        if field.name in values:
+        if field.name in values or is_computed(owner, field):
             continue
         if field.default is not dataclasses.MISSING:
             values[field.name] = field.default
