@@ -113,6 +113,17 @@ def recurrent() -> Case:
     return Case(name, ours, theirs, 0.8, others)
 
 
+def recurrent_batch() -> Case:
+    xs = jax.random.normal(KEY, (16, 128, 64))
+    each = lambda run: lambda cell, xs: jax.vmap(lambda x: run(cell, x))(xs)  # noqa: E731
+    run = each(lambda cell, x: nn_layers.RNN(cell)(x))
+    ours = gradient(equinoctial, run, nn_layers.LSTMCell(64, 128, key=KEY), xs)
+    eqx: Any = peer()
+    cell = eqx.nn.LSTMCell(64, 128, key=KEY) if eqx else None
+    theirs = gradient(eqx, each(scanned), cell, xs) if eqx else None
+    return Case("value and gradient: LSTM over 16 sequences of 128 steps", ours, theirs, 1.0)
+
+
 def block_class(eqx: Any) -> Any:
     """A transformer block of the namespace's own layers."""
     nn = eqx.nn
@@ -195,4 +206,4 @@ def stacks() -> list[Case]:
 
 
 def cases() -> list[Case]:
-    return [*plain_layers(), recurrent(), tracing(), *stacks()]
+    return [*plain_layers(), recurrent(), recurrent_batch(), tracing(), *stacks()]

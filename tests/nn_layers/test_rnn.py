@@ -1,5 +1,7 @@
 """`RNN` and `Bidirectional` against loops of cells, which test_recurrent.py tests."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -55,6 +57,15 @@ class Fast(Plain):
 
     def combine(self, projected, product, hidden):
         return jnp.tanh(projected + product)
+
+
+class Adds(Fast):
+    """The same, saying that the product is only added."""
+
+    adds: ClassVar[bool] = True
+
+    def combine(self, total, hidden):
+        return jnp.tanh(total)
 
 
 def start(cell):
@@ -123,7 +134,8 @@ def test_forward_mode_and_second_derivatives():
     close(jax.jacfwd(weight)(jnp.eye(3)), jax.grad(weight)(jnp.eye(3)), 1e-4)
 
 
-def test_the_cell_of_a_user_that_says_how_its_state_enters():
+@pytest.mark.parametrize("Fast", [Fast, Adds])
+def test_the_cell_of_a_user_that_says_how_its_state_enters(Fast):
     arrays = jr.normal(KEY, (4, 3)), jr.normal(KEY, (4, 4))
     xs, h = jr.normal(KEY, (6, 3)), jnp.zeros(4)
     close(RNN(Fast(*arrays))(xs), RNN(Plain(*arrays))(xs, h))

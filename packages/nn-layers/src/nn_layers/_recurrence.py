@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array
 
-Combine = Callable[[Any, Array, Any], Any]
+Combine = Callable[[Any, Any, Any], Any]
 Read = Callable[[Any], Array]
 
 
@@ -25,65 +25,90 @@ OWN_RULE = jax.__version_info__ >= (0, 10)
 def recurrence(
     combine: Combine,
     read: Read,
+    adds: bool,
     reverse: bool,
     unroll: int | bool,
     weight: Array,
     projected: Any,
+    extra: Any,
     start: Any,
 ) -> Any:
-    r"""All states of $s_t = \text{combine}(p_t, W \, \text{read}(s_{t-1}), s_{t-1})$, stacked.
+    r"""All states, stacked, of a recurrence with a step of the form
+    $s_t = \text{combine}((p_t, W \, \text{read}(s_{t-1})), s_{t-1}, e_t)$.
 
-    `combine` and `read` are functions of their arguments alone: no parameter may be in them.
+    With `adds`, of the form $s_t = \text{combine}(p_t + W \, \text{read}(s_{t-1}), s_{t-1}, e_t)$.
+    `combine` and `read` are functions of their arguments alone: no parameter may be in them. $e$,
+    `extra`, is not differentiated.
     """
     run = _with_own_rule if OWN_RULE else _states
-    return run(combine, read, reverse, unroll, weight, projected, start)
+    return run(combine, read, adds, reverse, unroll, weight, projected, extra, start)
+
+
+def _enter(adds: bool, p: Any, product: Array) -> Any:
+    return p + product if adds else (p, product)
 
 
 def _states(
     combine: Combine,
     read: Read,
+    adds: bool,
     reverse: bool,
     unroll: int | bool,
     weight: Array,
     projected: Any,
+    extra: Any,
     start: Any,
 ) -> Any:
-    def step(state: Any, p: Any) -> Any:
-        new = combine(p, weight @ read(state), state)
+    def step(state: Any, slices: Any) -> Any:
+        p, e = slices
+        new = combine(_enter(adds, p, weight @ read(state)), state, e)
         return new, new
 
-    return _scan(step, start, projected, reverse, unroll)
+    return _scan(step, start, (projected, extra), reverse, unroll)
 
 
 # Plain reverse-mode differentiation of the loop would add an outer product to the gradient of
 # `weight` in each step: more memory traffic than all else together. The tangents that `weight`
 # causes are one matrix product for all steps, which transposes to one.
-_with_own_rule: Any = jax.custom_jvp(_states, nondiff_argnums=(0, 1, 2, 3))
+_with_own_rule: Any = jax.custom_jvp(_states, nondiff_argnums=(0, 1, 2, 3, 4))
 
 
 @_with_own_rule.defjvp
 def _recurrence_jvp(
-    combine: Combine, read: Read, reverse: bool, unroll: Any, primals: Any, tangents: Any
+    combine: Combine,
+    read: Read,
+    adds: bool,
+    reverse: bool,
+    unroll: Any,
+    primals: Any,
+    tangents: Any,
 ) -> Any:
-    weight, projected, start = primals
-    d_weight, d_projected, d_start = tangents
+    weight, projected, extra, start = primals
+    d_weight, d_projected, _, d_start = tangents
 
-    def step(state: Any, p: Any) -> Any:
+    def step(state: Any, slices: Any) -> Any:
+        p, e = slices
+        entering = _enter(adds, p, weight @ read(state))
         # What the derivative needs is kept: to compute it again takes longer.
-        new, linear = jax.linearize(combine, p, weight @ read(state), state)
+        new, linear = jax.linearize(lambda x, s: combine(x, s, e), entering, state)
         return new, (new, linear)
 
-    states, linears = _scan(step, start, projected, reverse, unroll)
+    states, linears = _scan(step, start, (projected, extra), reverse, unroll)
     before = jtu.tree_map(functools.partial(_shifted, reverse), states, start)
     caused = jax.vmap(read)(before) @ d_weight.T
 
     def d_step(d_state: Any, slices: Any) -> Any:
-        d_p, d_product, linear = slices
+        d_entering, linear = slices
         _, d_read = jax.jvp(read, (d_state,), (d_state,))  # `read` picks, so it is linear
-        d_new = linear(d_p, weight @ d_read + d_product, d_state)
+        d_product = weight @ d_read
+        if adds:
+            d_new = linear(d_entering + d_product, d_state)
+        else:
+            d_new = linear((d_entering[0], d_entering[1] + d_product), d_state)
         return d_new, d_new
 
-    return states, _scan(d_step, d_start, (d_projected, caused, linears), reverse, unroll)
+    xs = (_enter(adds, d_projected, caused), linears)
+    return states, _scan(d_step, d_start, xs, reverse, unroll)
 
 
 def _shifted(reverse: bool, states: Array, start: Array) -> Array:

@@ -39,7 +39,9 @@ class RNN(Module):
     - `recurrent_weight`: the matrix $W$;
     - `read(hidden)`: the vector in the hidden state that $W$ is multiplied by;
     - `combine(projected, product, hidden)`: the next hidden state from one slice of what `project`
-        returned, the product of $W$, and the hidden state. It uses no parameter of the cell.
+        returned, the product of $W$, and the hidden state. It uses no parameter of the cell. If the
+        product is only ever added, a class attribute `adds = True` says so, which saves memory:
+        then `project` returns one array, and it is `combine(projected + product, hidden)`.
 
     **Arguments:**
 
@@ -307,27 +309,31 @@ def _run_fast(rnn: RNN, inputs: Array, initial: Any, mask: Any, key: Any, length
     """All states of a cell that says how its state enters."""
     cell = rnn.cell
     without_parameters = partition(cell, is_array)[1]
-    combine = without_parameters.combine
-    projected = cell.project(inputs)
+    adds = bool(getattr(cell, "adds", False))
     if mask is not None:
-        combine = _Masked(combine)
         # A number, since it goes where there are derivatives.
-        projected = (projected, mask.astype(jtu.tree_leaves(initial)[0].dtype))
+        mask = mask.astype(jtu.tree_leaves(initial)[0].dtype)
     return recurrence(
-        combine,
+        _Combined(without_parameters.combine, adds),
         without_parameters.read,
+        adds,
         rnn.reverse,
         rnn.unroll,
         cell.recurrent_weight,
-        projected,
+        cell.project(inputs),
+        mask,
         initial,
     )
 
 
-class _Masked(Module):
-    combine: Any
+class _Combined(Module):
+    """A step of `recurrence`; where the mask is 0 the state stays."""
 
-    def __call__(self, projected: Any, product: Array, hidden: Any) -> Any:
-        projected, mask = projected
-        new = self.combine(projected, product, hidden)
+    combine: Any
+    adds: bool = field(static=True)
+
+    def __call__(self, entering: Any, hidden: Any, mask: Any) -> Any:
+        new = self.combine(entering, hidden) if self.adds else self.combine(*entering, hidden)
+        if mask is None:
+            return new
         return jtu.tree_map(lambda n, h: jnp.where(mask != 0, n, h), new, hidden)
