@@ -121,6 +121,9 @@ def equal(x: Any, y: Any) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+# Of a mapped primitive too, where some tangents are symbolic zeros:
+# https://github.com/patrick-kidger/equinox/commit/68cc26a
+# https://github.com/patrick-kidger/equinox/commit/dbd5fa3
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_primitive_on_trees(stage: str):
     equal(STAGES[stage](ours), STAGES[stage](theirs))

@@ -325,6 +325,89 @@ def test_buffers_are_written_as_arrays_are(name: str):
         close(*both)
 
 
+# https://github.com/patrick-kidger/equinox/issues/282
+@pytest.mark.parametrize(
+    "read", [jnp.asarray, jnp.sum, np.asarray, list, lambda b: b + jnp.ones(2)]
+)
+def test_a_buffer_is_no_array(read: Any):
+    def body(state: Any) -> Any:
+        read(state[1])
+        return state[0] + 1, state[1]
+
+    state = (0, jnp.zeros(2))
+    with pytest.raises(TypeError, match="place by place"):
+        ft.while_loop(lambda s: s[0] < 2, body, state, buffers=lambda s: s[1], kind="lax")
+
+
+# https://github.com/patrick-kidger/equinox/issues/752
+# https://github.com/patrick-kidger/equinox/commit/d3a01c8
+@pytest.mark.parametrize("inner", ["bounded", "checkpointed"])
+@pytest.mark.parametrize("outer", ["bounded", "checkpointed"])
+def test_what_is_closed_over_may_be_traced_anywhere(outer: Any, inner: Any):
+    # The condition and the body close over tracers of `jit`, `vmap`, `jvp`, `grad` and of another
+    # loop; neither the tracers nor the functions are ever compared or hashed. (Forward mode of
+    # reverse mode of checkpointed loops within each other fails in Equinox.)
+    def run(inner_loop: Any, loop: Any, a: Any, b: Any, c: Any) -> Any:
+        def outer(state: Any) -> Any:
+            i, y = state
+            far = y * b
+
+            def body(state: Any) -> Any:
+                j, z = state
+                return j + 1, jnp.sin(z * a) + far * jax.lax.stop_gradient(c)
+
+            return i + 1, inner_loop(lambda s: (s[0] < 2) & (s[1] < 9 + far), body, (0, y))[1]
+
+        return loop(lambda s: (s[0] < 3) & (s[1] < 9 + c), outer, (0, a))[1]
+
+    def unrolled(cond: Any, body: Any, state: Any) -> Any:
+        for _ in range(3):
+            new, go_on = body(state), cond(state)
+            state = jax.tree.map(lambda x, y, go_on=go_on: jnp.where(go_on, x, y), new, state)
+        return state
+
+    loops = [partial(ft.while_loop, kind=kind, max_steps=3) for kind in (inner, outer)]
+
+    def of_all(*loops: Any) -> Any:
+        def slope(a: Any, b: Any, c: Any) -> Any:
+            gradient = jax.grad(partial(run, *loops), (0, 1))
+            if (outer, inner) == ("bounded", "checkpointed"):  # reverse mode alone
+                return gradient(a, b, c)
+            return jax.jvp(gradient, (a, b, c), (1.0, 2.0, 0.5))
+
+        return jax.jit(jax.vmap(slope, in_axes=(0, None, 0)))
+
+    args = jnp.array([0.3, -0.8]), 0.7, jnp.array([0.2, 1.4])
+    close(of_all(*loops)(*args), of_all(unrolled, unrolled)(*args), 1e-4)
+
+
+# https://github.com/patrick-kidger/equinox/issues/972
+def test_derivatives_of_derivatives_of_solves_in_loops():
+    # It crashed the process there; so it is done often, and in each kind of program.
+    def run(matrix: Any, x: Any) -> Any:
+        def body(state: Any) -> Any:
+            i, y = state
+            return i + 1, jnp.linalg.solve(matrix, jnp.tanh(y))
+
+        return ft.while_loop(lambda s: s[0] < 3, body, (0, x), kind="bounded", max_steps=3)[1]
+
+    def plain(matrix: Any, x: Any) -> Any:
+        for _ in range(3):
+            x = jnp.linalg.solve(matrix, jnp.tanh(x))
+        return x
+
+    def twice(run: Any) -> Any:
+        def once(matrix: Any, x: Any) -> Any:
+            return jax.jvp(run, (matrix, x), (jnp.cos(matrix), jnp.sin(x)))[1]
+
+        return jax.jit(lambda m, x: jax.jvp(once, (m, x), (jnp.sin(m), jnp.cos(x)))[1])
+
+    of_loop, of_plain = twice(run), twice(plain)
+    for seed in range(20):
+        matrix = jax.random.normal(jax.random.key(seed), (3, 3)) + 4 * jnp.eye(3)
+        close(of_loop(matrix, jnp.ones(3)), of_plain(matrix, jnp.ones(3)), 1e-4)
+
+
 def scan_step(w: Any, carry: Any, x: Any) -> Any:
     i, y, saved = carry
     y = jnp.sin(w @ y) + x["x"]

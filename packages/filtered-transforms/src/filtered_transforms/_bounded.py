@@ -49,7 +49,7 @@ def run_bounded(
         if masked:
             buffers = [*buffers, *loop.masks(state.count)]
             start = (*start[:2], start[2] + (False,) * (len(buffers) - len(start[2])))
-        perturbed = find_perturbed(chosen.step, (consts, carry, buffers, []), (*start, ()))
+        perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, []), (*start, ()))
         last, final = runs(chosen)(consts, carry, buffers)
         given = [
             _tangents(xs, ts, mask)
@@ -59,7 +59,7 @@ def run_bounded(
             remaining = iter(given[2])
             every = [next(remaining) if here else None for here in perturbed.buffers]
             given[2] = pick(state.untouched(final, every), perturbed.buffers)
-        scans = _Scans(chosen, Linear(chosen.again, perturbed), final, carry, max_steps, base)
+        scans = _Scans(chosen, Linear(chosen.steps.again, perturbed), final, carry, max_steps, base)
         found = scans.run(consts, carry, *given)
         out = last, final[: len(asked.buffers)]
         masks = perturbed.carry, perturbed.buffers

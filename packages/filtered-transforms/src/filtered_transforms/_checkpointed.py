@@ -90,7 +90,7 @@ def checkpointed(
             buffers = [*buffers, *loop.masks(state.count)]
             start = (*start[:2], start[2] + (False,) * (len(buffers) - len(start[2])), start[3])
         chosen = loop if masked else plain
-        perturbed = find_perturbed(chosen.step, (consts, carry, buffers, of_one), start)
+        perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, of_one), start)
         empty = [jnp.zeros(y.shape, y.dtype) for y in ys]
         running, kept = _run_and_keep(chosen, consts, carry, buffers, xs, empty, ends, places)
         out = running.carry, running.buffers[: len(asked.buffers)], running.ys
@@ -100,9 +100,18 @@ def checkpointed(
     def backward(residuals: Any, cts: Any) -> Any:
         held, consts, buffers, xs, (i, n), kept = residuals
         perturbed, masked = held.value
-        step = (loop if masked else plain).again
+        steps = (loop if masked else plain).steps
         kept = _Kept(same_for_all(kept.top), same_for_all(kept.steps), kept.rows)
-        reversal = Reversal(Linear(step, perturbed), step, consts, buffers, xs, n, places, ends)
+        reversal = Reversal(
+            Linear(steps.again, perturbed),
+            steps.forward_again,
+            consts,
+            buffers,
+            xs,
+            n,
+            places,
+            ends,
+        )
         carry_ct, buffers_ct, ys_ct = (
             [_dense(x) for x in pick(group, mask)]
             for group, mask in zip(
@@ -156,7 +165,8 @@ def _run_and_keep(
     def advance(at: _Running) -> _Running:
         pred, i, n, carry, buffers, ys = at
         running = unless_alone(pred)
-        new, buffers, y = loop.step(consts, carry, buffers, [row(x, i) for x in xs], running)
+        rows = [row(x, i) for x in xs]
+        new, buffers, y = loop.steps.forward(consts, carry, buffers, rows, running)
         carry = select(running, new, carry)
         ys = [put(all_, one, i) for all_, one in zip(ys, y, strict=True)]
         n, i = n + pred.astype(n.dtype), i + 1

@@ -27,7 +27,7 @@ def run_lax(
     def advance(state: Any) -> Any:
         pred, i, carry, buffers = state
         running = unless_alone(pred)
-        new, buffers, _ = loop.step(consts, carry, buffers, [], running)
+        new, buffers, _ = loop.steps.first(consts, carry, buffers, [], running)
         carry = select(running, new, carry)
         pred = pred & loop.test(consts, carry, buffers)
         if limited:

@@ -143,23 +143,25 @@ def _checkpointed_scan(
         return *state.returned(new), found
 
     one = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in arrays]
-    consts, step, again = trace_body(body, state, one)
+    consts, steps = trace_body(body, state, one)
     assert seen is not None, "the body was not traced"
 
     def always(*_: Any) -> Any:
         return jnp.array(True)
 
-    loop = TracedLoop(consts, state.carry, state.buffers, step, always, again)
+    loop = TracedLoop(consts, state.carry, state.buffers, steps, always)
 
     def primal(loop: TracedLoop, consts: Any, carry: Any, buffers: Any, xs: Any) -> Any:
         def advance(arrays: Any, x: Any) -> Any:
-            out = loop.step(consts, arrays[0], arrays[1], x, jnp.array(True))
+            out = loop.steps.first(consts, arrays[0], arrays[1], x, jnp.array(True))
             return (out.carry, out.buffers), out.ys
 
         (carry, buffers), ys = jax.lax.scan(advance, (carry, buffers), xs, length=length)
         return carry, buffers, ys
 
-    shapes = jax.eval_shape(step, consts, state.carry, state.buffers, one, jnp.array(True)).ys
+    shapes = jax.eval_shape(
+        steps.first, consts, state.carry, state.buffers, one, jnp.array(True)
+    ).ys
     ys = [jax.ShapeDtypeStruct((length, *y.shape), y.dtype) for y in shapes]
     ends = Ends(length, None)
     *out, ys = checkpointed(loop, arrays, ys, ends, checkpoints, state, primal)

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ._jax import evaluate
+from ._evaluate import WITHOUT_VJP, Rule, evaluate_with
 from ._loop_state import Arrays, LoopState
-from ._show import evaluate_quietly
+from ._show import QUIET
 
 
 class Stepped(NamedTuple):
@@ -17,24 +17,36 @@ class Stepped(NamedTuple):
     ys: Arrays
 
 
+Step = Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
+
+
+class Steps(NamedTuple):
+    # `step(consts, carry, buffers, xs, pred)`: one step; writes to buffers only if `pred`.
+    #
+    # - `first`: as it was written.
+    # - `again`: where it was run before: progress meters do not show it again.
+    # - `forward`, `forward_again`: as these, where JAX does not differentiate it in reverse any
+    #   more. There, forward mode goes through loops and other functions whose only rule is for
+    #   reverse mode.
+
+    first: Step
+    again: Step
+    forward: Step
+    forward_again: Step
+
+    def map(self, function: Callable[[Step], Step]) -> "Steps":
+        return Steps(*map(function, self))
+
+
 class TracedLoop(NamedTuple):
     # `consts` are all arrays that the functions close over, traced ones too.
-    #
-    # - `step(consts, carry, buffers, xs, pred)`: one step; writes to buffers only if `pred`.
-    # - `test(consts, carry, buffers)`: whether there is another step.
-    # - `again(...)`: as `step`, where it was run before: progress meters do not show it again.
-    # - `run(...)` and `rerun(...)`: as `step` and `again`, in what JAX does not differentiate in
-    #   reverse any more. There, forward mode goes through loops and other functions with a rule for
-    #   reverse mode alone.
+    # `test(consts, carry, buffers)`: whether there is another step.
 
     consts: Arrays
     carry: Arrays
     buffers: Arrays
-    step: Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
+    steps: Steps
     test: Callable[[Arrays, Arrays, Arrays], Any]
-    again: Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
-    run: Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
-    rerun: Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
 
     def masks(self, count: int) -> Arrays:
         """What the buffers from number `count` on start with: made anew, in whatever is traced."""
@@ -48,7 +60,7 @@ class TracedLoop(NamedTuple):
         def filled(buffers: Arrays) -> Arrays:
             return [*buffers, *self.masks(count)]
 
-        def without(step: Callable[..., Stepped]) -> Callable[..., Stepped]:
+        def without(step: Step) -> Step:
             def shorter(consts: Arrays, carry: Arrays, buffers: Arrays, *args: Any) -> Stepped:
                 out = step(consts, carry, filled(buffers), *args)
                 return Stepped(out.carry, out.buffers[:count], out.ys)
@@ -58,27 +70,16 @@ class TracedLoop(NamedTuple):
         def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
             return self.test(consts, carry, filled(buffers))
 
-        return TracedLoop(
-            self.consts,
-            self.carry,
-            self.buffers[:count],
-            without(self.step),
-            test,
-            without(self.again),
-            without(self.run),
-            without(self.rerun),
-        )
+        steps = self.steps.map(without)
+        return TracedLoop(self.consts, self.carry, self.buffers[:count], steps, test)
 
 
 def trace_body(
     body: Callable[[Arrays, Arrays, Arrays, Any], tuple[Arrays, Arrays, Arrays]],
     state: LoopState,
     xs: Arrays,
-) -> tuple[Arrays, Callable[..., Stepped], Callable[..., Stepped]]:
-    """What `body(carry, buffers, xs, pred)` closes over, and it as a function of that, too.
-
-    Twice: as it is, and without progress meters.
-    """
+) -> tuple[Arrays, Steps]:
+    """What `body(carry, buffers, xs, pred)` closes over, and it as a function of that, too."""
     pred = jnp.array(True)
     while True:
         n_carry = len(state.carry)
@@ -88,7 +89,9 @@ def trace_body(
     n_buffers = len(state.buffers)
     avals = [jax.typeof(x) for x in state.carry]
 
-    def by(evaluate: Callable[..., Arrays]) -> Callable[..., Stepped]:
+    def by(*rules: Rule) -> Step:
+        evaluate = evaluate_with(*rules)
+
         def step(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any) -> Stepped:
             out = evaluate(closed.jaxpr, consts, [*carry, *buffers, *xs, pred])
             new = [
@@ -99,7 +102,7 @@ def trace_body(
 
         return step
 
-    return list(closed.consts), by(evaluate), by(evaluate_quietly)
+    return list(closed.consts), Steps(by(), by(QUIET), by(WITHOUT_VJP), by(QUIET, WITHOUT_VJP))
 
 
 def _is_weak(x: Any) -> bool:
@@ -117,18 +120,19 @@ def trace_while(
     def condition(carry: Arrays, buffers: Arrays) -> Any:
         return _checked(cond_fun(state.given(carry, buffers, jnp.array(False))), state.name)
 
-    of_body, step, again = trace_body(body, state, [])
+    of_body, steps = trace_body(body, state, [])
     closed = jax.make_jaxpr(condition)(state.carry, state.buffers)
+    evaluate = evaluate_with(WITHOUT_VJP)
     count = len(of_body)
 
-    def of_all(step: Callable[..., Stepped]) -> Callable[..., Stepped]:
+    def of_all(step: Step) -> Step:
         return lambda consts, *args: step(consts[:count], *args)
 
     def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
         return evaluate(closed.jaxpr, consts[count:], [*carry, *buffers])[0]
 
     consts = [*of_body, *closed.consts]
-    return TracedLoop(consts, state.carry, state.buffers, of_all(step), test, of_all(again))
+    return TracedLoop(consts, state.carry, state.buffers, steps.map(of_all), test)
 
 
 def _checked(found: Any, name: str) -> Any:
