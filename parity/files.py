@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-from model import build  # noqa: E402
+from model import build
 
 import nn_layers
 import pytree_module

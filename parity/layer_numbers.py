@@ -28,6 +28,7 @@ from compare import Known, reason
 from layer_subjects import Build, Subject
 from layer_subjects_bound import Bound
 
+
 def all_subjects(only: str) -> Iterator[Subject]:
     """Those whose name has this regular expression."""
     for module, names in (
@@ -157,9 +158,7 @@ def same(ours: Any, peers: Any, tolerance: float) -> bool:
 TOLERANCES = {"output": 0, "gradients": 16}
 
 
-def compare(
-    ours: dict[str, Any], peers: dict[str, Any], known: list[Known], verbose: bool
-) -> int:
+def compare(ours: dict[str, Any], peers: dict[str, Any], known: list[Known], verbose: bool) -> int:
     differing, listed = 0, 0
     for name in ours:
         for key in ours[name].keys() | peers[name].keys():
@@ -176,7 +175,9 @@ def compare(
             if entry is None or verbose:
                 print(f"grid {name}: {key} differs{f' ({entry.why})' if entry else ''}")
                 print(f"  ours: {str(mine)[:400]}\n  peer: {str(theirs)[:400]}")
-    print(f"{len(ours)} layers of the grid: {differing} unexpected differences, {listed} known ones")
+    print(
+        f"{len(ours)} layers of the grid: {differing} unexpected differences, {listed} known ones"
+    )
     return differing
 
 

@@ -1,7 +1,7 @@
 """What a program does, as plain data: two sides do the same if the data is equal.
 
-Arrays become dtype, shape, weak type and values; PyTrees become their class, key paths, children and
-static fields; everything else its type and its text, without addresses and module paths.
+Arrays become dtype, shape, weak type and values; PyTrees their class, key paths, children
+and static fields; everything else its type and its text, without addresses and module paths.
 """
 
 import contextlib

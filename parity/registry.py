@@ -1,4 +1,4 @@
-"""Programs: small functions of a namespace, each registered with the public names that it exercises.
+"""Programs: small functions of a namespace, each registered with the public names it exercises.
 
     @program("tree_at")
     def replaces_a_leaf(eqx):

@@ -6,7 +6,7 @@
 namespace. `layers`: parameters, outputs, gradients and checkpoints of every layer over a grid of
 options. `files`: what either writes, the other reads. Differences that are meant are listed, with
 their reason, in `known.toml`, from which `migrating.py` makes `docs/migrating.md`. Exits with 1 for
-any other; also for one that is listed and differs no longer. Needs Equinox (the environment `bench`).
+any other, also for one that is listed and differs no longer. Needs Equinox (environment `bench`).
 """
 
 import argparse
@@ -25,7 +25,9 @@ PARTS = ("programs", "layers", "files")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if none is given")
-    parser.add_argument("--only", default="", help="programs and layers whose name has this regular expression")
+    parser.add_argument(
+        "--only", default="", help="programs and layers whose name has this regular expression"
+    )
     parser.add_argument("--verbose", action="store_true", help="print the known differences too")
     options = parser.parse_args()
     parts = options.parts or list(PARTS)

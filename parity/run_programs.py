@@ -5,6 +5,7 @@ listed there differs no longer, or if a public name has no program.
 """
 
 import importlib
+import inspect
 import json
 import os
 import pickle
@@ -28,7 +29,9 @@ def names() -> list[str]:
     """All public names, as after `eqx.`."""
     data = ROOT / "tests" / "integration" / "data" / "namespace.json"
     spaces = json.loads(data.read_text())["namespaces"]
-    return [f"{space}.{name}".removeprefix("equinoctial.") for space in spaces for name in spaces[space]]
+    return [
+        f"{space}.{name}".removeprefix("equinoctial.") for space in spaces for name in spaces[space]
+    ]
 
 
 def write(side: str, folder: Path, only: str) -> None:
@@ -65,11 +68,7 @@ def show(name: str, part: str, ours: dict[str, Any], peers: dict[str, Any], why:
 
 
 def signatures() -> list[str]:
-    """Where the parameters of a public name are not those of the peer (in this process: neither is run)."""
-    import inspect
-
-    import equinox  # noqa: F401
-
+    """Where the parameters of a public name are not those of the peer."""
     wrong: list[str] = []
     for name in names():
         space, _, last = name.rpartition(".")
@@ -117,7 +116,11 @@ def run(folder: Path, only: str, known: list[compare.Known], verbose: bool) -> i
     wrong = signatures()
     found = both(folder, only)
     unexpected = report(found, known, verbose)
-    unused = [f"{name} does not use {own['unused']}" for name, own in found["ours"].items() if own["unused"]]
+    unused = [
+        f"{name} does not use {own['unused']}"
+        for name, own in found["ours"].items()
+        if own["unused"]
+    ]
     for line in [*(f"no program for {name}" for name in missing), *unused, *wrong]:
         print(line)
     times = ", ".join(

@@ -16,7 +16,14 @@ def loss(model):
     return jnp.sum(model(jnp.arange(2.0)) ** 2)
 
 
-TREE = {"w": jnp.arange(3.0), "i": jnp.arange(2), "f": 2.0, "s": "text", "n": np.ones(2), "fn": jnp.sin}
+TREE = {
+    "w": jnp.arange(3.0),
+    "i": jnp.arange(2),
+    "f": 2.0,
+    "s": "text",
+    "n": np.ones(2),
+    "fn": jnp.sin,
+}
 
 
 def energy(tree, scale=1.0):
@@ -59,9 +66,7 @@ short(
     vmapped=lambda eqx: jax.vmap(eqx.filter_grad(lambda x: x**2))(jnp.arange(3.0)),
     shared=lambda eqx: (lambda x: eqx.filter_grad(lambda t: t[0] * t[1])([x, x]))(jnp.array(3.0)),
     unused=lambda eqx: eqx.filter_grad(lambda t: t[0] ** 2)([jnp.array(3.0), jnp.ones(2)]),
-    partial_training=lambda eqx: eqx.filter_grad(
-        lambda d, s: loss(eqx.combine(d, s))
-    )(
+    partial_training=lambda eqx: eqx.filter_grad(lambda d, s: loss(eqx.combine(d, s)))(
         *eqx.partition(
             linear(eqx),
             eqx.tree_at(lambda m: m.bias, jax.tree.map(lambda _: False, linear(eqx)), True),
@@ -83,15 +88,17 @@ def Squared(eqx):
 short(
     "filter_value_and_grad",
     model=lambda eqx: eqx.filter_value_and_grad(loss)(linear(eqx)),
-    has_aux=lambda eqx: eqx.filter_value_and_grad(lambda x: (x**2, {"a": "b"}), has_aux=True)(jnp.array(2.0)),
+    has_aux=lambda eqx: eqx.filter_value_and_grad(lambda x: (x**2, {"a": "b"}), has_aux=True)(
+        jnp.array(2.0)
+    ),
     keyword=lambda eqx: eqx.filter_value_and_grad(energy)(TREE, scale=2.0),
     decorator=lambda eqx: eqx.filter_value_and_grad()(lambda x: x**2)(jnp.array(2.0)),
     not_scalar=lambda eqx: eqx.filter_value_and_grad(lambda x: x)(jnp.ones(2)),
     order=lambda eqx: type(eqx.filter_value_and_grad(lambda x: x)(jnp.array(1.0))).__name__,
-    aux_function=lambda eqx: eqx.filter_value_and_grad(lambda x: (x, jnp.sin), has_aux=True)(
-        jnp.array(1.0)
-    )[0][1]
-    is jnp.sin,
+    aux_function=lambda eqx: (
+        eqx.filter_value_and_grad(lambda x: (x, jnp.sin), has_aux=True)(jnp.array(1.0))[0][1]
+        is jnp.sin
+    ),
 )
 
 
@@ -107,11 +114,17 @@ for which in ("filter_jacfwd", "filter_jacrev"):
     short(
         which,
         vector=lambda eqx, j=jac: j(eqx, vector)(jnp.arange(2.0)),
-        tree=lambda eqx, j=jac: j(eqx, lambda t: {"o": t["a"] * t["b"]})({"a": jnp.arange(2.0), "b": jnp.ones(2), "s": "x"}),
+        tree=lambda eqx, j=jac: j(eqx, lambda t: {"o": t["a"] * t["b"]})(
+            {"a": jnp.arange(2.0), "b": jnp.ones(2), "s": "x"}
+        ),
         model=lambda eqx, j=jac: j(eqx, lambda m: m(jnp.arange(2.0)))(linear(eqx)),
-        has_aux=lambda eqx, j=jac: j(eqx, lambda x: (vector(x), "aux"), has_aux=True)(jnp.arange(2.0)),
+        has_aux=lambda eqx, j=jac: j(eqx, lambda x: (vector(x), "aux"), has_aux=True)(
+            jnp.arange(2.0)
+        ),
         static_output=lambda eqx, j=jac: j(eqx, lambda x: (x * 2, "text"))(jnp.arange(2.0)),
-        further=lambda eqx, j=jac: j(eqx, lambda x, y, *, z: x * y * z)(jnp.arange(2.0), 2.0, z=3.0),
+        further=lambda eqx, j=jac: j(eqx, lambda x, y, *, z: x * y * z)(
+            jnp.arange(2.0), 2.0, z=3.0
+        ),
         integer=lambda eqx, j=jac: j(eqx, lambda t: t[0] * t[1])((jnp.arange(2.0), jnp.arange(2))),
         scalar=lambda eqx, j=jac: j(eqx, jnp.sin)(jnp.array(1.0)),
         integer_output=lambda eqx, j=jac: j(eqx, lambda x: (x, jnp.arange(2)))(jnp.arange(2.0)),
@@ -132,12 +145,20 @@ short(
 short(
     "filter_jvp",
     simple=lambda eqx: eqx.filter_jvp(jnp.sin, (1.0,), (2.0,)),
-    arrays=lambda eqx: eqx.filter_jvp(lambda x, y: x * y, (jnp.ones(2), jnp.arange(2.0)), (jnp.ones(2),) * 2),
-    none_tangent=lambda eqx: eqx.filter_jvp(lambda x, y: x * y, (jnp.ones(2), jnp.arange(2.0)), (jnp.ones(2), None)),
+    arrays=lambda eqx: eqx.filter_jvp(
+        lambda x, y: x * y, (jnp.ones(2), jnp.arange(2.0)), (jnp.ones(2),) * 2
+    ),
+    none_tangent=lambda eqx: eqx.filter_jvp(
+        lambda x, y: x * y, (jnp.ones(2), jnp.arange(2.0)), (jnp.ones(2), None)
+    ),
     all_none=lambda eqx: eqx.filter_jvp(lambda x: x * 2, (jnp.ones(2),), (None,)),
-    static=lambda eqx: eqx.filter_jvp(lambda x, s: (x * 2, s), (jnp.ones(2), "s"), (jnp.ones(2), None)),
+    static=lambda eqx: eqx.filter_jvp(
+        lambda x, s: (x * 2, s), (jnp.ones(2), "s"), (jnp.ones(2), None)
+    ),
     tree=lambda eqx: eqx.filter_jvp(
-        lambda t: t["a"] * t["b"], ({"a": jnp.array(2.0), "b": jnp.array(3.0)},), ({"a": jnp.array(1.0), "b": None},)
+        lambda t: t["a"] * t["b"],
+        ({"a": jnp.array(2.0), "b": jnp.array(3.0)},),
+        ({"a": jnp.array(1.0), "b": None},),
     ),
     model=lambda eqx: eqx.filter_jvp(
         loss, (linear(eqx),), (eqx.filter(linear(eqx), eqx.is_inexact_array),)
@@ -148,7 +169,9 @@ short(
     wrong_structure=lambda eqx: eqx.filter_jvp(jnp.sin, (jnp.ones(2),), (jnp.ones(2), 1.0)),
     not_tuples=lambda eqx: eqx.filter_jvp(jnp.sin, [1.0], [1.0]),
     integer_tangent=lambda eqx: eqx.filter_jvp(lambda x: x, (jnp.array(1),), (jnp.array(1),)),
-    jitted=lambda eqx: eqx.filter_jit(lambda x: eqx.filter_jvp(lambda x: x**3, (x,), (x,)))(jnp.array(2.0)),
+    jitted=lambda eqx: eqx.filter_jit(lambda x: eqx.filter_jvp(lambda x: x**3, (x,), (x,)))(
+        jnp.array(2.0)
+    ),
     dtype=lambda eqx: eqx.filter_jvp(jnp.sin, (jnp.ones(2, jnp.float16),), (jnp.ones(2),)),
     subtree_none=lambda eqx: eqx.filter_jvp(lambda t, x: x, ((jnp.ones(2), 1), 1.0), (None, 1.0)),
 )
@@ -162,16 +185,24 @@ def pullback(eqx, f, *primals, cotangent=1.0, **options):
 short(
     "filter_vjp",
     simple=lambda eqx: pullback(eqx, jnp.sin, jnp.array(1.0), cotangent=jnp.array(2.0)),
-    two=lambda eqx: pullback(eqx, lambda x, y: x * y, jnp.array(2.0), jnp.array(3.0), cotangent=jnp.array(1.0)),
-    static=lambda eqx: pullback(eqx, lambda x, s: x * len(s), jnp.array(2.0), "abc", cotangent=jnp.array(1.0)),
+    two=lambda eqx: pullback(
+        eqx, lambda x, y: x * y, jnp.array(2.0), jnp.array(3.0), cotangent=jnp.array(1.0)
+    ),
+    static=lambda eqx: pullback(
+        eqx, lambda x, s: x * len(s), jnp.array(2.0), "abc", cotangent=jnp.array(1.0)
+    ),
     static_output=lambda eqx: pullback(
         eqx, lambda x: (x, "s"), jnp.array(2.0), cotangent=(jnp.array(1.0), None)
     ),
     has_aux=lambda eqx: pullback(
         eqx, lambda x: (x**2, "aux"), jnp.array(2.0), cotangent=jnp.array(1.0), has_aux=True
     ),
-    model=lambda eqx: pullback(eqx, lambda m, x: m(x), linear(eqx), jnp.ones(2), cotangent=jnp.ones(3)),
-    integer=lambda eqx: pullback(eqx, lambda x, i: x * i, jnp.array(2.0), jnp.array(3), cotangent=jnp.array(1.0)),
+    model=lambda eqx: pullback(
+        eqx, lambda m, x: m(x), linear(eqx), jnp.ones(2), cotangent=jnp.ones(3)
+    ),
+    integer=lambda eqx: pullback(
+        eqx, lambda x, i: x * i, jnp.array(2.0), jnp.array(3), cotangent=jnp.array(1.0)
+    ),
     wrong_cotangent=lambda eqx: pullback(eqx, lambda x: x, jnp.ones(2), cotangent=jnp.ones(3)),
     returns_function=lambda eqx: len(eqx.filter_vjp(lambda x: x, 1.0)),
     python=lambda eqx: pullback(eqx, lambda x: x * 2, 3.0, cotangent=jnp.array(1.0)),
@@ -204,8 +235,12 @@ short(
         lambda x: custom_jvp(eqx)(x, jnp.array(3.0), s="s"), (jnp.array(2.0),), (jnp.array(1.0),)
     ),
     grad=lambda eqx: jax.grad(lambda x: custom_jvp(eqx)(x, jnp.array(3.0), s="s"))(2.0),
-    grad_both=lambda eqx: jax.grad(lambda x, y: custom_jvp(eqx)(x, y, s=None), argnums=(0, 1))(2.0, 3.0),
-    vmap_grad=lambda eqx: jax.vmap(jax.grad(lambda x: custom_jvp(eqx)(x, 3.0, s=1)))(jnp.arange(2.0)),
+    grad_both=lambda eqx: jax.grad(lambda x, y: custom_jvp(eqx)(x, y, s=None), argnums=(0, 1))(
+        2.0, 3.0
+    ),
+    vmap_grad=lambda eqx: jax.vmap(jax.grad(lambda x: custom_jvp(eqx)(x, 3.0, s=1)))(
+        jnp.arange(2.0)
+    ),
     jit=lambda eqx: jax.jit(jax.grad(lambda x: custom_jvp(eqx)(x, 3.0, s=1)))(2.0),
     python=lambda eqx: custom_jvp(eqx)(2.0, 3.0, s="s"),
     no_rule=lambda eqx: eqx.filter_custom_jvp(lambda x: x)(jnp.array(1.0)),
@@ -304,13 +339,11 @@ short(
     jit=lambda eqx: eqx.filter_jit(eqx.filter_grad(lambda t: custom_vjp(eqx)(t, 3.0, "s")))(
         {"x": jnp.array(2.0), "n": 1}
     ),
-    vmap=lambda eqx: jax.vmap(
-        jax.grad(lambda x: custom_vjp(eqx)({"x": x, "n": 1}, 3.0, "s"))
-    )(jnp.arange(2.0)),
-    no_rule=lambda eqx: eqx.filter_custom_vjp(lambda x: x)(jnp.array(1.0)),
-    jvp=lambda eqx: jax.jvp(
-        lambda x: custom_vjp(eqx)({"x": x, "n": 1}, 3.0, "s"), (2.0,), (1.0,)
+    vmap=lambda eqx: jax.vmap(jax.grad(lambda x: custom_vjp(eqx)({"x": x, "n": 1}, 3.0, "s")))(
+        jnp.arange(2.0)
     ),
+    no_rule=lambda eqx: eqx.filter_custom_vjp(lambda x: x)(jnp.array(1.0)),
+    jvp=lambda eqx: jax.jvp(lambda x: custom_vjp(eqx)({"x": x, "n": 1}, 3.0, "s"), (2.0,), (1.0,)),
 )
 
 
@@ -343,7 +376,7 @@ def custom_vjp_defvjp(eqx):
         return x * 2
 
     f.defvjp(lambda x: (f(x), None), lambda residuals, g, x: 9 * g)
-    return jax.grad(f)(1.0)
+    return jax.grad(f)(jnp.array(1.0))
 
 
 @program("filter_custom_vjp")
@@ -360,20 +393,24 @@ def custom_vjp_static_output(eqx):
     def bwd(residuals, g, perturbed, x):
         return g[0] * 4
 
-    return jax.grad(lambda x: f(x)[0])(1.0), f(jnp.array(1.0))
+    return jax.grad(lambda x: f(x)[0])(jnp.array(1.0)), f(jnp.array(1.0))
 
 
 short(
     "filter_checkpoint",
     value=lambda eqx: eqx.filter_checkpoint(lambda x, s: (x * 2, s))(jnp.ones(2), "s"),
     grad=lambda eqx: jax.grad(eqx.filter_checkpoint(lambda x: jnp.sin(jnp.sin(x))))(1.0),
-    model=lambda eqx: eqx.filter_grad(lambda m: eqx.filter_checkpoint(m)(jnp.ones(2)).sum())(linear(eqx)),
+    model=lambda eqx: eqx.filter_grad(lambda m: eqx.filter_checkpoint(m)(jnp.ones(2)).sum())(
+        linear(eqx)
+    ),
     policy=lambda eqx: jax.grad(
         eqx.filter_checkpoint(jnp.sin, policy=jax.checkpoint_policies.dots_saveable)
     )(1.0),
     decorator=lambda eqx: eqx.filter_checkpoint(prevent_cse=False)(jnp.sin)(jnp.array(0.0)),
-    in_jaxpr=lambda eqx: "remat" in str(jax.make_jaxpr(jax.grad(eqx.filter_checkpoint(jnp.sin)))(1.0))
-    or "checkpoint" in str(jax.make_jaxpr(jax.grad(eqx.filter_checkpoint(jnp.sin)))(1.0)),
+    in_jaxpr=lambda eqx: (
+        "remat" in str(jax.make_jaxpr(jax.grad(eqx.filter_checkpoint(jnp.sin)))(1.0))
+        or "checkpoint" in str(jax.make_jaxpr(jax.grad(eqx.filter_checkpoint(jnp.sin)))(1.0))
+    ),
     name=lambda eqx: eqx.filter_checkpoint(energy).__name__,
 )
 
@@ -447,3 +484,14 @@ def closure_to_pytree_mapped(eqx):
     g = eqx.internal.closure_to_pytree(lambda x: w * x)
     g = jax.tree.map(lambda x: x + 1 if eqx.is_array(x) else x, g)
     return g(2.0)
+
+
+@program("filter_custom_vjp")
+def custom_vjp_of_a_python_number(eqx):
+    @eqx.filter_custom_vjp
+    def f(x):
+        return x * 2
+
+    f.def_fwd(lambda perturbed, x: (x * 2, None))
+    f.def_bwd(lambda residuals, g, perturbed, x: g * 4)
+    return jax.grad(f)(1.0)

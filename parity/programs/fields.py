@@ -31,8 +31,8 @@ short(
     static_numpy=lambda eqx: type(one(eqx, static=True)(np.ones(2))).__name__,
     static_list=lambda eqx: one(eqx, static=True)([1, 2]),
     static_function=lambda eqx: one(eqx, static=True)(jnp.sin).x is jnp.sin,
-    static_equal=lambda eqx: (lambda O: O("a") == O("a"))(one(eqx, static=True)),
-    static_unequal=lambda eqx: (lambda O: O("a") == O("b"))(one(eqx, static=True)),
+    static_equal=lambda eqx: (lambda One: One("a") == One("a"))(one(eqx, static=True)),
+    static_unequal=lambda eqx: (lambda One: One("a") == One("b"))(one(eqx, static=True)),
     metadata=lambda eqx: dict(dataclasses.fields(one(eqx, metadata={"unit": "m"}))[0].metadata),
     metadata_static=lambda eqx: dict(
         dataclasses.fields(one(eqx, static=True, metadata={"unit": "m"}))[0].metadata
@@ -48,8 +48,8 @@ short(
     kw_only=lambda eqx: one(eqx, kw_only=True)(1),
     both_defaults=lambda eqx: one(eqx, default=1, default_factory=list),
     unknown=lambda eqx: one(eqx, nonsense=1),
-    compare_false=lambda eqx: (lambda O: O(1) == O(2))(one(eqx, compare=False)),
-    hash_false=lambda eqx: (lambda O: hash(O(1)) == hash(O(1)))(one(eqx, hash=False)),
+    compare_false=lambda eqx: (lambda One: One(1) == One(2))(one(eqx, compare=False)),
+    hash_false=lambda eqx: (lambda One: hash(One(1)) == hash(One(1)))(one(eqx, hash=False)),
     signature=lambda eqx: str(inspect.signature(one(eqx, converter=float, default=1))),
     positional=lambda eqx: eqx.field(3),
     type=lambda eqx: type(eqx.field()).__name__,

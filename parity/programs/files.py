@@ -19,7 +19,9 @@ def there_and_back(eqx, tree, like=None, save=None, load=None, **options):
     eqx.tree_serialise_leaves(file, tree, **({"filter_spec": save} if save else {}), **options)
     file.seek(0)
     like = tree if like is None else like
-    return eqx.tree_deserialise_leaves(file, like, **({"filter_spec": load} if load else {}), **options)
+    return eqx.tree_deserialise_leaves(
+        file, like, **({"filter_spec": load} if load else {}), **options
+    )
 
 
 short(
@@ -33,7 +35,9 @@ short(
     zero_size=lambda eqx: there_and_back(eqx, [jnp.ones((0, 3))]),
     scalar_array=lambda eqx: there_and_back(eqx, jnp.array(2.5)),
     model=lambda eqx: there_and_back(eqx, linear(eqx, 0), linear(eqx, 1)),
-    state=lambda eqx: there_and_back(eqx, eqx.nn.make_with_state(eqx.nn.BatchNorm)(2, "b", mode="ema")),
+    state=lambda eqx: there_and_back(
+        eqx, eqx.nn.make_with_state(eqx.nn.BatchNorm)(2, "b", mode="ema")
+    ),
     structs_as_like=lambda eqx: there_and_back(
         eqx, linear(eqx), eqx.filter_eval_shape(lambda: linear(eqx))
     ),
@@ -97,7 +101,9 @@ def by_path(eqx):
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "model.eqx"
         eqx.tree_serialise_leaves(file, linear(eqx))
-        return eqx.tree_deserialise_leaves(str(file), linear(eqx, 1)), [p.name for p in pathlib.Path(folder).iterdir()]
+        return eqx.tree_deserialise_leaves(str(file), linear(eqx, 1)), [
+            p.name for p in pathlib.Path(folder).iterdir()
+        ]
 
 
 @program("tree_serialise_leaves", "tree_deserialise_leaves")
@@ -105,7 +111,9 @@ def by_path_without_a_suffix(eqx):
     with tempfile.TemporaryDirectory() as folder:
         file = f"{folder}/model"
         eqx.tree_serialise_leaves(file, [1])
-        return eqx.tree_deserialise_leaves(file, [2]), [p.name for p in pathlib.Path(folder).iterdir()]
+        return eqx.tree_deserialise_leaves(file, [2]), [
+            p.name for p in pathlib.Path(folder).iterdir()
+        ]
 
 
 @program("tree_serialise_leaves", "tree_deserialise_leaves")
@@ -113,7 +121,9 @@ def by_path_with_another_suffix(eqx):
     with tempfile.TemporaryDirectory() as folder:
         file = f"{folder}/model.bin"
         eqx.tree_serialise_leaves(file, [1])
-        return eqx.tree_deserialise_leaves(file, [2]), [p.name for p in pathlib.Path(folder).iterdir()]
+        return eqx.tree_deserialise_leaves(file, [2]), [
+            p.name for p in pathlib.Path(folder).iterdir()
+        ]
 
 
 @program("tree_serialise_leaves")
@@ -128,7 +138,11 @@ def several_in_a_row(eqx):
     eqx.tree_serialise_leaves(file, [jnp.ones(2)])
     eqx.tree_serialise_leaves(file, [3])
     file.seek(0)
-    return file.readline(), eqx.tree_deserialise_leaves(file, [jnp.zeros(2)]), eqx.tree_deserialise_leaves(file, [0])
+    return (
+        file.readline(),
+        eqx.tree_deserialise_leaves(file, [jnp.zeros(2)]),
+        eqx.tree_deserialise_leaves(file, [0]),
+    )
 
 
 @program("default_serialise_filter_spec", "default_deserialise_filter_spec")

@@ -103,7 +103,9 @@ short(
     spec_numpy_bool=lambda eqx: eqx.filter([1, 2], np.bool_(True)),
     callable_returns_no_bool=lambda eqx: eqx.filter([1, 0], lambda x: x),
     callable_returns_array=lambda eqx: eqx.filter([1, 0], lambda x: jnp.array(x > 0)),
-    is_leaf=lambda eqx: eqx.filter([(1, 2), 3], lambda x: x == (1, 2), is_leaf=lambda x: x == (1, 2)),
+    is_leaf=lambda eqx: eqx.filter(
+        [(1, 2), 3], lambda x: x == (1, 2), is_leaf=lambda x: x == (1, 2)
+    ),
     is_leaf_none=lambda eqx: eqx.filter(
         [None, 3], lambda x: x is not None, replace=0, is_leaf=lambda x: x is None
     ),
@@ -129,9 +131,7 @@ short(
     round_trip=lambda eqx: eqx.combine(*eqx.partition(TREE, eqx.is_array)),
     wrong_spec=lambda eqx: eqx.partition({"a": 1}, {"b": True}),
     types=lambda eqx: type(eqx.partition([1], True)).__name__,
-    callable_module=lambda eqx: eqx.partition(
-        [jnp.ones(2)], eqx.nn.Lambda(eqx.is_array)
-    ),
+    callable_module=lambda eqx: eqx.partition([jnp.ones(2)], eqx.nn.Lambda(eqx.is_array)),
 )
 
 
@@ -161,7 +161,12 @@ def hashable(eqx):
     tree = {"a": jnp.ones(2), "b": "text", "c": (jnp.zeros(()), None)}
     dynamic, static = eqx.internal.hashable_partition(tree, eqx.is_array)
     again = eqx.internal.hashable_partition(dict(tree), eqx.is_array)[1]
-    return dynamic, hash(static) == hash(again), static == again, eqx.internal.hashable_combine(dynamic, static)
+    return (
+        dynamic,
+        hash(static) == hash(again),
+        static == again,
+        eqx.internal.hashable_combine(dynamic, static),
+    )
 
 
 @program("internal.hashable_partition")
@@ -178,7 +183,11 @@ def static(eqx):
 @program("internal.Static")
 def static_of_a_string(eqx):
     one, other = eqx.internal.Static("a"), eqx.internal.Static("a")
-    return bool(one == other), hash(one) == hash(other), jax.tree.structure(one) == jax.tree.structure(other)
+    return (
+        bool(one == other),
+        hash(one) == hash(other),
+        jax.tree.structure(one) == jax.tree.structure(other),
+    )
 
 
 short(
@@ -212,9 +221,11 @@ short(
         eqx.nn.Sequential([eqx.nn.Dropout(), eqx.nn.Sequential([eqx.nn.Dropout(0.1)])])
     ),
     back=lambda eqx: eqx.nn.inference_mode(eqx.nn.Dropout(inference=True), value=False),
-    attention=lambda eqx: eqx.nn.inference_mode(
-        eqx.nn.MultiheadAttention(1, 2, key=jax.random.PRNGKey(0))
-    ).dropout.inference,
+    attention=lambda eqx: (
+        eqx.nn.inference_mode(
+            eqx.nn.MultiheadAttention(1, 2, key=jax.random.PRNGKey(0))
+        ).dropout.inference
+    ),
     own_module=lambda eqx: eqx.nn.inference_mode(flagged(eqx)(False, eqx.nn.Dropout())),
 )
 

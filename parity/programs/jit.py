@@ -58,9 +58,9 @@ short(
     traces_function=lambda eqx: count(eqx, (jnp.sin,), (jnp.cos,), (jnp.sin,)),
     traces_module=lambda eqx: count(eqx, (linear(eqx),), (linear(eqx),)),
     traces_keyword_order=lambda eqx: (
-        lambda traces: (
-            lambda f: (f(a=1.0, b=2.0), f(b=2.0, a=1.0), len(traces))
-        )(eqx.filter_jit(lambda **kw: traces.append(1)))
+        lambda traces: (lambda f: (f(a=1.0, b=2.0), f(b=2.0, a=1.0), len(traces)))(
+            eqx.filter_jit(lambda **kw: traces.append(1))
+        )
     )([]),
     donate_all=lambda eqx: eqx.filter_jit(lambda x: x + 1, donate="all")(jnp.ones(2)),
     donate_first=lambda eqx: eqx.filter_jit(lambda x, y: x + y, donate="all-except-first")(
@@ -99,8 +99,12 @@ short(
     in_vmap=lambda eqx: jax.vmap(eqx.filter_jit(lambda x: x * 2))(jnp.arange(3.0)),
     in_grad=lambda eqx: jax.grad(eqx.filter_jit(lambda x: x**2))(3.0),
     nested=lambda eqx: eqx.filter_jit(eqx.filter_jit(lambda x, s: (x, s)))(jnp.ones(1), "s"),
-    in_filter_grad=lambda eqx: eqx.filter_grad(eqx.filter_jit(lambda m: m(jnp.ones(2)).sum()))(linear(eqx)),
-    of_filter_grad=lambda eqx: eqx.filter_jit(eqx.filter_grad(lambda m: m(jnp.ones(2)).sum()))(linear(eqx)),
+    in_filter_grad=lambda eqx: eqx.filter_grad(eqx.filter_jit(lambda m: m(jnp.ones(2)).sum()))(
+        linear(eqx)
+    ),
+    of_filter_grad=lambda eqx: eqx.filter_jit(eqx.filter_grad(lambda m: m(jnp.ones(2)).sum()))(
+        linear(eqx)
+    ),
     of_vmap=lambda eqx: eqx.filter_jit(eqx.filter_vmap(linear(eqx)))(jnp.ones((4, 2))),
     of_partial=lambda eqx: eqx.filter_jit(functools.partial(lambda x, y: x + y, jnp.ones(2)))(1.0),
     of_eqx_partial=lambda eqx: eqx.filter_jit(eqx.Partial(lambda x, y: x + y, jnp.ones(2)))(1.0),
@@ -110,7 +114,9 @@ short(
     raises_value_error=lambda eqx: eqx.filter_jit(lambda x: jnp.ones(2) + jnp.ones(3))(1),
     mutated_input=lambda eqx: eqx.filter_jit(lambda d: d.pop("a"))({"a": jnp.ones(1)}),
     key=lambda eqx: eqx.filter_jit(lambda k: jax.random.uniform(k))(jax.random.key(0)),
-    struct_argument=lambda eqx: eqx.filter_jit(lambda s: s.shape)(jax.ShapeDtypeStruct((2,), jnp.float32)),
+    struct_argument=lambda eqx: eqx.filter_jit(lambda s: s.shape)(
+        jax.ShapeDtypeStruct((2,), jnp.float32)
+    ),
     identity_model=lambda eqx: eqx.filter_jit(lambda m: m)(linear(eqx)),
     empty_tree=lambda eqx: eqx.filter_jit(lambda t: t)(([], {}, None)),
     type_of_result=lambda eqx: type(eqx.filter_jit(lambda x: x)).__name__ != "function",
@@ -124,9 +130,9 @@ short(
         eqx.filter_jit(lambda x, s: (x, s)).lower(jnp.ones(2), "s").compile()(jnp.zeros(2), "s")
     ),
     lower_keywords=lambda eqx: (
-        eqx.filter_jit(lambda x, *, y: x + y).lower(jnp.ones(2), y=jnp.ones(2)).compile()(
-            jnp.zeros(2), y=jnp.zeros(2)
-        )
+        eqx.filter_jit(lambda x, *, y: x + y)
+        .lower(jnp.ones(2), y=jnp.ones(2))
+        .compile()(jnp.zeros(2), y=jnp.zeros(2))
     ),
     lower_struct=lambda eqx: (
         eqx.filter_jit(lambda x: x + 1)
@@ -140,8 +146,9 @@ short(
     compiled_text=lambda eqx: isinstance(
         eqx.filter_jit(lambda x: x + 1).lower(jnp.ones(2)).compile().as_text(), str
     ),
-    cost_analysis=lambda eqx: "flops"
-    in eqx.filter_jit(lambda x: x + 1).lower(jnp.ones(2)).compile().cost_analysis(),
+    cost_analysis=lambda eqx: (
+        "flops" in eqx.filter_jit(lambda x: x + 1).lower(jnp.ones(2)).compile().cost_analysis()
+    ),
     trace=lambda eqx: hasattr(eqx.filter_jit(lambda x: x + 1), "trace"),
     lower_method=lambda eqx: (
         eqx.filter_jit(linear(eqx).__call__).lower(jnp.ones(2)).compile()(jnp.ones(2))
@@ -217,9 +224,9 @@ def static_output_per_signature(eqx):
 def training_step(eqx):
     @eqx.filter_jit
     def step(model, x, y):
-        loss, grads = eqx.filter_value_and_grad(
-            lambda m: jnp.mean((jax.vmap(m)(x) - y) ** 2)
-        )(model)
+        loss, grads = eqx.filter_value_and_grad(lambda m: jnp.mean((jax.vmap(m)(x) - y) ** 2))(
+            model
+        )
         return loss, eqx.apply_updates(model, jax.tree.map(lambda g: -0.1 * g, grads))
 
     model, losses = linear(eqx), []
@@ -256,7 +263,9 @@ short(
     arrays=lambda eqx: eqx.filter_eval_shape(lambda x: x @ x, jnp.ones((2, 2))),
     static=lambda eqx: eqx.filter_eval_shape(lambda x, s: (x, s, None, 3), jnp.ones(2), "s"),
     model=lambda eqx: eqx.filter_eval_shape(eqx.nn.Linear, 2, 3, key=jax.random.PRNGKey(0)),
-    key_inside=lambda eqx: eqx.filter_eval_shape(lambda: eqx.nn.Linear(2, 3, key=jax.random.key(0))),
+    key_inside=lambda eqx: eqx.filter_eval_shape(
+        lambda: eqx.nn.Linear(2, 3, key=jax.random.key(0))
+    ),
     structs=lambda eqx: eqx.filter_eval_shape(
         lambda x: x.sum(0), jax.ShapeDtypeStruct((2, 3), jnp.int32)
     ),
@@ -272,9 +281,13 @@ short(
 )
 short(
     "internal.cached_filter_eval_shape",
-    value=lambda eqx: eqx.internal.cached_filter_eval_shape(lambda x, s: (x * 2, s), jnp.ones(2), "s"),
+    value=lambda eqx: eqx.internal.cached_filter_eval_shape(
+        lambda x, s: (x * 2, s), jnp.ones(2), "s"
+    ),
     cached=lambda eqx: cached(eqx),
-    keywords=lambda eqx: eqx.internal.cached_filter_eval_shape(lambda x, *, y: x + y, 1.0, y=jnp.ones(2)),
+    keywords=lambda eqx: eqx.internal.cached_filter_eval_shape(
+        lambda x, *, y: x + y, 1.0, y=jnp.ones(2)
+    ),
 )
 
 
@@ -313,7 +326,9 @@ def callback(eqx, f, *args, **kwargs):
 short(
     "filter_pure_callback",
     eager=lambda eqx: eqx.filter_pure_callback(
-        lambda x: np.asarray(x) + 1, jnp.ones(2), result_shape_dtypes=jax.ShapeDtypeStruct((2,), jnp.float32)
+        lambda x: np.asarray(x) + 1,
+        jnp.ones(2),
+        result_shape_dtypes=jax.ShapeDtypeStruct((2,), jnp.float32),
     ),
     jitted=lambda eqx: callback(
         eqx, lambda x: np.asarray(x) + 1, jnp.ones(2), result_shape_dtypes=jnp.ones(2)
@@ -328,16 +343,25 @@ short(
         lambda x, *, y: np.asarray(x) + y, jnp.ones(2), y=2, result_shape_dtypes=jnp.ones(2)
     ),
     model=lambda eqx: eqx.filter_pure_callback(
-        lambda m, x: np.asarray(m.weight) @ np.asarray(x), linear(eqx), jnp.ones(2), result_shape_dtypes=jnp.ones(3)
+        lambda m, x: np.asarray(m.weight) @ np.asarray(x),
+        linear(eqx),
+        jnp.ones(2),
+        result_shape_dtypes=jnp.ones(3),
     ),
     vmapped=lambda eqx: jax.vmap(
         lambda x: eqx.filter_pure_callback(
-            lambda x: np.asarray(x) * 2, x, result_shape_dtypes=jnp.ones(()), vmap_method="sequential"
+            lambda x: np.asarray(x) * 2,
+            x,
+            result_shape_dtypes=jnp.ones(()),
+            vmap_method="sequential",
         )
     )(jnp.arange(3.0)),
     vmapped_expand=lambda eqx: jax.vmap(
         lambda x: eqx.filter_pure_callback(
-            lambda x: np.asarray(x) * 2, x, result_shape_dtypes=jnp.ones(()), vmap_method="expand_dims"
+            lambda x: np.asarray(x) * 2,
+            x,
+            result_shape_dtypes=jnp.ones(()),
+            vmap_method="expand_dims",
         )
     )(jnp.arange(3.0)),
     vmapped_without=lambda eqx: jax.vmap(

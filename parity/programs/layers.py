@@ -60,7 +60,7 @@ def parameters(function):
 
 
 def register(name):
-    args, keywords, shape, wrong, bad = LAYERS[name]
+    _, keywords, shape, wrong, bad = LAYERS[name]
 
     def note(what, function):
         add(f"layers.nn.{name}.{what}", (f"nn.{name}",), function)
@@ -93,7 +93,7 @@ short(
     numpy_input=lambda eqx: make(eqx, "Linear")(np.ones(2, "f4")),
     integer_input=lambda eqx: make(eqx, "Linear")(jnp.arange(2)),
     half_input=lambda eqx: make(eqx, "Linear")(jnp.ones(2, jnp.float16)),
-    fields=lambda eqx: [f for f in make(eqx, "Linear").__dataclass_fields__],
+    fields=lambda eqx: list(make(eqx, "Linear").__dataclass_fields__),
     vmapped=lambda eqx: jax.vmap(make(eqx, "Linear"))(jnp.ones((4, 2))),
     subclass=lambda eqx: sub(eqx)(2, 3, key=KEY)(jnp.ones(2)),
 )
@@ -141,7 +141,9 @@ short(
     indexed=lambda eqx: eqx.nn.Sequential([make(eqx, "Linear"), eqx.nn.Identity()])[0],
     sliced=lambda eqx: eqx.nn.Sequential([make(eqx, "Linear"), eqx.nn.Identity()])[1:],
     length=lambda eqx: len(eqx.nn.Sequential([make(eqx, "Linear"), eqx.nn.Identity()])),
-    iterated=lambda eqx: [type(m).__name__ for m in eqx.nn.Sequential([make(eqx, "Linear"), eqx.nn.Identity()])],
+    iterated=lambda eqx: [
+        type(m).__name__ for m in eqx.nn.Sequential([make(eqx, "Linear"), eqx.nn.Identity()])
+    ],
     keys=lambda eqx: eqx.nn.Sequential([eqx.nn.Dropout(), eqx.nn.Dropout()])(jnp.ones(8), key=KEY),
     needs_a_key=lambda eqx: eqx.nn.Sequential([eqx.nn.Dropout()])(jnp.ones(8)),
     stateful=lambda eqx: eqx.nn.Sequential([make(eqx, "Linear")]).is_stateful(),
@@ -221,10 +223,12 @@ short(
 short(
     "nn.RotaryPositionalEmbedding",
     rotate_half=lambda eqx: eqx.nn.RotaryPositionalEmbedding.rotate_half(data((2, 4))),
-    tables=lambda eqx: eqx.nn.RotaryPositionalEmbedding.precompute_freqs_cis(4, 3, 1e4, jnp.float32),
-    in_jit_and_out=lambda eqx: (
-        lambda layer: (jax.jit(layer)(data((3, 4))), layer(data((3, 4))))
-    )(eqx.nn.RotaryPositionalEmbedding(4)),
+    tables=lambda eqx: eqx.nn.RotaryPositionalEmbedding.precompute_freqs_cis(
+        4, 3, 1e4, jnp.float32
+    ),
+    in_jit_and_out=lambda eqx: (lambda layer: (jax.jit(layer)(data((3, 4))), layer(data((3, 4)))))(
+        eqx.nn.RotaryPositionalEmbedding(4)
+    ),
 )
 short(
     "nn.WeightNorm",
@@ -236,14 +240,17 @@ short(
         )[0]
     ],
     no_such_weight=lambda eqx: eqx.nn.WeightNorm(make(eqx, "Linear"), "nothing"),
-    jit=lambda eqx: eqx.filter_jit(lambda m, x: m(x))(eqx.nn.WeightNorm(make(eqx, "Linear")), jnp.ones(2)),
+    jit=lambda eqx: eqx.filter_jit(lambda m, x: m(x))(
+        eqx.nn.WeightNorm(make(eqx, "Linear")), jnp.ones(2)
+    ),
 )
 short(
     "nn.SpectralNorm",
     made=lambda eqx: jax.tree.map(
         jnp.shape,
         eqx.filter(
-            eqx.nn.make_with_state(eqx.nn.SpectralNorm)(make(eqx, "Linear"), "weight", key=KEY)[0], eqx.is_array
+            eqx.nn.make_with_state(eqx.nn.SpectralNorm)(make(eqx, "Linear"), "weight", key=KEY)[0],
+            eqx.is_array,
         ),
     ),
     called=lambda eqx: (lambda m, s: m(jnp.ones(2), s)[0])(
@@ -262,7 +269,9 @@ def shared(eqx):
         def __init__(self):
             k1, k2 = jax.random.split(KEY)
             embedding, linear = eqx.nn.Embedding(3, 2, key=k1), eqx.nn.Linear(2, 3, key=k2)
-            self.shared = eqx.nn.Shared((embedding, linear), lambda p: p[1].weight, lambda p: p[0].weight)
+            self.shared = eqx.nn.Shared(
+                (embedding, linear), lambda p: p[1].weight, lambda p: p[0].weight
+            )
 
         def __call__(self, i):
             embedding, linear = self.shared()
@@ -378,9 +387,13 @@ short(
 short(
     "nn.make_with_state",
     both=lambda eqx: [type(x).__name__ for x in both(eqx)],
-    keywords=lambda eqx: (lambda m, s: s.get(m.index))(*eqx.nn.make_with_state(counter(eqx))(start=4)),
+    keywords=lambda eqx: (lambda m, s: s.get(m.index))(
+        *eqx.nn.make_with_state(counter(eqx))(start=4)
+    ),
     without_state=lambda eqx: eqx.nn.make_with_state(eqx.nn.Linear)(2, 3, key=KEY)[0],
-    function=lambda eqx: eqx.nn.make_with_state(lambda: [counter(eqx)(1)])()[0][0].index is not None,
+    function=lambda eqx: (
+        eqx.nn.make_with_state(lambda: [counter(eqx)(1)])()[0][0].index is not None
+    ),
     jitted=lambda eqx: jax.tree.leaves(eqx.filter_jit(eqx.nn.make_with_state(counter(eqx)))(2)[1]),
 )
 
@@ -410,15 +423,17 @@ short(
         *eqx.nn.make_with_state(eqx.nn.BatchNorm)(2, "b", mode="batch")
     ),
     in_sequential=lambda eqx: (
-        lambda m, s: jax.vmap(m, axis_name="b", in_axes=(0, None), out_axes=(0, None))(data((3, 2)), s)[0]
+        lambda m, s: jax.vmap(m, axis_name="b", in_axes=(0, None), out_axes=(0, None))(
+            data((3, 2)), s
+        )[0]
     )(
         *eqx.nn.make_with_state(
             lambda: eqx.nn.Sequential([make(eqx, "Linear"), eqx.nn.BatchNorm(3, "b", mode="ema")])
         )()
     ),
-    in_sequential_without_state=lambda eqx: eqx.nn.Sequential([eqx.nn.BatchNorm(3, "b", mode="ema")])(
-        jnp.ones(3)
-    ),
+    in_sequential_without_state=lambda eqx: eqx.nn.Sequential(
+        [eqx.nn.BatchNorm(3, "b", mode="ema")]
+    )(jnp.ones(3)),
 )
 
 
@@ -433,7 +448,9 @@ def stateful_layer(eqx):
         def __call__(self, x, state, *, key=None):
             return x + 1, state.set(self.index, state.get(self.index) + 1)
 
-    make = eqx.nn.make_with_state(lambda: eqx.nn.Sequential([Counting(), eqx.nn.Identity(), Counting()]))
+    make = eqx.nn.make_with_state(
+        lambda: eqx.nn.Sequential([Counting(), eqx.nn.Identity(), Counting()])
+    )
     model, state = make()
     y, state = model(jnp.array(0), state)
     return y, jax.tree.leaves(state), Counting().is_stateful()

@@ -32,11 +32,9 @@ short(
     in_axes_tuple=lambda eqx: v(eqx, lambda x, y: x + y, X, Y, in_axes=(0, None)),
     in_axes_tuple_wrong=lambda eqx: v(eqx, lambda x, y: x, X, Y, in_axes=(0,)),
     in_axes_list=lambda eqx: v(eqx, lambda x, y: x + y, X, Y, in_axes=[0, None]),
-    in_axes_dict=lambda eqx: v(eqx, lambda x, y: x + y, X, Y, in_axes=dict(x=0, y=None)),
-    in_axes_dict_partial=lambda eqx: v(
-        eqx, lambda x, y: x + y, X, jnp.ones(2), in_axes=dict(x=0)
-    ),
-    in_axes_dict_unknown=lambda eqx: v(eqx, lambda x: x, X, in_axes=dict(z=0)),
+    in_axes_dict=lambda eqx: v(eqx, lambda x, y: x + y, X, Y, in_axes={"x": 0, "y": None}),
+    in_axes_dict_partial=lambda eqx: v(eqx, lambda x, y: x + y, X, jnp.ones(2), in_axes={"x": 0}),
+    in_axes_dict_unknown=lambda eqx: v(eqx, lambda x: x, X, in_axes={"z": 0}),
     in_axes_tree=lambda eqx: v(
         eqx, lambda t: t["a"] + t["b"], {"a": X, "b": Y}, in_axes=({"a": 0, "b": None},)
     ),
@@ -45,11 +43,13 @@ short(
     in_axes_none_size=lambda eqx: v(eqx, lambda x: x, Y, in_axes=None, axis_size=2),
     in_axes_out_of_range=lambda eqx: v(eqx, lambda x: x, X, in_axes=5),
     in_axes_string=lambda eqx: v(eqx, lambda x: x, X, in_axes="a"),
-    in_axes_callable=lambda eqx: v(eqx, lambda x, y: x + y, X, Y, in_axes=(lambda l: 0, None)),
+    in_axes_callable=lambda eqx: v(eqx, lambda x, y: x + y, X, Y, in_axes=(lambda leaf: 0, None)),
     in_axes_single_function=lambda eqx: v(eqx, lambda x: x.sum(), X, in_axes=eqx.if_array(1)),
     in_axes_static_with_0=lambda eqx: v(eqx, lambda x, s: x, X, "s", in_axes=(0, 0)),
     in_axes_float_with_0=lambda eqx: v(eqx, lambda x, s: x, X, 1.0, in_axes=(0, 0)),
-    in_axes_model=lambda eqx: v(eqx, lambda m, x: m(x), linear(eqx), jnp.ones((4, 2)), in_axes=(None, 0)),
+    in_axes_model=lambda eqx: v(
+        eqx, lambda m, x: m(x), linear(eqx), jnp.ones((4, 2)), in_axes=(None, 0)
+    ),
     ensemble=lambda eqx: v(
         eqx,
         lambda m, x: m(x),
@@ -61,13 +61,11 @@ short(
         eqx, lambda k: eqx.nn.Linear(2, 3, key=k), jax.random.split(jax.random.PRNGKey(0), 3)
     ),
     keywords=lambda eqx: v(eqx, lambda x, y: x + y, X, kw={"y": jnp.arange(2.0)}),
-    keywords_in_axes=lambda eqx: v(
-        eqx, lambda x, y: x + y, X, kw={"y": Y}, in_axes=dict(y=None)
-    ),
+    keywords_in_axes=lambda eqx: v(eqx, lambda x, y: x + y, X, kw={"y": Y}, in_axes={"y": None}),
     keyword_only=lambda eqx: v(eqx, lambda x, *, y: x + y, X, kw={"y": jnp.arange(2.0)}),
     var_positional=lambda eqx: v(eqx, lambda *a: a[0] + a[1], X, X),
     var_keywords=lambda eqx: v(eqx, lambda **k: k["a"], kw={"a": X}),
-    default_argument=lambda eqx: v(eqx, lambda x, y=jnp.ones(3): x + y, X),
+    default_argument=lambda eqx: v(eqx, lambda x, y=Y: x + y, X),
     out_axes=lambda eqx: v(eqx, lambda x: x * 2, X, out_axes=1),
     out_axes_tuple=lambda eqx: v(eqx, lambda x: (x, x.sum()), X, out_axes=(1, 0)),
     out_axes_none=lambda eqx: v(eqx, lambda x, y: y, X, Y, in_axes=(0, None), out_axes=None),
@@ -107,7 +105,15 @@ short(
         lambda m, x: m.weight @ x,
         eqx.tree_at(lambda m: m.weight, linear(eqx), jnp.ones((4, 3, 2))),
         jnp.ones(2),
-        in_axes=(eqx.tree_at(lambda m: m.weight, jax.tree.map(lambda _: None, linear(eqx)), 0, is_leaf=lambda x: x is None), None),
+        in_axes=(
+            eqx.tree_at(
+                lambda m: m.weight,
+                jax.tree.map(lambda _: None, linear(eqx)),
+                0,
+                is_leaf=lambda x: x is None,
+            ),
+            None,
+        ),
     ),
     dict_argument_default=lambda eqx: v(eqx, lambda t: t["x"] * t["n"], {"x": X, "n": 3, "s": "x"}),
 )

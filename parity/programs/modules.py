@@ -108,11 +108,13 @@ short(
     weakref=lambda eqx: (lambda m: weakref.ref(m)() is m)(pair(eqx)(1)),
     vars=lambda eqx: vars(pair(eqx)(1, 3)),
     dir=lambda eqx: [n for n in dir(pair(eqx)(1)) if not n.startswith("_")],
-    unflatten_anything=lambda eqx: (
-        lambda td: td.unflatten([object, None]).a is object
-    )(jax.tree.structure(pair(eqx)(1, 2))),
+    unflatten_anything=lambda eqx: (lambda td: td.unflatten([object, None]).a is object)(
+        jax.tree.structure(pair(eqx)(1, 2))
+    ),
     tree_map=lambda eqx: jax.tree.map(lambda x: x + 1, pair(eqx)(1, (2, 3))),
-    tree_map_two=lambda eqx: (lambda P: jax.tree.map(lambda x, y: x + y, P(1, 2), P(3, 4)))(pair(eqx)),
+    tree_map_two=lambda eqx: (lambda P: jax.tree.map(lambda x, y: x + y, P(1, 2), P(3, 4)))(
+        pair(eqx)
+    ),
     tree_map_two_classes=lambda eqx: jax.tree.map(
         lambda x, y: x + y, pair(eqx)(1, 2), pair(eqx)(3, 4)
     ),
@@ -131,7 +133,9 @@ short(
         )
     )(pair(eqx)),
     scan_carry=lambda eqx: jax.lax.scan(
-        lambda m, x: (jax.tree.map(lambda v: v + x, m), m.a), pair(eqx)(jnp.array(0.0), jnp.array(1.0)), jnp.arange(3.0)
+        lambda m, x: (jax.tree.map(lambda v: v + x, m), m.a),
+        pair(eqx)(jnp.array(0.0), jnp.array(1.0)),
+        jnp.arange(3.0),
     ),
     hashable=lambda eqx: isinstance(pair(eqx)(1), collections.abc.Hashable),
     metaclass=lambda eqx: issubclass(type(pair(eqx)), abc.ABCMeta),
@@ -1435,7 +1439,9 @@ def partial_without_arguments(eqx):
 
 @program("Partial")
 def partial_equality(eqx):
-    return eqx.Partial(abs, 1) == eqx.Partial(abs, 1), hash(eqx.Partial(abs, 1)) == hash(eqx.Partial(abs, 1))
+    return eqx.Partial(abs, 1) == eqx.Partial(abs, 1), hash(eqx.Partial(abs, 1)) == hash(
+        eqx.Partial(abs, 1)
+    )
 
 
 @program("module_update_wrapper")

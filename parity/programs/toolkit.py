@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from registry import program, short
 
 
@@ -14,7 +13,9 @@ short(
     "internal.unvmap_any",
     plain=lambda eqx: eqx.internal.unvmap_any(jnp.array([False, True])),
     vmapped=lambda eqx: jax.vmap(eqx.internal.unvmap_any, out_axes=None)(jnp.array([False, True])),
-    jit_vmapped=lambda eqx: jax.jit(jax.vmap(eqx.internal.unvmap_any, out_axes=None))(jnp.zeros((2, 2), bool)),
+    jit_vmapped=lambda eqx: jax.jit(jax.vmap(eqx.internal.unvmap_any, out_axes=None))(
+        jnp.zeros((2, 2), bool)
+    ),
     nested=lambda eqx: jax.vmap(jax.vmap(eqx.internal.unvmap_any, out_axes=None), out_axes=None)(
         jnp.eye(2, dtype=bool)
     ),
@@ -41,7 +42,14 @@ def unvmap_primitives(eqx):
     return i.unvmap_any_p.bind(x), i.unvmap_all_p.bind(x), i.unvmap_max_p.bind(jnp.arange(3))
 
 
-@program("internal.nonbatchable_p", "internal.nondifferentiable_backward_p", "internal.nontraceable_p", "internal.noinline_p", "internal.maybe_set_p", "internal.select_if_vmap_p")
+@program(
+    "internal.nonbatchable_p",
+    "internal.nondifferentiable_backward_p",
+    "internal.nontraceable_p",
+    "internal.noinline_p",
+    "internal.maybe_set_p",
+    "internal.select_if_vmap_p",
+)
 def primitives(eqx):
     names = "nonbatchable nondifferentiable_backward nontraceable noinline maybe_set select_if_vmap"
     return [str(getattr(eqx.internal, f"{name}_p")) for name in names.split()]
@@ -63,7 +71,9 @@ short(
     "internal.nonbatchable",
     plain=lambda eqx: eqx.internal.nonbatchable({"x": jnp.ones(2), "s": "s"}),
     vmapped=lambda eqx: jax.vmap(eqx.internal.nonbatchable)(jnp.ones(2)),
-    vmapped_constant=lambda eqx: jax.vmap(lambda x: eqx.internal.nonbatchable(jnp.ones(())), axis_size=2, in_axes=None)(1),
+    vmapped_constant=lambda eqx: jax.vmap(
+        lambda x: eqx.internal.nonbatchable(jnp.ones(())), axis_size=2, in_axes=None
+    )(1),
     allowed=lambda eqx: jax.vmap(
         lambda x: eqx.internal.nonbatchable(x, allow_constant_across_batch=True)
     )(jnp.ones(2)),
@@ -76,16 +86,22 @@ short(
     plain=lambda eqx: eqx.internal.nondifferentiable({"x": jnp.ones(2), "s": "s"}),
     grad=lambda eqx: jax.grad(eqx.internal.nondifferentiable)(1.0),
     jvp=lambda eqx: jax.jvp(eqx.internal.nondifferentiable, (1.0,), (1.0,)),
-    not_perturbed=lambda eqx: jax.grad(lambda x: x * eqx.internal.nondifferentiable(jnp.array(2.0)))(1.0),
+    not_perturbed=lambda eqx: jax.grad(
+        lambda x: x * eqx.internal.nondifferentiable(jnp.array(2.0))
+    )(1.0),
     vmapped=lambda eqx: jax.vmap(eqx.internal.nondifferentiable)(jnp.ones(2)),
     message=lambda eqx: jax.grad(lambda x: eqx.internal.nondifferentiable(x, msg="no"))(1.0),
-    stopped=lambda eqx: jax.grad(lambda x: x * eqx.internal.nondifferentiable(jax.lax.stop_gradient(x)))(2.0),
+    stopped=lambda eqx: jax.grad(
+        lambda x: x * eqx.internal.nondifferentiable(jax.lax.stop_gradient(x))
+    )(2.0),
 )
 short(
     "internal.nondifferentiable_backward",
     plain=lambda eqx: eqx.internal.nondifferentiable_backward({"x": jnp.ones(2), "s": "s"}),
     grad=lambda eqx: jax.grad(eqx.internal.nondifferentiable_backward)(1.0),
-    jvp=lambda eqx: jax.jvp(eqx.internal.nondifferentiable_backward, (1.0,), (1.0,)),
+    jvp=lambda eqx: jax.jvp(
+        eqx.internal.nondifferentiable_backward, (jnp.ones(2),), (jnp.ones(2),)
+    ),
     vmapped=lambda eqx: jax.vmap(eqx.internal.nondifferentiable_backward)(jnp.ones(2)),
     not_symbolic=lambda eqx: jax.grad(
         lambda x: eqx.internal.nondifferentiable_backward(x, symbolic=False) * 0.0
@@ -108,12 +124,17 @@ short(
     vmapped=lambda eqx: jax.vmap(eqx.internal.noinline(lambda x: x * 2))(jnp.arange(2.0)),
     model=lambda eqx: eqx.internal.noinline(linear(eqx))(jnp.ones(2)),
     jvp=lambda eqx: jax.jvp(eqx.internal.noinline(jnp.sin), (1.0,), (2.0,)),
-    abstract=lambda eqx: eqx.internal.noinline(lambda x: x * 2, lambda x: x)(jnp.ones(2)),
+    abstract=lambda eqx: eqx.internal.noinline(lambda x: x * 2, lambda fn, x: x)(jnp.ones(2)),
     hessian=lambda eqx: jax.grad(jax.grad(eqx.internal.noinline(lambda x: x**3)))(2.0),
 )
 
 
-@program("internal.filter_primitive_def", "internal.filter_primitive_bind", "internal.filter_primitive_jvp", "internal.filter_primitive_batching")
+@program(
+    "internal.filter_primitive_def",
+    "internal.filter_primitive_bind",
+    "internal.filter_primitive_jvp",
+    "internal.filter_primitive_batching",
+)
 def primitive_of_trees(eqx):
     import jax.extend.core
     from jax.interpreters import ad, batching
@@ -132,14 +153,14 @@ def primitive_of_trees(eqx):
 
     @i.filter_primitive_jvp
     def jvp(primals, tangents):
-        (x, s), (tx, ts) = primals, tangents
+        (x, s), (tx, _) = primals, tangents
         out = i.filter_primitive_bind(prim, x, s)
         return out, (jax.tree.map(lambda v: 20 * v, tx), None)
 
     @i.filter_primitive_batching
-    def batch(axes, values):
+    def batch(values, axes):
         (x, s), (ax, _) = values, axes
-        return i.filter_primitive_bind(prim, x, s), (ax, s)
+        return i.filter_primitive_bind(prim, x, s), (ax, None)
 
     prim.def_impl(impl)
     prim.def_abstract_eval(abstract)
@@ -151,12 +172,16 @@ def primitive_of_trees(eqx):
 
     return (
         f(jnp.ones(2)),
-        jax.jvp(lambda x: f(x)[0], (1.0,), (1.0,)),
+        jax.jvp(lambda x: f(x)[0], (jnp.ones(2),), (jnp.ones(2),)),
         jax.vmap(lambda x: f(x)[0])(jnp.arange(3.0)),
     )
 
 
-@program("internal.filter_primitive_transpose", "internal.filter_primitive_def", "internal.filter_primitive_bind")
+@program(
+    "internal.filter_primitive_transpose",
+    "internal.filter_primitive_def",
+    "internal.filter_primitive_bind",
+)
 def primitive_transposed(eqx):
     import jax.extend.core
     from jax.interpreters import ad, mlir
@@ -202,7 +227,12 @@ def vprim(eqx):
 
     prim = eqx.internal.create_vprim("scaling", impl, abstract, jvp, transpose)
     f = lambda x: prim.bind(x, scale=3.0)[0]  # noqa: E731
-    return f(jnp.ones(2)), jax.vmap(f)(jnp.arange(2.0)), jax.jit(f)(jnp.ones(1)), jax.jvp(f, (1.0,), (1.0,))
+    return (
+        f(jnp.ones(2)),
+        jax.vmap(f)(jnp.arange(2.0)),
+        jax.jit(f)(jnp.ones(1)),
+        jax.jvp(f, (1.0,), (1.0,)),
+    )
 
 
 short(
@@ -218,7 +248,9 @@ short(
 )
 short(
     "internal.eval_empty",
-    shapes=lambda eqx: jax.tree.map(jnp.shape, eqx.internal.eval_empty(lambda x: (x @ x, x[0]), jnp.ones((2, 2)))),
+    shapes=lambda eqx: jax.tree.map(
+        jnp.shape, eqx.internal.eval_empty(lambda x: (x @ x, x[0]), jnp.ones((2, 2)))
+    ),
     static=lambda eqx: eqx.internal.eval_empty(lambda x: "s", jnp.ones(2)),
     integers=lambda eqx: eqx.internal.eval_empty(lambda x: x, jnp.arange(2)).dtype,
 )
@@ -302,7 +334,9 @@ short(
     "internal.buffer_at_set",
     array=lambda eqx: eqx.internal.buffer_at_set(jnp.zeros(3), 1, 5.0),
     predicate=lambda eqx: eqx.internal.buffer_at_set(jnp.zeros(3), 1, 5.0, pred=False),
-    predicate_array=lambda eqx: eqx.internal.buffer_at_set(jnp.zeros(3), 1, 5.0, pred=jnp.array(True)),
+    predicate_array=lambda eqx: eqx.internal.buffer_at_set(
+        jnp.zeros(3), 1, 5.0, pred=jnp.array(True)
+    ),
     slices=lambda eqx: eqx.internal.buffer_at_set(jnp.zeros((3, 2)), (slice(None), 0), 1.0),
     mode=lambda eqx: eqx.internal.buffer_at_set(jnp.zeros(3), 7, 1.0, mode="drop"),
     grad=lambda eqx: jax.grad(lambda x: eqx.internal.buffer_at_set(jnp.ones(3), 1, x).sum())(2.0),
@@ -311,7 +345,9 @@ short(
 
 @program("internal.MaybeBuffer")
 def maybe_buffer(eqx):
-    return isinstance(eqx.internal.MaybeBuffer, type), hasattr(eqx.internal.MaybeBuffer, "__getitem__")
+    return isinstance(eqx.internal.MaybeBuffer, type), hasattr(
+        eqx.internal.MaybeBuffer, "__getitem__"
+    )
 
 
 # Progress meters.
@@ -353,4 +389,6 @@ def abstract_meter(eqx):
 @program("internal.AbstractProgressMeter", "internal.TextProgressMeter", "internal.NoProgressMeter")
 def meters_are_meters(eqx):
     i = eqx.internal
-    return [issubclass(m, i.AbstractProgressMeter) for m in (i.TextProgressMeter, i.NoProgressMeter)]
+    return [
+        issubclass(m, i.AbstractProgressMeter) for m in (i.TextProgressMeter, i.NoProgressMeter)
+    ]

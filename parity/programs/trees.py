@@ -32,7 +32,7 @@ def linear(eqx):
 
 
 def mlp(eqx):
-    return eqx.nn.MLP(2, 2, 3, 1, key=jax.random.PRNGKey(0))
+    return eqx.nn.MLP(2, 2, 3, 1, abs, final_activation=abs, key=jax.random.PRNGKey(0))
 
 
 short(
@@ -43,7 +43,9 @@ short(
     several_tuple_list=lambda eqx: eqx.tree_at(lambda t: [t[0], t[1]], [1, 2], (3, 4)),
     single_in_tuple=lambda eqx: eqx.tree_at(lambda t: (t[0],), [1, 2], (3,)),
     single_in_tuple_bare=lambda eqx: eqx.tree_at(lambda t: (t[0],), [1, 2], 3),
-    replace_fn=lambda eqx: eqx.tree_at(lambda t: t["a"], {"a": 1, "b": 2}, replace_fn=lambda x: x + 1),
+    replace_fn=lambda eqx: eqx.tree_at(
+        lambda t: t["a"], {"a": 1, "b": 2}, replace_fn=lambda x: x + 1
+    ),
     replace_fn_several=lambda eqx: eqx.tree_at(
         lambda t: (t["a"], t["b"]), {"a": 1, "b": 2}, replace_fn=lambda x: x + 1
     ),
@@ -105,9 +107,7 @@ short(
     keyword=lambda eqx: eqx.tree_at(where=lambda t: t[0], pytree=[1], replace=2),
     keeps_original=lambda eqx: (lambda t: (eqx.tree_at(lambda t: t[0], t, 3), t))([1, 2]),
     tuple_of_tuples=lambda eqx: eqx.tree_at(lambda t: ((t[0], t[1]), t[2]), [1, 2, 3], ((4, 5), 6)),
-    dict_result=lambda eqx: eqx.tree_at(
-        lambda t: {"x": t[0], "y": t[1]}, [1, 2], {"x": 3, "y": 4}
-    ),
+    dict_result=lambda eqx: eqx.tree_at(lambda t: {"x": t[0], "y": t[1]}, [1, 2], {"x": 3, "y": 4}),
     where_module=lambda eqx: eqx.tree_at(lambda m: m.layers[0], mlp(eqx), linear(eqx)),
     where_list_in_module=lambda eqx: eqx.tree_at(lambda m: m.layers, mlp(eqx), (1, 2)),
     filtered=lambda eqx: eqx.tree_at(
@@ -116,22 +116,21 @@ short(
     bools=lambda eqx: eqx.tree_at(
         lambda m: (m.weight, m.bias), jax.tree.map(lambda _: False, linear(eqx)), (True, True)
     ),
-    method=lambda eqx: eqx.tree_at(lambda f: f.__self__.weight, linear(eqx).__call__, jnp.zeros((3, 2)))(
-        jnp.ones(2)
-    ),
+    method=lambda eqx: eqx.tree_at(
+        lambda f: f.__self__.weight, linear(eqx).__call__, jnp.zeros((3, 2))
+    )(jnp.ones(2)),
     zero_size=lambda eqx: eqx.tree_at(lambda t: t[0], [jnp.ones(0), jnp.ones(0)], 1),
     traced=lambda eqx: jax.jit(lambda t: eqx.tree_at(lambda t: t[0], t, t[1] * 2))([1.0, 2.0]),
     structs=lambda eqx: eqx.tree_at(
         lambda t: t[0], eqx.filter_eval_shape(lambda: [jnp.ones(2), jnp.ones(3)]), 1
     ),
-    function_leaf=lambda eqx: eqx.tree_at(lambda t: t["f"], {"f": jnp.sin, "x": 1}, jnp.cos)["f"]
-    is jnp.cos,
-    attrs_of_partial=lambda eqx: eqx.tree_at(
-        lambda p: p.args[0], eqx.Partial(jnp.add, 1), 5
-    )(2),
-    jax_partial=lambda eqx: eqx.tree_at(
-        lambda p: p.args[0], jax.tree_util.Partial(jnp.add, 1), 5
-    )(2),
+    function_leaf=lambda eqx: (
+        eqx.tree_at(lambda t: t["f"], {"f": jnp.sin, "x": 1}, jnp.cos)["f"] is jnp.cos
+    ),
+    attrs_of_partial=lambda eqx: eqx.tree_at(lambda p: p.args[0], eqx.Partial(jnp.add, 1), 5)(2),
+    jax_partial=lambda eqx: eqx.tree_at(lambda p: p.args[0], jax.tree_util.Partial(jnp.add, 1), 5)(
+        2
+    ),
 )
 
 
@@ -145,7 +144,9 @@ short(
     none=lambda eqx: bool(eqx.tree_equal()),
     arrays=lambda eqx: bool(eqx.tree_equal(jnp.ones(2), jnp.ones(2))),
     arrays_type=lambda eqx: bool(eqx.tree_equal(jnp.ones(2), np.ones(2, "f4"))),
-    arrays_typematch=lambda eqx: bool(eqx.tree_equal(jnp.ones(2), np.ones(2, "f4"), typematch=True)),
+    arrays_typematch=lambda eqx: bool(
+        eqx.tree_equal(jnp.ones(2), np.ones(2, "f4"), typematch=True)
+    ),
     arrays_dtype=lambda eqx: bool(eqx.tree_equal(jnp.ones(2), jnp.ones(2, int))),
     arrays_shape=lambda eqx: bool(eqx.tree_equal(jnp.ones(2), jnp.ones((2, 1)))),
     array_number=lambda eqx: bool(eqx.tree_equal(jnp.array(1.0), 1.0)),
@@ -175,7 +176,9 @@ short(
     empty=lambda eqx: bool(eqx.tree_equal(jnp.ones(0), jnp.ones(0))),
     weak_type=lambda eqx: bool(eqx.tree_equal(jnp.asarray(1.0), jnp.float32(1.0))),
     under_jit=lambda eqx: jax.jit(lambda a, b: eqx.tree_equal(a, b))([1.0, 2.0], [1.0, 2.0]),
-    under_jit_static=lambda eqx: (lambda out: (jax.jit(lambda a: out.append(eqx.tree_equal(a, (a,))))(1.0), out)[1])([]),
+    under_jit_static=lambda eqx: (
+        lambda out: (jax.jit(lambda a: out.append(eqx.tree_equal(a, (a,))))(1.0), out)[1]
+    )([]),
     structs=lambda eqx: bool(
         eqx.tree_equal(jax.ShapeDtypeStruct((1,), "f4"), jax.ShapeDtypeStruct((1,), "f4"))
     ),
@@ -251,7 +254,9 @@ def outer(x):
 
 short(
     "tree_pformat",
-    arrays=lambda eqx: eqx.tree_pformat([jnp.ones(2), np.ones((2, 3)), np.float32(1), jnp.array(1)]),
+    arrays=lambda eqx: eqx.tree_pformat(
+        [jnp.ones(2), np.ones((2, 3)), np.float32(1), jnp.array(1)]
+    ),
     dtypes=lambda eqx: eqx.tree_pformat(
         [
             jnp.zeros(1, d)
@@ -266,7 +271,16 @@ short(
     long_arrays=lambda eqx: eqx.tree_pformat([jnp.ones(2), np.arange(3)], short_arrays=False),
     long_key=lambda eqx: eqx.tree_pformat(jnp.ones((2, 2)), short_arrays=False),
     scalars=lambda eqx: eqx.tree_pformat([1, 1.5, True, None, "it's", b"x", 1j, ...]),
-    containers=lambda eqx: eqx.tree_pformat(({"a": [1], 2: ()}, (1,), {1, }, frozenset())),
+    containers=lambda eqx: eqx.tree_pformat(
+        (
+            {"a": [1], 2: ()},
+            (1,),
+            {
+                1,
+            },
+            frozenset(),
+        )
+    ),
     width=lambda eqx: eqx.tree_pformat({"first": [1, 2, 3], "second": (4, 5)}, width=20),
     indent=lambda eqx: eqx.tree_pformat({"first": [1, 2, 3], "second": (4, 5)}, width=20, indent=4),
     narrow=lambda eqx: eqx.tree_pformat(linear(eqx), width=10),
@@ -289,13 +303,18 @@ short(
         lambda out: (jax.jit(lambda x: (out.append(eqx.tree_pformat(x)), x)[1])({"a": 1.0}), out)[1]
     )([]),
     vmapped=lambda eqx: (
-        lambda out: (jax.vmap(lambda x: (out.append(eqx.tree_pformat(x)), x)[1])(jnp.ones((2, 3))), out)[1]
+        lambda out: (
+            jax.vmap(lambda x: (out.append(eqx.tree_pformat(x)), x)[1])(jnp.ones((2, 3))),
+            out,
+        )[1]
     )([]),
     multiline=lambda eqx: eqx.tree_pformat("a\nb"),
     method=lambda eqx: eqx.tree_pformat(linear(eqx).__call__),
     partial=lambda eqx: eqx.tree_pformat(eqx.Partial(outer, jnp.ones(2), k=3)),
     own_object=lambda eqx: eqx.tree_pformat(object()),
-    static=lambda eqx: eqx.tree_pformat(eqx.nn.Conv2d(1, 1, 2, key=jax.random.PRNGKey(0)), width=40),
+    static=lambda eqx: eqx.tree_pformat(
+        eqx.nn.Conv2d(1, 1, 2, key=jax.random.PRNGKey(0)), width=40
+    ),
     dtype_leaf=lambda eqx: eqx.tree_pformat(jnp.dtype("bfloat16")),
     zero_d_numpy=lambda eqx: eqx.tree_pformat(np.array(3)),
     numpy_object=lambda eqx: eqx.tree_pformat(np.array(["a", "b"])),
@@ -384,8 +403,8 @@ short(
 )
 
 
-def ω(eqx):  # noqa: PLC2401
-    return getattr(eqx.internal, "ω")
+def ω(eqx):
+    return eqx.internal.ω
 
 
 short(
