@@ -18,6 +18,7 @@ from equinox import debug
 
 class Net(eqx.Module):
     layer: eqx.nn.Linear
+    options: dict = eqx.field(static=True, default_factory=dict)
 
     def __call__(self, x):
         return self.layer(x)
@@ -33,6 +34,8 @@ assert equinox._module._module._ModuleMeta is type(equinoctial.Module)
 assert equinox.__version__ == "0.13.8" and equinox.__name__ == "equinox"
 assert importlib.util.find_spec("equinox.nn") is not None
 assert issubclass(library.Net, equinoctial.Module)
+assert equinox._module._module.is_abstract_module(library.Net) is False
+assert library.Net(None).options == {}  # as in Equinox no warning, though it has no hash
 try:
     import equinox.not_there
 except ModuleNotFoundError as error:
@@ -62,7 +65,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     "arguments",
     [
         ("-c", "import equinoctial.as_equinox\n" + CHECK, "a", "-b"),
-        ("-m", "equinoctial.as_equinox", "program.py", "a", "-b"),
+        ("-W", "error", "-m", "equinoctial.as_equinox", "program.py", "a", "-b"),
         ("-m", "equinoctial.as_equinox", "-m", "program", "a", "-b"),
     ],
     ids=["import", "script", "module"],
@@ -74,7 +77,8 @@ def test_a_program_finds_us(folder: Path, arguments: tuple[str, ...]):
 
 
 def test_a_test_suite_finds_us(folder: Path):
-    done = run(folder, "-m", "pytest", "-q", "-p", "equinoctial.as_equinox", "test_program.py")
+    quiet = ("-q", "-o", "filterwarnings=error")
+    done = run(folder, "-m", "pytest", *quiet, "-p", "equinoctial.as_equinox", "test_program.py")
     assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
 
 

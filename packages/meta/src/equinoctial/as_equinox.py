@@ -10,7 +10,9 @@ From then on `equinox`, `equinox.nn`, `equinox.internal` and `equinox.debug` are
 names of `equinoctial` and its modules, whether or not Equinox is installed. `equinox.__version__`
 is the release that the names are those of. What is private in Equinox is not there, but for what
 released libraries use, in `equinox._module._module`: `_ModuleMeta`, the class of `Module`
-(distreqx, quax), `is_abstract_module` and `_currently_initialising` (quax).
+(distreqx, quax), `is_abstract_module` and `_currently_initialising` (quax). Where we warn and
+Equinox does not, of a static field without a hash, the warning is off: who uses a library cannot
+mend it.
 
 **Raises:** `ImportError` if Equinox itself has been imported already: objects of the two do not
 mix.
@@ -28,6 +30,7 @@ import importlib.machinery
 import os
 import runpy
 import sys
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +42,8 @@ EQUINOX_VERSION = "0.13.8"
 """The release of Equinox whose names these are."""
 
 _MODULE_META: Any = type(Module)
+
+_OURS_ALONE = ".* It has no hash, and may change without `jax.jit` noticing"
 
 
 class _CurrentlyInitialising:
@@ -83,6 +88,7 @@ def install() -> None:
             f"before anything that imports `equinox`; for a test suite, `pytest -p "
             f"equinoctial.as_equinox`; for a program, `python -m equinoctial.as_equinox script.py`."
         )
+    warnings.filterwarnings("ignore", _OURS_ALONE, UserWarning)
     package = _alias("equinox", sys.modules[str(internal.__package__)])
     vars(package).update(__equinoctial__=True, __version__=EQUINOX_VERSION, __path__=[])
     sys.modules["equinox"] = package
@@ -95,6 +101,11 @@ def install() -> None:
         vars(sys.modules[path]).update(names, __path__=[])
         parent, _, name = path.rpartition(".")
         setattr(sys.modules[parent], name, sys.modules[path])
+
+
+def pytest_configure(config: Any) -> None:
+    """Called by pytest, which sets the filters of warnings anew for each test."""
+    config.addinivalue_line("filterwarnings", f"ignore:{_OURS_ALONE}:UserWarning")
 
 
 def main(arguments: list[str]) -> None:
