@@ -1,0 +1,604 @@
+"""Modules and the rest of the world: wrappers, type checkers, array protocols."""
+
+import dataclasses
+import functools
+import inspect
+import operator
+import typing
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from registry import program
+
+
+def scale(eqx):
+    class Scale(eqx.Module):
+        factor: Any
+        name: str = eqx.field(static=True, default="scale")
+
+        def __call__(self, x):
+            "Multiplies."
+            return self.factor * x
+
+        def plus(self, x: float, *, y: float = 0.0) -> float:
+            return self.factor + x + y
+
+    return Scale
+
+
+@program("Module")
+def jax_array_protocol(eqx):
+    class Wrapped(eqx.Module):
+        x: Any
+
+        def __jax_array__(self):
+            return self.x + 1
+
+    w = Wrapped(jnp.arange(3.0))
+    return jnp.sin(w), jnp.asarray(w), w.x + jnp.ones(3)
+
+
+@program("Module")
+def array_protocol(eqx):
+    class Wrapped(eqx.Module):
+        x: Any
+
+        def __array__(self, dtype=None, copy=None):
+            return np.asarray(self.x)
+
+    return np.asarray(Wrapped(np.arange(3)))
+
+
+@program("Module")
+def annotations_of_jaxtyping(eqx):
+    class Typed(eqx.Module):
+        x: Float[Array, "n"]
+        y: "Float[Array, 'n']"
+
+    return Typed(jnp.ones(2), jnp.ones(3)), len(dataclasses.fields(Typed))
+
+
+@program("Module")
+def new_style_generic(eqx):
+    T = typing.TypeVar("T")
+
+    class Box(eqx.Module, typing.Generic[T]):
+        x: T
+
+        def get(self) -> T:
+            return self.x
+
+    class IntBox(Box[int]):
+        pass
+
+    return IntBox(3).get(), typing.get_type_hints(Box.get)["return"] is T
+
+
+@program("Module")
+def overloaded_operators_reflected(eqx):
+    class V(eqx.Module):
+        a: Any
+
+        def __radd__(self, other):
+            return ("radd", other)
+
+        def __matmul__(self, other):
+            return ("matmul", other)
+
+        def __neg__(self):
+            return V(-self.a)
+
+    return 1 + V(2), V(2) @ 3, -V(4), operator.neg(V(5))
+
+
+@program("Module")
+def context_manager(eqx):
+    class C(eqx.Module):
+        def __enter__(self):
+            return "entered"
+
+        def __exit__(self, *args):
+            return True
+
+    with C() as value:
+        raise ValueError
+    return value
+
+
+@program("Module")
+def method_as_an_argument_of_scan(eqx):
+    m = scale(eqx)(jnp.array(2.0))
+    return jax.lax.scan(lambda c, x: (m(c), x), 1.0 * jnp.array(1.0), jnp.arange(3))
+
+
+@program("Module")
+def method_in_partial(eqx):
+    return functools.partial(scale(eqx)(2.0).plus, y=5.0)(1.0)
+
+
+@program("Module")
+def method_pickled_by_attribute(eqx):
+    m = scale(eqx)(2.0)
+    return operator.methodcaller("plus", 1.0)(m), operator.attrgetter("factor")(m)
+
+
+@program("Module")
+def method_get_type_hints(eqx):
+    m = scale(eqx)(2.0)
+    return typing.get_type_hints(m.plus), m.plus.__annotations__, m.plus.__module__
+
+
+@program("Module")
+def method_isfunction(eqx):
+    m = scale(eqx)(2.0)
+    return callable(m.plus), inspect.isfunction(type(m).plus), inspect.isfunction(type(m).__call__)
+
+
+@program("Module")
+def class_function_attributes(eqx):
+    S = scale(eqx)
+    return S.plus.__name__, S.plus.__qualname__, str(inspect.signature(S.plus)), S.__call__.__doc__
+
+
+@program("Module")
+def called_on_the_class(eqx):
+    S = scale(eqx)
+    return S.plus(S(2.0), 3.0), S.__call__(S(2.0), 3.0)
+
+
+@program("Module")
+def method_of_static_module(eqx):
+    S = scale(eqx)
+    f = S(3.0).plus
+    return jax.jit(f)(1.0), jax.jit(lambda g, x: g(x), static_argnums=0)(f, 1.0)
+
+
+@program("Module")
+def jit_of_a_module_with_hashable_leaves(eqx):
+    return jax.jit(scale(eqx)(3.0))(2.0)
+
+
+@program("Module")
+def jit_of_a_module_with_arrays(eqx):
+    return jax.jit(scale(eqx)(jnp.array(3.0)))(2.0)
+
+
+@program("Module")
+def vmap_of_a_module(eqx):
+    return jax.vmap(scale(eqx)(jnp.array(3.0)))(jnp.arange(2.0))
+
+
+@program("Module")
+def grad_of_a_module(eqx):
+    return jax.grad(scale(eqx)(jnp.array(3.0)))(2.0)
+
+
+@program("Module")
+def static_argument_of_jit(eqx):
+    f = jax.jit(lambda m, x: m(x), static_argnums=0)
+    return f(scale(eqx)(3.0), 2.0)
+
+
+@program("Module")
+def tree_transpose(eqx):
+    S = scale(eqx)
+    outer = jax.tree.structure([0, 0])
+    inner = jax.tree.structure(S(0))
+    return jax.tree.transpose(outer, inner, [S(1), S(2)])
+
+
+@program("Module")
+def tree_leaves_none_fields(eqx):
+    class A(eqx.Module):
+        a: Any = None
+        b: Any = ()
+        c: Any = dataclasses.field(default_factory=dict)
+
+    return jax.tree.leaves(A()), jax.tree.structure(A()).num_leaves, A()
+
+
+@program("Module")
+def broadcast_prefix(eqx):
+    S = scale(eqx)
+    return jax.tree_util.tree_map(
+        lambda a, b: (a, b), S(None), S(None), is_leaf=lambda x: x is None
+    )
+
+
+@program("Module")
+def error_names_the_structure(eqx):
+    S = scale(eqx)
+    return jax.tree.map(lambda a, b: a, S(1, "x"), S(1, "y"))
+
+
+@program("Module")
+def ellipsis_and_types_as_leaves(eqx):
+    class A(eqx.Module):
+        a: Any
+        b: Any
+
+    return repr(A(..., int)), A(int, ...).a
+
+
+@program("Module")
+def strings_in_repr(eqx):
+    class A(eqx.Module):
+        a: Any
+
+    return repr(A("it's")), repr(A("a\nb")), repr(A(b"x")), repr(A({"k": {1, 2}})), repr(A(1e-10))
+
+
+@program("Module")
+def repr_of_static_and_defaults(eqx):
+    S = scale(eqx)
+    return repr(S(1.0)), repr(S(1.0, "other")), repr(S(1.0, name="scale"))
+
+
+@program("Module")
+def repr_of_special_arrays(eqx):
+    class A(eqx.Module):
+        a: Any
+
+    return [
+        repr(A(x))
+        for x in (
+            jnp.ones((2, 3), jnp.bfloat16),
+            np.zeros((), np.int64),
+            np.float32(3),
+            jax.ShapeDtypeStruct((2,), jnp.int8),
+            jnp.array(True),
+            jax.random.key(0),
+        )
+    ]
+
+
+@program("Module")
+def repr_recursive_limits(eqx):
+    class A(eqx.Module):
+        a: Any
+
+    value = A(1)
+    for _ in range(30):
+        value = A(value)
+    return repr(value)
+
+
+@program("Module")
+def super_init_with_keywords(eqx):
+    class A(eqx.Module):
+        a: int
+        b: int = 2
+
+    class B(A):
+        c: int
+
+        def __init__(self, c, **kwargs):
+            super().__init__(**kwargs)
+            self.c = c
+
+    return B(1, a=5), B(1, a=5, b=6)
+
+
+@program("Module")
+def init_calls_dataclass_init_of_base(eqx):
+    class A(eqx.Module):
+        a: int
+
+        def __post_init__(self):
+            self.a = self.a * 10
+
+    class B(A):
+        b: int
+
+        def __init__(self):
+            super().__init__(2)
+            self.b = self.a + 1
+
+    return B()
+
+
+@program("Module")
+def mutation_of_a_leaf_list(eqx):
+    class A(eqx.Module):
+        a: list
+
+    m = A([1, 2])
+    m.a.append(3)
+    return jax.tree.leaves(m)
+
+
+@program("Module")
+def subclass_hooks_of_abc(eqx):
+    class A(eqx.Module):
+        pass
+
+    class Foreign:
+        pass
+
+    A.register(Foreign)
+    return isinstance(Foreign(), A), issubclass(Foreign, A)
+
+
+@program("Module")
+def class_getitem(eqx):
+    class A(eqx.Module):
+        def __class_getitem__(cls, item):
+            return (cls.__name__, item)
+
+    return A[int]
+
+
+@program("Module")
+def own_new(eqx):
+    class A(eqx.Module):
+        a: int
+
+        def __new__(cls, *args, **kwargs):
+            return super().__new__(cls)
+
+    return A(3)
+
+
+@program("Module")
+def singleton_by_new(eqx):
+    class A(eqx.Module):
+        def __new__(cls):
+            return 5
+
+    return A()
+
+
+@program("Module")
+def enum_and_namedtuple_fields(eqx):
+    class Point(typing.NamedTuple):
+        x: int
+        y: int
+
+    class A(eqx.Module):
+        p: Any
+
+    return jax.tree.leaves(A(Point(1, 2))), repr(A(Point(1, 2)))
+
+
+@program("Module")
+def abstract_method_and_property(eqx):
+    import abc
+
+    class A(eqx.Module):
+        @property
+        @abc.abstractmethod
+        def size(self): ...
+
+        @classmethod
+        @abc.abstractmethod
+        def make(cls): ...
+
+    class B(A):
+        @property
+        def size(self):
+            return 3
+
+        @classmethod
+        def make(cls):
+            return cls()
+
+    return B.make().size, A()
+
+
+@program("Module")
+def initvar_default(eqx):
+    class A(eqx.Module):
+        n: dataclasses.InitVar[int]
+        x: Any = eqx.field(init=False)
+
+        def __post_init__(self, n):
+            self.x = jnp.zeros(n)
+
+    return A(3)
+
+
+@program("Module")
+def both_inits_warning(eqx):
+    class A(eqx.Module):
+        x: int
+
+        def __init__(self):
+            self.x = 1
+
+        def __post_init__(self):
+            pass
+
+    return A()
+
+
+@program("Module")
+def inherited_post_init_with_own_init(eqx):
+    class A(eqx.Module):
+        x: int
+
+        def __post_init__(self):
+            pass
+
+    class B(A):
+        def __init__(self):
+            self.x = 1
+
+    class C(B):
+        pass
+
+    return C()
+
+
+@program("Module")
+def dataclass_fields_of_instance(eqx):
+    m = scale(eqx)(1.0)
+    return [f.name for f in dataclasses.fields(m)], m.__dataclass_params__.frozen
+
+
+@program("Module")
+def filter_transformations_as_methods(eqx):
+    class A(eqx.Module):
+        w: Any
+
+        @eqx.filter_jit
+        def jitted(self, x):
+            return self.w * x
+
+        @eqx.filter_grad
+        def gradient(self, x):
+            return self.w * x
+
+        @eqx.filter_vmap(in_axes=(None, 0))
+        def mapped(self, x):
+            return self.w + x
+
+        @eqx.filter_value_and_grad
+        def both(self, x):
+            return self.w**2 * x
+
+    a = A(jnp.array(3.0))
+    return a.jitted(2.0), a.gradient(2.0), a.mapped(jnp.arange(2.0)), a.both(2.0)
+
+
+@program("Module")
+def transformed_static_and_class_methods(eqx):
+    class A(eqx.Module):
+        @staticmethod
+        @eqx.filter_jit
+        def f(x):
+            return x + 1
+
+        @classmethod
+        @eqx.filter_jit
+        def g(cls, x):
+            return (cls.__name__, x)
+
+        @eqx.filter_jit
+        @staticmethod
+        def h(x):
+            return x + 2
+
+    return A.f(jnp.array(1)), A().f(jnp.array(1)), A.g(jnp.array(1)), A().h(jnp.array(1))
+
+
+@program("Module")
+def transformed_property(eqx):
+    class A(eqx.Module):
+        w: Any
+
+        @property
+        @eqx.filter_jit
+        def double(self):
+            return 2 * self.w
+
+    return A(jnp.array(2.0)).double
+
+
+@program("filter_jit")
+def bound_jitted_method(eqx):
+    class A(eqx.Module):
+        w: Any
+
+        @eqx.filter_jit
+        def f(self, x):
+            return self.w * x
+
+    m = A(jnp.array(2.0)).f
+    return m(3.0), jax.tree.leaves(m), m.__self__.w, m.__name__, str(inspect.signature(m))
+
+
+@program("filter_grad")
+def bound_grad_of_method(eqx):
+    class A(eqx.Module):
+        w: Any
+
+        def loss(self, x):
+            return (self.w * x) ** 2
+
+    a = A(jnp.array(2.0))
+    return eqx.filter_grad(A.loss)(a, 3.0), eqx.filter_value_and_grad(lambda m: m.loss(3.0))(a)
+
+
+@program("module_update_wrapper")
+def update_wrapper_as_a_decorator_class(eqx):
+    class Deco(eqx.Module):
+        fn: Any
+
+        @property
+        def __wrapped__(self):
+            return self.fn
+
+        def __call__(self, *args, **kwargs):
+            return self.fn(*args, **kwargs)
+
+        def __get__(self, instance, owner):
+            return self if instance is None else eqx.Partial(self, instance)
+
+    def deco(fn):
+        return eqx.module_update_wrapper(Deco(fn))
+
+    class A(eqx.Module):
+        a: int
+
+        @deco
+        def f(self, x):
+            "doc"
+            return self.a + x
+
+    return A(1).f(2), A.f.__doc__, A.f.__name__
+
+
+@program("Module")
+def field_named_like_a_dataclass_parameter(eqx):
+    class A(eqx.Module):
+        self_: int
+        cls: int
+        init: int = 3
+
+    return A(1, 2), A(self_=1, cls=2)
+
+
+@program("Module")
+def field_with_underscore(eqx):
+    class A(eqx.Module):
+        _x: int
+        __y: int = 2
+
+    return A(1), str(inspect.signature(A)), jax.tree.leaves(A(1))
+
+
+@program("Module")
+def many_fields(eqx):
+    A = type(eqx.Module)(
+        "A", (eqx.Module,), {"__annotations__": {f"f{i}": int for i in range(100)}}
+    )
+    return jax.tree.leaves(A(*range(100)))
+
+
+@program("Module")
+def identical_names_differ(eqx):
+    def make():
+        class A(eqx.Module):
+            x: int
+
+        return A
+
+    one, other = make(), make()
+    return one(1) == other(1), jax.tree.structure(one(1)) == jax.tree.structure(other(1))
+
+
+@program("tree_at", "Module")
+def surgery_does_not_call_init(eqx):
+    calls = []
+
+    class A(eqx.Module):
+        x: Any = eqx.field(converter=lambda x: (calls.append(x), x)[1])
+
+        def __check_init__(self):
+            calls.append("check")
+
+    new = eqx.tree_at(lambda m: m.x, A(1), "anything")
+    return new, calls
