@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -358,6 +359,50 @@ def test_an_unused_result_is_reported_and_checked():
     h(GOOD)
     with pytest.raises(EquinoxRuntimeError, match="negative input"):
         h(BAD)
+
+
+def test_what_a_derivative_does_not_use_is_no_mistake():
+    # The rule hands on what it has checked, and `grad` has no need of it.
+    @jax.custom_vjp
+    def f(x: jax.Array) -> jax.Array:
+        return jnp.sin(x)
+
+    f.defvjp(lambda x: (positive(x), x), lambda x, g: (g * x,))
+    for gradient, x in ((jax.grad(f), GOOD[1]), (jax.vmap(jax.grad(f)), GOOD)):
+        np.testing.assert_array_equal(filter_jit(gradient)(x), x)  # warnings are errors here
+        with pytest.raises(EquinoxRuntimeError, match="negative input"):
+            filter_jit(gradient)(x - 2)
+
+
+# Equinox lets it through as well.
+def test_a_tangent_goes_through_forwards_and_backwards():
+    @jax.custom_jvp
+    def double(x: jax.Array) -> jax.Array:
+        return x * 2
+
+    @double.defjvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        (x,), (t,) = primals, tangents
+        return double(x), positive_tangent(t, x) * 2
+
+    def positive_tangent(t: jax.Array, x: jax.Array) -> jax.Array:
+        return error_if(t, x < 0, "no tangent here")
+
+    def gradient(x: jax.Array) -> jax.Array:
+        return jax.grad(lambda x: (double(x) ** 2).sum())(x)
+
+    for f in (
+        gradient,
+        filter_jit(gradient),
+        jax.jit(gradient),
+        filter_jit(jax.hessian(lambda x: (double(x) ** 2).sum())),
+    ):
+        expected = 8 * GOOD if f(GOOD).ndim == 1 else 8 * jnp.eye(3)
+        np.testing.assert_allclose(f(GOOD), expected)
+        with pytest.raises(EquinoxRuntimeError, match="no tangent here"):
+            jax.block_until_ready(f(BAD))
+    transposed = jax.linear_transpose(lambda t: positive_tangent(t, GOOD) * 3, GOOD)
+    np.testing.assert_array_equal(transposed(GOOD)[0], 3 * GOOD)
 
 
 def test_the_message():

@@ -14,7 +14,7 @@ from ._breakpoint import Scope
 from ._check import Check, check_p
 from ._errors import EquinoxTracetimeError
 from ._frames import places
-from ._jax import Tracer
+from ._jax import Tracer, may_be_alone
 from ._mode import mode_of
 
 
@@ -90,7 +90,8 @@ def bind(
     """Puts a check into the program that is traced; outside of one, it runs at once."""
     shown = {} if shown is None else shown
     scope = Scope() if mode == "breakpoint" else None
-    check = Check(messages, places(), tuple(shown), scope, kept, by_hand=kept and len(through) > 0)
+    by_hand = kept and len(through) > 0
+    check = Check(messages, places(), tuple(shown), scope, kept, by_hand, may_be_alone())
     values = [*indices, *shown.values(), *([] if scope is None else scope.detach())]
     return check_p.bind(
         jnp.asarray(predicate), *map(_as_array, values), *through, check=check, mapped=0
@@ -117,7 +118,7 @@ def fail_now(
     if mode == "breakpoint":
         scope = Scope()
         scope.visit(scope.detach())
-    error = check.error(predicate, [*indices, *shown.values()])
+    error = check.error(check.seen(predicate, [*indices, *shown.values()]))
     raise EquinoxTracetimeError(*error.__reduce__()[1])
 
 

@@ -1,6 +1,7 @@
 """Opening the debugger at a check, with the values that the variables there had on the device."""
 
 import os
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -29,6 +30,8 @@ class Scope:
         self.size = len(self.arrays)
         self.rest = [None if is_array(leaf) else leaf for leaf in leaves]
         self.mask = [is_array(leaf) for leaf in leaves]
+        self.lock = threading.Lock()
+        self.arrived = 0
 
     def detach(self) -> list[Any]:
         """The arrays, traced or not, which the program is to hand back; they are not kept here."""
@@ -48,6 +51,13 @@ class Scope:
             breakpoint()
         else:
             enter()
+
+    def visit_once(self, devices: int, arrays: list[Any]) -> None:
+        """The same, for the first of several devices to come; the others wait for its end."""
+        with self.lock:
+            self.arrived += 1
+            if self.arrived % devices == 1:
+                self.visit(arrays)
 
 
 def _place(frame: FrameType) -> Place:

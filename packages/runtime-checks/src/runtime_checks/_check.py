@@ -13,8 +13,7 @@ from ._breakpoint import Scope
 from ._errors import FAILURES, EquinoxRuntimeError
 from ._frames import Place
 from ._jax import callback_primitive, check_primitive, on_each_device
-
-_SHOWN = 3
+from ._summary import Failed, Shards
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,6 +25,7 @@ class Check:
     - `scope`: where to open the debugger, if at all; its values come last.
     - `kept`: whether the check is part of the program even if nobody needs its result.
     - `by_hand`: whether the user wrote it here, so that an unused result is a mistake of theirs.
+    - `alone`: whether it stands in a `shard_map` where perhaps not all shards come by.
     """
 
     messages: tuple[str, ...]
@@ -34,6 +34,7 @@ class Check:
     scope: Scope | None = None
     kept: bool = True
     by_hand: bool = True
+    alone: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -45,40 +46,28 @@ class Check:
         """The same check in a program in which JAX has moved things about."""
         return dataclasses.replace(self, by_hand=False) if self.by_hand else self
 
-    def error(self, predicate: Any, values: Sequence[Any] = ()) -> EquinoxRuntimeError:
-        """The exception for a predicate that is true somewhere; values may be left out, all."""
-        predicate = np.asarray(predicate)
-        failed = np.argwhere(predicate)
-        values = [np.asarray(x) for x in values]
-        message = self.messages[0]
-        if len(self.messages) > 1 and values:
-            which, *values = values
-            last = len(self.messages) - 1
-            message = self.messages[min(max(_largest(which, predicate), 0), last)]
-        first = tuple(failed[0]) if len(failed) else ()
-        shown = {
-            name: value[first] if value.shape[: len(first)] == predicate.shape else value
-            for name, value in zip(self.shown, values, strict=False)
-        }
-        index, note = (), ""
-        if predicate.ndim > 0:
-            index = tuple(tuple(map(int, row)) for row in failed[:_SHOWN])
-            listed = ", ".join(str(row[0] if len(row) == 1 else row) for row in index)
-            more = ", ..." if len(failed) > _SHOWN else ""
-            note = f"\nIt failed for {len(failed)} of {predicate.size} elements, at {listed}{more}."
-        return EquinoxRuntimeError(message, self.places, index, shown, note)
+    def error(self, failed: Failed) -> EquinoxRuntimeError:
+        """The exception for a predicate that is true somewhere."""
+        message = self.messages[min(max(failed.which, 0), len(self.messages) - 1)]
+        note = ""
+        if failed.index:
+            listed = ", ".join(str(row[0] if len(row) == 1 else row) for row in failed.index)
+            more = ", ..." if failed.count > len(failed.index) else ""
+            note = f"\nIt failed for {failed.count} of {failed.size} elements, at {listed}{more}."
+        shown = dict(zip(self.shown, failed.values, strict=False))
+        return EquinoxRuntimeError(message, self.places, failed.index, shown, note)
+
+    def seen(self, predicate: Any, values: Sequence[Any]) -> Failed:
+        """What the predicate and the values say, the latter without those of the debugger."""
+        if self.scope is not None:
+            values = values[: len(values) - self.scope.size]
+        return Failed.seen(predicate, values, len(self.messages) > 1)
 
     def fail(self, predicate: Any, values: Sequence[Any] = ()) -> EquinoxRuntimeError:
-        """As `error`, after a visit to the debugger if that is wanted."""
+        """The exception, after a visit to the debugger if that is wanted."""
         if self.scope is not None:
             self.scope.visit([np.asarray(x) for x in values[len(values) - self.scope.size :]])
-        return self.error(predicate, values)
-
-
-def _largest(which: Any, predicate: Any) -> int:
-    if which.shape == predicate.shape:
-        return int(which[predicate].max())
-    return int(which.max())
+        return self.error(self.seen(predicate, values))
 
 
 def _callback(predicate: Any, *values: Any, check: Check) -> Any:
@@ -88,7 +77,18 @@ def _callback(predicate: Any, *values: Any, check: Check) -> Any:
     return np.False_
 
 
+def _callback_of_each(*summary: Any, check: Check, shape: tuple[int, ...], devices: int) -> Any:
+    # Called on each device, with the same numbers.
+    forget_failures_at_exit()
+    failed = Failed.told(summary, shape, len(check.messages) > 1)
+    if check.scope is not None:
+        size = check.scope.size
+        check.scope.visit_once(devices, list(failed.values[len(failed.values) - size :]))
+    raise FAILURES.marked(check.error(failed))
+
+
 _raise_p = callback_primitive("raise_if_failed", _callback)
+_raise_each_p = callback_primitive("raise_failed", _callback_of_each)
 
 
 def _run(check: Check, predicate: Any, values: list[Any]) -> None:
@@ -106,16 +106,26 @@ def _program(
 ) -> list[Any]:
     # The program itself raises. On several devices all of them do, since one that raised alone
     # would leave the others waiting for it in the next collective: so one boolean is reduced.
-    failed = jnp.any(predicate)
-    if axes:
-        failed = jax.lax.psum(failed.astype(jnp.int32), axes) > 0
+    if axes and check.alone:
+        raise NotImplementedError(
+            f"A check in a branch or a loop of a `shard_map`, in a program of plain `jax.jit`: all "
+            f"shards have to fail together, and it is not known that all of them get to the check. "
+            f"Use `filter_jit`, under which a check is a result of the program. The check is "
+            f"{check.messages[0]!r}, at {check.places[0] if check.places else 'an unknown line'}."
+        )
+    shards = Shards(axes)
+    failed = shards.any(predicate)
 
     def fail() -> jax.Array:
-        if axes:
-            return _raise_p.bind(failed, check=check)
-        if devices > 1:
-            return on_each_device(lambda flag: _raise_p.bind(flag, check=check), devices, failed)
-        return _raise_p.bind(predicate, *values, check=check)
+        if devices == 1 and not axes:
+            return _raise_p.bind(predicate, *values, check=check)
+        summary = shards.summary(predicate, values, len(check.messages) > 1)
+        shape = shards.whole(predicate.shape)
+
+        def on_each(*summary: Any) -> jax.Array:
+            return _raise_each_p.bind(*summary, check=check, shape=shape, devices=devices)
+
+        return on_each(*summary) if axes else on_each_device(on_each, devices, *summary)
 
     # What comes through waits for the callback: none of it is used before the check has passed.
     passed = jax.lax.cond(failed, fail, lambda: jnp.zeros((), bool))

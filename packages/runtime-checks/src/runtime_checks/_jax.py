@@ -16,6 +16,10 @@ Tracer: type = jax.core.Tracer
 """The class of traced values. All JAX versions."""
 
 
+# It moved to `jax.extend.core` after JAX 0.7.2, which has it in `jax.core`.
+_core: Any = jax.extend.core if hasattr(jax.extend.core, "take_current_trace") else jax.core
+
+
 def abstract(x: Any) -> Any:
     """Shape, dtype and the rest of what is known of `x` while tracing. `jax.typeof`, all JAX."""
     return jax.typeof(x)
@@ -79,9 +83,11 @@ def check_primitive(name: str, run: Callable[..., Any], program: Callable[..., A
 
     def lower(ctx: Any, *operands: Any, check: Any, **_: Any) -> Any:
         axis_context = ctx.module_context.axis_context
-        axes = tuple(getattr(axis_context, "manual_axes", ()))
-        devices = getattr(axis_context, "num_devices", None) or 1
-        if axes and set(axes) != set(axis_context.mesh.axis_names):
+        manual = getattr(axis_context, "manual_axes", ())
+        mesh = axis_context.mesh if manual else None
+        axes = () if mesh is None else tuple(name for name in mesh.axis_names if name in manual)
+        devices = (getattr(axis_context, "num_devices", None) or 1) if mesh is None else mesh.size
+        if mesh is not None and len(axes) != len(mesh.axis_names):
             raise NotImplementedError(
                 "A check in a `shard_map` over some of the axes of its mesh, in a program of plain "
                 "`jax.jit`: JAX has no callbacks there, and without one the program cannot raise. "
@@ -93,8 +99,28 @@ def check_primitive(name: str, run: Callable[..., Any], program: Callable[..., A
 
         return mlir.lower_fun(traced, multiple_results=True)(ctx, *operands)
 
+    def transpose(cotangents: Sequence[Any], *operands: Any, check: Any, **params: Any) -> Any:
+        # What came through was linear, a tangent; its cotangent comes through on the way back.
+        predicate, values, through = apart(operands, check)
+        if any(map(ad.is_undefined_primal, (predicate, *values))):
+            raise NotImplementedError(
+                f"The predicate of a check, or what it shows, is computed from tangents, and so "
+                f"is not known on the way back: {check.messages[0]!r}."
+            )
+        out: list[Any] = [None] * len(operands)
+        known = [i for i, c in enumerate(cotangents) if type(c) is not ad.Zero]
+        given = [cotangents[i] for i in known]
+        passed = primitive.bind(
+            predicate, *values, *given, check=check.differentiated(), mapped=params["mapped"]
+        )
+        for i, c in zip(known, passed, strict=True):
+            if ad.is_undefined_primal(through[i]):
+                out[1 + len(values) + i] = c
+        return out
+
     primitive.def_impl(impl)
     primitive.def_effectful_abstract_eval(shapes)
+    ad.primitive_transposes[primitive] = transpose
     ad.primitive_jvps[primitive] = jvp
     batching.primitive_batchers[primitive] = batch
     mlir.register_lowering(primitive, lower)
@@ -127,23 +153,41 @@ def callback_primitive(name: str, callback: Callable[..., Any]) -> Any:
     return primitive
 
 
-def on_each_device(function: Callable[[Any], Any], devices: int, flag: Any) -> Any:
-    """`function(flag)` for a program of bulk semantics, called once on each of its devices.
+def on_each_device(function: Callable[..., Any], devices: int, *arrays: Any) -> Any:
+    """`function(*arrays)` for a program of bulk semantics, called once on each of its devices.
 
     A callback has to be, else XLA puts it on one device and the others wait for its result.
     """
     mesh = jax.sharding.AbstractMesh(
         (devices,), ("devices",), axis_types=(jax.sharding.AxisType.Auto,)
     )
-    replicated, split = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("devices")
-    mapped = jax.shard_map(
-        lambda flag: function(flag)[None],
-        mesh=mesh,
-        in_specs=replicated,
-        out_specs=split,
-        check_vma=False,
-    )
-    return mapped(flag).any()
+    replicated = jax.sharding.PartitionSpec()
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=replicated, out_specs=replicated, check_vma=False
+    )(*arrays)
+
+
+def may_be_alone() -> bool:
+    """Whether we are in a `shard_map`, in a branch or a loop that other shards may not take.
+
+    Loops of a fixed number of steps are taken by all. Traces know what they are for: all JAX
+    versions.
+    """
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return False
+    with _core.take_current_trace() as current:
+        trace: Any = current
+    while trace is not None:
+        info: Any = getattr(getattr(trace, "frame", None), "debug_info", None)
+        purpose = str(getattr(info, "traced_for", ""))
+        if purpose == "shard_map":
+            return False
+        if purpose in ("cond", "switch", "while_cond", "while_body"):
+            return True
+        if purpose == "fori_loop" and "" in info.arg_names:  # it carries its end: a while loop
+            return True
+        trace = getattr(trace, "parent_trace", None)
+    return False
 
 
 def varying(x: Any) -> Any:

@@ -21,6 +21,7 @@ def warn_of_unused(jaxpr: Any) -> None:
         )
 
 
+# A derivative need not use what the function itself does, such as the rules of a `custom_vjp`.
 def _unused(jaxpr: Any, seen: set[int]) -> list[Check]:
     if id(jaxpr) in seen:
         return []
@@ -33,7 +34,8 @@ def _unused(jaxpr: Any, seen: set[int]) -> list[Check]:
     for eqn in opened.eqns:
         if eqn.primitive is check_p:
             check = eqn.params["check"]
-            if check.by_hand and check.places and used.isdisjoint(eqn.outvars):
+            by_hand = check.by_hand and "jvp(" not in _jax.scope_of(eqn)
+            if by_hand and check.places and used.isdisjoint(eqn.outvars):
                 found.append(check)
         for inner in _jax.sub_jaxprs(eqn.params):
             found.extend(_unused(inner, seen))
