@@ -3,7 +3,8 @@
 `hatch run ecosystem` runs this folder, in an environment that has them all and Equinox; a plain
 `pytest` leaves it out. Each program of `programs/` does the main job of one library. It runs twice,
 each time in a process of its own: on `equinoctial.as_equinox`, and on Equinox. All numbers that it
-hands over are compared, to the last bit: the two trace to programs that XLA computes alike.
+hands over are compared, to the last bit where `TOLERANCE` says
+nothing else: the two trace to programs that XLA computes alike.
 """
 
 import json
@@ -19,15 +20,17 @@ import pytest
 PROGRAMS = Path(__file__).parent / "programs"
 ALIAS = ("-m", "equinoctial.as_equinox")
 
-TOLERANCE: dict[str, float] = {}
-"""Of the largest element of an array. Of a program that is not here every bit has to agree."""
+TOLERANCE = {
+    # Twelve steps of Adam on a batch of adaptive solves: our checkpointed loop adds the cotangents
+    # of a batch up in another order, which is the last bit of float64 after the first step.
+    ("diffrax", "['training']"): 1e-14,
+}
+"""Of the largest element of an array. Of what is not here every bit has to agree."""
 
 CANNOT = {
     # The last release is of March 2023. It, and every one before it, imports
     # `equinox.custom_types`, `equinox.experimental` or both, which Equinox no longer has.
     "eqxvision": ("0.2.8", "ModuleNotFoundError: No module named 'equinox.experimental'"),
-    # The last release that is no pre-release; 1.0.1 to 1.2 do the same. 1.4.dev453 works, below.
-    # It cannot be installed beside that one, so `docs/ecosystem.md` has what it says.
 }
 
 
@@ -64,8 +67,10 @@ def test_the_same_numbers(name: str, tmp_path: Path):
     assert our_proof["warnings"] == their_proof["warnings"]
 
     assert ours.keys() == theirs.keys() and ours
-    tolerance = TOLERANCE.get(name, 0)
     for key, value in theirs.items():
+        tolerance = next(
+            (t for (n, k), t in TOLERANCE.items() if n == name and key.startswith(k)), 0
+        )
         assert ours[key].dtype == value.dtype and ours[key].shape == value.shape, key
         if value.dtype.kind in "fc":
             np.testing.assert_allclose(
