@@ -15,7 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from filtered_transforms import filter_grad, filter_jit, filter_scan, filter_while_loop
+from filtered_transforms import (
+    filter_grad,
+    filter_jit,
+    filter_pmap,
+    filter_scan,
+    filter_while_loop,
+)
 from pytree_module import Module
 from runtime_checks import (
     EquinoxRuntimeError,
@@ -282,6 +288,21 @@ def test_inside_of_other_transformations():
         jax.block_until_ready(g(GOOD))
         with pytest.raises((EquinoxRuntimeError, jax.errors.JaxRuntimeError), match="negative in"):
             print(name, jax.block_until_ready(g(BAD)))
+
+
+# A callback fails the program on every device; what is raised is ours, as under `filter_jit`.
+def test_under_filter_pmap():
+    def each(x: jax.Array) -> jax.Array:
+        return positive(x) * 2
+
+    f = filter_pmap(each)
+    good, bad = jnp.arange(4.0).reshape(2, 2), jnp.array([[0.0, 1.0], [2.0, -3.0]])
+    for _ in range(2):
+        np.testing.assert_array_equal(f(good), good * 2)
+        with pytest.raises(EquinoxRuntimeError, match="negative input") as caught:
+            f(bad)
+        assert type(caught.value) is EquinoxRuntimeError
+        assert caught.value.message == "negative input"
 
 
 def test_lowered_and_compiled():

@@ -12,6 +12,7 @@ import jax.tree_util as jtu
 from pytree_module import field
 
 from ._axes import axes_of, if_array, positional_axes
+from ._checks import any_checks, has_checks, translated, wait
 from ._options import JitOptions, jit_options
 from ._partition import merge
 from ._predicates import array_mask
@@ -35,19 +36,33 @@ class _Programs(dict[Hashable, Any]):
 class _Program:
     # One trace: a function of arrays alone for `jax.pmap`, and all else about the result.
 
-    def __init__(self, pmapped: Any, signature: Signature, is_quiet: bool):
+    def __init__(self, pmapped: Any, signature: Signature, is_quiet: bool, is_checked: bool):
         self.pmapped = pmapped
         self.signature = signature
         self.is_new_and_quiet = is_quiet
+        self.is_checked = is_checked
 
     def __call__(self, arrays: list[Any]) -> Any:
+        if not self.is_checked:
+            return self.signature.result(self._run(arrays))
+        try:
+            found = self._run(arrays)
+            wait(found)
+        except Exception as error:
+            translation = translated(error)
+            if translation is None:
+                raise
+            raise translation from None
+        return self.signature.result(found)
+
+    def _run(self, arrays: list[Any]) -> list[Any]:
         if not self.is_new_and_quiet:
-            return self.signature.result(self.pmapped(*arrays))
+            return self.pmapped(*arrays)
         with warnings.catch_warnings():  # once: while it is compiled
             warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
             found = self.pmapped(*arrays)
         self.is_new_and_quiet = False
-        return self.signature.result(found)
+        return found
 
 
 class PmapWrapper(Wrapper):
@@ -151,7 +166,7 @@ class PmapWrapper(Wrapper):
             return list(compress(out_leaves, through))
 
         # `jax.pmap` wants the axes of the result before it runs the function: the same with `vmap`.
-        shapes = jax.eval_shape(
+        traced, shapes = jax.make_jaxpr(
             jax.vmap(
                 flat,
                 in_axes=tuple(in_axes),
@@ -159,8 +174,8 @@ class PmapWrapper(Wrapper):
                 axis_name=self.axis_name,
                 axis_size=self.axis_size,
             ),
-            *arrays,
-        )
+            return_shape=True,
+        )(*arrays)
         axes_out = [
             axis + len(shape.shape) if axis is not None and axis < 0 else axis
             for axis, shape in zip(out_axes, shapes, strict=True)
@@ -180,7 +195,8 @@ class PmapWrapper(Wrapper):
             donate_argnums=tuple(numbers),
             **dict(self.pmapkwargs),
         )
-        return _Program(pmapped, signature, self.donate.quiet)
+        is_checked = any_checks() and has_checks(traced.jaxpr)
+        return _Program(pmapped, signature, self.donate.quiet, is_checked)
 
     def __repr__(self) -> str:
         return f"filter_pmap({self.fun!r})"
