@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("page", ["docs/when-it-fails.md"])
+@pytest.mark.parametrize("page", ["docs/when-it-fails.md", "docs/exporting.md"])
 def test_outputs_are_those_of_now(page: str):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "XLA_FLAGS": ""}
     environment.pop("EQX_ON_ERROR", None)

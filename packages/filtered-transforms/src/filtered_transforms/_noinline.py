@@ -17,7 +17,7 @@ import numpy as np
 
 from pytree_module import Module, field
 
-from ._finalise import register_impl_finalisation
+from ._finalise import primitive_finalisations
 from ._hashable import hashable_combine, hashable_partition
 from ._jax import (
     is_concrete,
@@ -181,7 +181,16 @@ def _batch(operands: Any, dims: Any, *, call: _Call) -> Any:
 
 
 set_rules(noinline_p, _impl, _abstract, _jvp, _transpose, _batch)
-register_impl_finalisation(noinline_p)
+
+
+def _finalised(number: Any, *arrays: Any, call: _Call) -> list[Any]:
+    """The function itself, where it is known which: it may then go where Python cannot."""
+    if is_concrete(number):
+        return call.flat(_FUNCTIONS[int(number)])(*arrays)
+    return _impl(number, *arrays, call=call)
+
+
+primitive_finalisations[noinline_p] = _finalised
 
 
 @dataclasses.dataclass(frozen=True)
