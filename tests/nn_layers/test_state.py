@@ -175,3 +175,11 @@ def test_saving_before_and_after_use():
         assert tree_equal(pickle.loads(pickle.dumps(state)), state)
         state = call(jr.normal(KEY, (5, 3)), state)[1]
     assert state.get(model[1].batch_counter) == 2
+
+
+# https://github.com/patrick-kidger/equinox/issues/965
+def test_equal_once_they_are_named():
+    """Two that are made directly may stand in one model, where they must not share their values."""
+    make = lambda: BatchNorm(3, "batch", mode="batch")  # noqa: E731
+    assert make() != make() and len(jax.tree.leaves(State((make(), make())))) == 6
+    assert tree_equal(make_with_state(make)(), make_with_state(make)())

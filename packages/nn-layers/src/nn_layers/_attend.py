@@ -1,5 +1,6 @@
 """Softmax attention of several heads, in pieces that fit into the cache."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -45,8 +46,32 @@ def attend(
 
     **Returns:** an array of shape `(query_length, num_heads, vo_size)`.
     """
-    queries, heads = q.shape[:2]
     limit = _AT_ONCE.get(jax.default_backend(), _AT_ONCE_ELSEWHERE)
+    if drop is None:
+        return _attend_compiled(q, k, v, mask, bias, bool(is_causal), limit)
+    return _attend(q, k, v, mask, bias, is_causal, limit, drop, keys)
+
+
+# Compiled: JAX keeps what it traced, its derivative and its batched form, for all layers alike.
+@functools.partial(jax.jit, static_argnums=(5, 6))
+def _attend_compiled(
+    q: Array, k: Array, v: Array, mask: Any, bias: Any, is_causal: bool, limit: int
+) -> Array:
+    return _attend(q, k, v, mask, bias, is_causal, limit, None, None)
+
+
+def _attend(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Any,
+    bias: Any,
+    is_causal: bool,
+    limit: int,
+    drop: Drop | None,
+    keys: Any,
+) -> Array:
+    queries, heads = q.shape[:2]
     each = queries * k.shape[0] * exact_size(q)
     if heads * each > limit and queries > 1:
         # Random numbers are drawn for a head at once, whatever the pieces.

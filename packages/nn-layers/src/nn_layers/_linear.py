@@ -123,9 +123,15 @@ def apply_to_rows(layer: Any, x: Array) -> Array:
         or x.dtype != layer.weight.dtype
     ):
         return jax.vmap(layer)(x)
+    return _rows(layer.weight, layer.bias, x)
+
+
+# Compiled: JAX keeps what it traced, and its derivative, for all layers of these shapes.
+@jax.jit
+def _rows(weight: Array, bias: Array | None, x: Array) -> Array:
     # As the `jax.vmap` has it: the same to the last bit.
-    y = lax.dot_general(layer.weight, x, (((1,), (1,)), ((), ()))).T
-    return y if layer.bias is None else y + layer.bias[None]
+    y = lax.dot_general(weight, x, (((1,), (1,)), ((), ()))).T
+    return y if bias is None else y + bias[None]
 
 
 class Identity(Module):

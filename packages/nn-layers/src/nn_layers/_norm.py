@@ -1,7 +1,8 @@
 """Normalisation of one example by its own statistics."""
 
+import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -66,11 +67,24 @@ class ExampleNorm(Module):
         check_shape(self, x, self.shape)
         x = jnp.asarray(x)
         with jax.named_scope(f"nn.{type(self).__name__}"):
-            y = scaled(self._normalised(exact(x)), self.weight, self.bias).astype(x.dtype)
+            y = _normalise(self._normalised, x, self.weight, self.bias, self.eps)
         return y if state is MISSING else (y, state)
 
-    def _normalised(self, x: Array) -> Array:
+    @staticmethod
+    def _normalised(x: Array, eps: float) -> Array:
         raise NotImplementedError  # each of the two says how
+
+
+# Compiled: JAX keeps what it traced, and its derivative and batched form, for all norms of a model.
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _normalise(
+    normalised: Callable[[Array, float], Array],
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+) -> Array:
+    return scaled(normalised(exact(x), eps), weight, bias).astype(x.dtype)
 
 
 class LayerNorm(ExampleNorm):
@@ -129,7 +143,8 @@ class LayerNorm(ExampleNorm):
             use_weight = use_bias = elementwise_affine
         super().__init__(shape, eps, use_weight, use_bias, dtype)
 
-    def _normalised(self, x: Array) -> Array:
+    @staticmethod
+    def _normalised(x: Array, eps: float) -> Array:
         mean = jnp.mean(x, keepdims=True)
         variance = jnp.maximum(0.0, jnp.var(x, keepdims=True))
-        return promoted(jnp.multiply, x - mean, lax.rsqrt(variance + self.eps))
+        return promoted(jnp.multiply, x - mean, lax.rsqrt(variance + eps))

@@ -46,6 +46,7 @@ class RMSNorm(ExampleNorm):
         ```
     """
 
-    def _normalised(self, x: Array) -> Array:
+    @staticmethod
+    def _normalised(x: Array, eps: float) -> Array:
         square = jnp.real(x * jnp.conj(x)) if jnp.iscomplexobj(x) else x**2
-        return promoted(jnp.multiply, x, lax.rsqrt(jnp.mean(square) + self.eps))
+        return promoted(jnp.multiply, x, lax.rsqrt(jnp.mean(square) + eps))

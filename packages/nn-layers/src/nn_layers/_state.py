@@ -27,7 +27,9 @@ class StateIndex(Module):
     - `init`: the initial value: an array, or any PyTree of arrays and numbers.
 
     A layer makes its indices in `__init__`; `make_with_state` names each by its path in the model
-    (its `marker`) and moves the initial values into the state.
+    (its `marker`) and moves the initial values into the state. Two that are not named yet are never
+    equal, since two layers of one model must not share a value: so two `BatchNorm`s made directly
+    are unequal, and two models from `make_with_state`, made alike, are equal.
 
     !!! example
 
