@@ -184,3 +184,47 @@ def test_the_debugger_opens_at_the_line_of_the_check(frames: str, monkeypatch: p
         np.testing.assert_array_equal(variables["y"], BAD * 10)
         if frames == "2":
             assert caller == "outer"
+
+
+def test_the_debugger_has_whole_arrays_and_opens_once(monkeypatch: pytest.MonkeyPatch):
+    seen: list[Any] = []
+
+    def hook() -> None:
+        frame = sys._getframe(1)
+        caller = frame.f_back
+        assert caller is not None
+        seen.append((dict(frame.f_locals), caller.f_code.co_name, dict(caller.f_locals)))
+
+    monkeypatch.setattr("sys.breakpointhook", hook)
+    monkeypatch.setenv("EQX_ON_ERROR_BREAKPOINT_FRAMES", "2")
+
+    def inner(x: jax.Array) -> jax.Array:
+        y = x * 10
+        return error_if(x, y < 0, "negative")
+
+    def outer(x: jax.Array) -> jax.Array:
+        z = x + 1
+        return inner(x) + 0 * z
+
+    def loop(x: jax.Array) -> jax.Array:
+        return jax.lax.scan(lambda c, _: (outer(c) - 1, None), x + 2, None, length=3)[0]
+
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    split = jax.sharding.PartitionSpec("d")
+    x = jnp.array([-1.0, 1.0, 2.0, 3.0])
+    sharded = jax.device_put(x, jax.sharding.NamedSharding(mesh, split))
+    mapped = jax.shard_map(outer, mesh=mesh, in_specs=split, out_specs=split)
+    programs = [
+        (filter_jit(loop), x, x),
+        (jax.jit(outer), sharded, x),
+        (filter_jit(outer), sharded, x),
+        (jax.jit(mapped), sharded, x[:2]),  # the shard that fails
+    ]
+    for f, given, expected in programs:
+        seen.clear()
+        with checks("breakpoint"), pytest.raises(EquinoxRuntimeError, match="negative"):
+            jax.block_until_ready(f(given))
+        ((variables, name, above),) = seen
+        np.testing.assert_array_equal(variables["y"], expected * 10)
+        np.testing.assert_array_equal(above["z"], expected + 1)
+        assert name == "outer"

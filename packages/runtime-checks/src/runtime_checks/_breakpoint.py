@@ -2,7 +2,6 @@
 
 import os
 import threading
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -44,13 +43,13 @@ class Scope:
         merged = zip(self.mask, self.rest, strict=True)
         leaves = [next(given, None) if array else rest for array, rest in merged]
         scopes = self.treedef.unflatten(leaves)
-        enter: Callable[[], None] | None = None
+        inner: tuple[Any, ...] | None = None
         for place, variables, around in zip(self.places, scopes, self.globals, strict=True):
-            enter = _at(place, dict(variables), around, enter)
-        if enter is None:
+            inner = _at(place, dict(variables), around, inner)
+        if inner is None:
             breakpoint()
         else:
-            enter()
+            exec(*inner)
 
     def visit_once(self, devices: int, arrays: list[Any]) -> None:
         """The same, for the first of several devices to come; the others wait for its end."""
@@ -68,13 +67,14 @@ def _at(
     place: Place,
     variables: dict[str, Any],
     around: dict[str, Any],
-    inner: Callable[[], None] | None,
-) -> Callable[[], None]:
+    inner: tuple[Any, ...] | None,
+) -> tuple[Any, ...]:
     # A debugger shows the file, the line and the variables of the frame that calls `breakpoint`.
-    # So that call is compiled as if it stood at the line of the check.
-    call = "breakpoint()" if inner is None else "__enter__()"
+    # So that call is compiled as if it stood at the line of the check; and that of the frame
+    # within, as if it stood at the line of the call. What is returned is for `exec`.
+    call = "breakpoint()" if inner is None else "__exec__(*__inner__)"
     code = compile("\n" * (place.line - 1) + call, place.file, "exec")
     code = code.replace(co_name=place.function)
     if inner is not None:
-        variables["__enter__"] = inner
-    return lambda: exec(code, around, variables)
+        variables |= {"__exec__": exec, "__inner__": inner}
+    return code, around, variables

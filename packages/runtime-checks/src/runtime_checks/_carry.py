@@ -210,9 +210,10 @@ def _scan(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[
     def body(carry: Any, x: Any) -> Any:
         state, step, firsts = carry
         out, seen = carrier.run(params["jaxpr"], [*consts, *state, *x])
-        return (out[:num_carry], step + 1, _earliest(firsts, seen, step)), out[num_carry:]
+        return (out[:num_carry], step + 1, _earliest(checks, firsts, seen, step)), out[num_carry:]
 
-    nothing = _nothing_seen(carrier.checks(params["jaxpr"]))
+    checks = carrier.checks(params["jaxpr"])
+    nothing = _nothing_seen(checks)
     start = [
         [_jax.varying(jnp.full(jnp.shape(p), _NEVER, jnp.int32)), *values] for p, *values in nothing
     ]
@@ -233,16 +234,20 @@ def _scan(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[
 _NEVER = np.iinfo(np.int32).max
 
 
-def _earliest(firsts: list[Seen], seen: list[Seen], step: Any) -> list[Seen]:
+def _earliest(
+    checks: Sequence[tuple[Check, Seen]], firsts: list[Seen], seen: list[Seen], step: Any
+) -> list[Seen]:
     """For each element of each predicate, the step in which it was true for the first time.
 
-    No reduction: that would cost more than most loops do. Values are those of that step.
+    No reduction: that would cost more than most loops do. Values are those of that step; those for
+    the debugger, as a whole, those of the first of all.
     """
     updated: list[Seen] = []
-    for (first, *old), (predicate, *new) in zip(firsts, seen, strict=True):
+    for (check, _), (first, *old), (predicate, *new) in zip(checks, firsts, seen, strict=True):
         kept: list[Any] = []
-        for a, b in zip(old, new, strict=True):
-            if jnp.shape(b)[: jnp.ndim(predicate)] == jnp.shape(predicate):
+        for i, (a, b) in enumerate(zip(old, new, strict=True)):
+            whole = i >= len(old) - check.debugged
+            if jnp.shape(b)[: jnp.ndim(predicate)] == jnp.shape(predicate) and not whole:
                 kept.append(_select(predicate & (first == _NEVER), b, a))
             else:
                 kept.append(jnp.where(jnp.any(predicate) & (first == _NEVER).all(), b, a))

@@ -40,7 +40,12 @@ class Check:
     def names(self) -> tuple[str, ...]:
         """The values that come with the predicate."""
         index = ("",) if len(self.messages) > 1 else ()
-        return (*index, *self.shown, *([""] * (0 if self.scope is None else self.scope.size)))
+        return (*index, *self.shown, *([""] * self.debugged))
+
+    @property
+    def debugged(self) -> int:
+        """How many of the values, the last ones, are for the debugger."""
+        return 0 if self.scope is None else self.scope.size
 
     def differentiated(self) -> "Check":
         """The same check in a program in which JAX has moved things about."""
@@ -59,14 +64,13 @@ class Check:
 
     def seen(self, predicate: Any, values: Sequence[Any]) -> Failed:
         """What the predicate and the values say, the latter without those of the debugger."""
-        if self.scope is not None:
-            values = values[: len(values) - self.scope.size]
+        values = values[: len(values) - self.debugged]
         return Failed.seen(predicate, values, len(self.messages) > 1)
 
     def fail(self, predicate: Any, values: Sequence[Any] = ()) -> EquinoxRuntimeError:
         """The exception, after a visit to the debugger if that is wanted."""
         if self.scope is not None:
-            self.scope.visit([np.asarray(x) for x in values[len(values) - self.scope.size :]])
+            self.scope.visit([np.asarray(x) for x in values[len(values) - self.debugged :]])
         return self.error(self.seen(predicate, values))
 
 
@@ -82,8 +86,8 @@ def _callback_of_each(*summary: Any, check: Check, shape: tuple[int, ...], devic
     forget_failures_at_exit()
     failed = Failed.told(summary, shape, len(check.messages) > 1)
     if check.scope is not None:
-        size = check.scope.size
-        check.scope.visit_once(devices, list(failed.values[len(failed.values) - size :]))
+        start = len(failed.values) - check.debugged
+        check.scope.visit_once(devices, list(failed.values[start:]))
     raise FAILURES.marked(check.error(failed))
 
 
@@ -119,7 +123,7 @@ def _program(
     def fail() -> jax.Array:
         if devices == 1 and not axes:
             return _raise_p.bind(predicate, *values, check=check)
-        summary = shards.summary(predicate, values, len(check.messages) > 1)
+        summary = shards.summary(predicate, values, len(check.messages) > 1, check.debugged)
         shape = shards.whole(predicate.shape)
 
         def on_each(*summary: Any) -> jax.Array:

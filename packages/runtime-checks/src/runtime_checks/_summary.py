@@ -90,8 +90,10 @@ class Shards:
     def max(self, x: Any) -> Any:
         return jax.lax.pmax(x, self.axes) if self.axes else x
 
-    def summary(self, predicate: Any, values: Sequence[Any], has_which: bool) -> list[Any]:
-        """What `Failed.told` reads, the same on each device."""
+    def summary(
+        self, predicate: Any, values: Sequence[Any], has_which: bool, whole: int
+    ) -> list[Any]:
+        """What `Failed.told` reads, the same on each device. The last values, `whole`, are kept."""
         number = _numbers(predicate.shape)
         if self.axes:
             number = number + jax.lax.axis_index(self.axes) * np.int32(predicate.size)
@@ -109,13 +111,14 @@ class Shards:
                 indices = jnp.where(predicate, indices, 0)
             which = self.max(jnp.max(indices, initial=0))
         count = self.sum(jnp.sum(predicate.astype(jnp.int32)))
-        own = [self._of_first(x, predicate & (number == firsts[0])) for x in values]
+        here = predicate & (number == firsts[0])
+        own = [self._of_first(x, here, i >= len(values) - whole) for i, x in enumerate(values)]
         return [jnp.stack([count, jnp.asarray(which, jnp.int32), *firsts]), *own]
 
-    def _of_first(self, x: Any, here: Any) -> Any:
+    def _of_first(self, x: Any, here: Any, whole: bool) -> Any:
         dtype = x.dtype
         x = x.astype(jnp.int32) if jnp.issubdtype(dtype, jnp.bool_) else x
-        if x.shape[: here.ndim] == here.shape:
+        if x.shape[: here.ndim] == here.shape and not whole:
             masked = jnp.where(here.reshape(here.shape + (1,) * (x.ndim - here.ndim)), x, 0)
             x = jnp.sum(masked.astype(x.dtype), axis=tuple(range(here.ndim)), dtype=x.dtype)
         elif self.axes:  # each shard has one: that of the shard which has failed
