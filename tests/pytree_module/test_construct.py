@@ -34,6 +34,14 @@ def test_fields_are_inherited_in_order() -> None:
     assert jax.tree_util.tree_leaves(Point3(1.0, 2.0, 3.0)) == [1.0, 2.0, 3.0]
 
 
+def test_fields_may_be_named_as_what_python_calls_classes() -> None:
+    class Odd(Module):
+        cls: int
+        owner: int = 2
+
+    assert (Odd(cls=1).cls, Odd(cls=1, owner=3).owner) == (1, 3)
+
+
 def test_a_property_in_place_of_a_field_is_no_part_of_the_tree() -> None:
     class Base(Module):
         x: int

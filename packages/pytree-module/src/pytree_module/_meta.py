@@ -113,7 +113,7 @@ def _make_dataclass(cls: Any, annotations: dict[str, Any], abstract: dict[str, s
                 cls.__init__.__annotations__[made.name] = converter_annotation(converter)
 
 
-def construct(cls: "ModuleMeta", *args: Any, **kwargs: Any) -> Any:
+def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
     """What calling a class does: see `_construct` for the steps."""
     info = cls.__info__
     if info is None or info.owner is not cls:
