@@ -1,5 +1,6 @@
 """Loops of any length that are differentiated in reverse, in memory fixed beforehand."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from ._held import Held
 from ._loop_state import Arrays, LoopState
 from ._mapped import any_of, same_for_all, unless_alone
 from ._perturbed import Linear, find_perturbed, is_inexact, pick
-from ._reverse import Reversal, reverse
+from ._reverse import Reversal, reverse, reverse_all
 from ._schedule import ahead, apart
 from ._traced_loop import TracedLoop, put, row, select
 
@@ -23,6 +24,11 @@ class Ends(NamedTuple):
 
     length: int | None
     limit: Any
+
+    def most(self) -> int | None:
+        """The greatest number of steps, if it is known while the loop is traced."""
+        known = self.limit if self.length is None else self.length
+        return known if isinstance(known, int) else None
 
 
 class _Running(NamedTuple):
@@ -74,7 +80,10 @@ def checkpointed(
     def run(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays) -> Any:
         return primal(asked, consts, carry, buffers, xs)
 
-    places = max(checkpoints - 1, 1)  # one is for the state that is worked on
+    most = ends.most()
+    keeps_all = most is not None and most <= checkpoints
+    # One is for the state that is worked on, unless each has a place of its own.
+    places = max(most or 1, 1) if keeps_all else max(checkpoints - 1, 1)
 
     def forward(*args: Any) -> Any:
         is_primal = lambda x: hasattr(x, "perturbed")  # noqa: E731
@@ -92,7 +101,8 @@ def checkpointed(
         chosen = loop if masked else plain
         perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, of_one), start)
         empty = [jnp.zeros(y.shape, y.dtype) for y in ys]
-        running, kept = _run_and_keep(chosen, consts, carry, buffers, xs, empty, ends, places)
+        run_and_keep = _run_and_keep_all if keeps_all else _run_and_keep
+        running, kept = run_and_keep(chosen, consts, carry, buffers, xs, empty, ends, places)
         out = running.carry, running.buffers[: len(asked.buffers)], running.ys
         residuals = consts, running.buffers, xs, (running.i, running.n), kept
         return out, (Held((perturbed, masked)), *residuals)
@@ -120,7 +130,8 @@ def checkpointed(
                 strict=True,
             )
         )
-        found = reverse(reversal, same_for_all(i), kept, carry_ct, buffers_ct, ys_ct)
+        back = reverse_all if keeps_all else reverse
+        found = back(reversal, same_for_all(i), kept, carry_ct, buffers_ct, ys_ct)
         to_consts, to_carry, to_buffers, to_xs = (
             _spread(values, mask) for values, mask in zip(found, perturbed[:4], strict=True)
         )
@@ -146,7 +157,7 @@ def _spread(values: Arrays, mask: tuple[bool, ...]) -> list[Any]:
     return [next(values_) if here else None for here in mask]
 
 
-def _run_and_keep(
+def _run(
     loop: TracedLoop,
     consts: Arrays,
     carry: Arrays,
@@ -154,12 +165,8 @@ def _run_and_keep(
     xs: Arrays,
     ys: Arrays,
     ends: Ends,
-    places: int,
-) -> tuple[_Running, _Kept]:
-    """Runs the loop, and keeps states on the way.
-
-    All examples of a batch go in step, so that which states are kept is the same for all.
-    """
+) -> tuple[_Running, Callable[[_Running], _Running]]:
+    """How the loop begins, and one step of it. All examples of a batch go in step."""
     limit = ends.limit if ends.length is None else ends.length
 
     def advance(at: _Running) -> _Running:
@@ -175,6 +182,49 @@ def _run_and_keep(
         if limit is not None:
             pred = pred & (i < limit)
         return _Running(pred, i, n, carry, buffers, ys)
+
+    pred = jnp.array(True) if ends.length is not None else loop.test(consts, carry, buffers)
+    if limit is not None:
+        pred = pred & (limit > 0)
+    zero = jnp.int32(0)
+    return _Running(pred, zero, zero, carry, buffers, ys), advance
+
+
+def _run_and_keep_all(
+    loop: TracedLoop,
+    consts: Arrays,
+    carry: Arrays,
+    buffers: Arrays,
+    xs: Arrays,
+    ys: Arrays,
+    ends: Ends,
+    places: int,
+) -> tuple[_Running, _Kept]:
+    """Runs the loop, and keeps the state before each step. There is a place for every one."""
+    first, advance = _run(loop, consts, carry, buffers, xs, ys, ends)
+
+    def keep_and_advance(state: Any) -> Any:
+        at, rows = state
+        rows = [put(r, x, at.i) for r, x in zip(rows, at.carry, strict=True)]
+        return advance(at), rows
+
+    rows = [jnp.broadcast_to(x, (places, *x.shape)) for x in carry]
+    at, rows = jax.lax.while_loop(lambda s: any_of(s[0].pred), keep_and_advance, (first, rows))
+    return at, _Kept(jnp.int32(0), jnp.zeros(1, jnp.int32), rows)
+
+
+def _run_and_keep(
+    loop: TracedLoop,
+    consts: Arrays,
+    carry: Arrays,
+    buffers: Arrays,
+    xs: Arrays,
+    ys: Arrays,
+    ends: Ends,
+    places: int,
+) -> tuple[_Running, _Kept]:
+    """Runs the loop, and keeps states on the way, in a batch the same for all examples."""
+    first, advance = _run(loop, consts, carry, buffers, xs, ys, ends)
 
     def keep_and_run(state: Any) -> Any:
         at, kept, place, runs = state
@@ -195,16 +245,9 @@ def _run_and_keep(
         at = jax.lax.while_loop(lambda at: any_of(at.pred) & (at.i < target), advance, at)
         return at, kept, place, runs
 
-    pred = jnp.array(True) if ends.length is not None else loop.test(consts, carry, buffers)
-    if limit is not None:
-        pred = pred & (limit > 0)
     zero = jnp.int32(0)
     rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in carry]
-    start = (
-        _Running(pred, zero, zero, carry, buffers, ys),
-        _Kept(zero, jnp.zeros(places + 1, jnp.int32), rows),
-        zero,
-        jnp.int32(1),
-    )
+    kept = _Kept(zero, jnp.zeros(places + 1, jnp.int32), rows)
+    start = first, kept, zero, jnp.int32(1)
     at, kept, _, _ = jax.lax.while_loop(lambda s: any_of(s[0].pred), keep_and_run, start)
     return at, kept

@@ -56,6 +56,28 @@ class Cotangents(NamedTuple):
     xs: Arrays
 
 
+def _start(way: Reversal, kept: Any, carry_ct: Arrays, buffers_ct: Arrays) -> Cotangents:
+    consts, _, _, xs = way.linear.at(
+        way.consts, [x[0] for x in kept.rows], way.buffers, way.xs, jnp.array(True)
+    )[1]
+    zeros = [jnp.zeros_like(x) for x in consts], [jnp.zeros_like(x) for x in xs]
+    return Cotangents(zeros[0], carry_ct, buffers_ct, zeros[1])
+
+
+def reverse_all(
+    way: Reversal, total: Any, kept: Any, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
+) -> Cotangents:
+    """As `reverse`, where row `i` of what was kept is the state before step `i`: of each step."""
+
+    def one_back(state: Any) -> Any:
+        end, cts = state
+        carry = [row(r, end - 1) for r in kept.rows]
+        return end - 1, way.back(end - 1, carry, cts, ys_ct)
+
+    state = (total, _start(way, kept, carry_ct, buffers_ct))
+    return jax.lax.while_loop(lambda s: s[0] > 0, one_back, state)[1]
+
+
 def reverse(
     way: Reversal, total: Any, kept: Any, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
 ) -> Cotangents:
@@ -85,13 +107,7 @@ def reverse(
         end, top, cts = jax.lax.while_loop(has_state, one_back, (end, top, cts))
         return end, (jnp.maximum(top, 0), steps, rows), cts
 
-    consts, _, _, xs = way.linear.at(
-        way.consts, [x[0] for x in kept.rows], way.buffers, way.xs, jnp.array(True)
-    )[1]
-    start = Cotangents(
-        [jnp.zeros_like(x) for x in consts], carry_ct, buffers_ct, [jnp.zeros_like(x) for x in xs]
-    )
-    state = (total, tuple(kept), start)
+    state = (total, tuple(kept), _start(way, kept, carry_ct, buffers_ct))
     return jax.lax.while_loop(lambda s: s[0] > 0, until_next, state)[2]
 
 

@@ -60,8 +60,9 @@ def while_loop(
     long as any example does.
 
     In reverse, a checkpointed loop of `n` steps with `s` states runs each step forward at most `r`
-    times more, with the least `r` for which `n <= C(s - 1 + r, r)`: two with the default. Each
-    step is then run once more to be differentiated. A read `b[i]` of a buffer that is
+    times more, with the least `r` for which `n <= C(s - 1 + r, r)`: two with the default, none
+    if there are as many checkpoints as `max_steps`. Each step is then run once more to be
+    differentiated. A read `b[i]` of a buffer that is
     differentiated costs, on the way back, time proportional to the size of the buffer.
 
     The methods are those of Griewank and Walther, *Algorithm 799: revolve* (2000); Wang, Moin and
