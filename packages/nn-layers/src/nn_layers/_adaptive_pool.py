@@ -59,7 +59,6 @@ class AdaptivePool(Module):
         self.target_shape = per_dimension(name, "target_shape", target_shape, num_spatial_dims)
         self.operation = operation
 
-    @jax.named_scope("nn.AdaptivePool")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
         """Pools one example.
 

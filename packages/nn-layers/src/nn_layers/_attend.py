@@ -73,7 +73,8 @@ def _attend(
 ) -> Array:
     queries, heads = q.shape[:2]
     each = queries * k.shape[0] * exact_size(q)
-    if heads * each > limit and queries > 1:
+    # Sizes that are left open for export cannot be compared: then all is computed at once.
+    if isinstance(each, int) and heads * each > limit and queries > 1:
         # Random numbers are drawn for a head at once, whatever the pieces.
         pieces = 1 if drop is not None else min(queries, -(-each // limit))
         return _in_pieces(q, k, v, mask, bias, is_causal, drop, keys, pieces)

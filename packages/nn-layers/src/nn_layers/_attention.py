@@ -151,7 +151,6 @@ class MultiheadAttention(Module):
         self.output_proj = Linear(heads * vo, self.output_size, use_output_bias, dtype, key=keys[3])
         self.dropout = Dropout(dropout_p, inference=inference)
 
-    @jax.named_scope("nn.MultiheadAttention")
     def __call__(
         self,
         query: Array,

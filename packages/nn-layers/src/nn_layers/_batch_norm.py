@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Hashable, Sequence
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
@@ -141,7 +140,6 @@ class BatchNorm(StatefulLayer):
         self.mode = mode
         self.init_variance = init_variance
 
-    @jax.named_scope("nn.BatchNorm")
     def __call__(
         self,
         x: Array,

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
@@ -107,7 +106,6 @@ class Conv(Convolution):
             key,
         )
 
-    @jax.named_scope("nn.Conv")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
         """Convolves one example.
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
@@ -121,7 +120,6 @@ class ConvTranspose(Convolution):
             )
         self._check_mode()
 
-    @jax.named_scope("nn.ConvTranspose")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
         """Maps one example.
 

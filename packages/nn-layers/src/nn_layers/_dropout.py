@@ -68,7 +68,6 @@ class Dropout(Module):
         self.p = p
         self.inference = inference
 
-    @jax.named_scope("nn.Dropout")
     def __call__(
         self,
         x: Array,

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
@@ -91,7 +90,6 @@ class Embedding(Module):
         self.num_embeddings, self.embedding_size = shape
         self.weight = weight
 
-    @jax.named_scope("nn.Embedding")
     def __call__(self, x: Any, *, key: PRNGKeyArray | None = None) -> Array:
         """Looks one index up.
 

@@ -83,7 +83,6 @@ class Linear(Module):
             "Linear", key, fan_in, (out, fan_in), bias_shape, dtype
         )
 
-    @jax.named_scope("nn.Linear")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
         """Maps one vector.
 
@@ -151,7 +150,6 @@ class Identity(Module):
     def __init__(self, *args: Any, **kwargs: Any):
         pass
 
-    @jax.named_scope("nn.Identity")
     def __call__(self, x: Any, *, key: PRNGKeyArray | None = None) -> Any:
         """**Returns:** `x`, whatever it is. `key` is ignored."""
         return x

@@ -179,7 +179,6 @@ class MLP(Module):
         self.depth = depth
         self.scan = scan
 
-    @jax.named_scope("nn.MLP")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
         """Maps one vector.
 

@@ -66,8 +66,7 @@ class ExampleNorm(Module):
         """
         check_shape(self, x, self.shape)
         x = jnp.asarray(x)
-        with jax.named_scope(f"nn.{type(self).__name__}"):
-            y = _normalise(self._normalised, x, self.weight, self.bias, self.eps)
+        y = _normalise(self._normalised, x, self.weight, self.bias, self.eps)
         return y if state is MISSING else (y, state)
 
     @staticmethod

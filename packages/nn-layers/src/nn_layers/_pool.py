@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
@@ -84,7 +83,6 @@ class Pool(Module):
         self.padding = padding_pairs(layer, padding, ndim)
         self.use_ceil = use_ceil
 
-    @jax.named_scope("nn.Pool")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
         """Pools one example.
 
@@ -171,7 +169,6 @@ class _AvgPool(_PoolNd):
     _of: ClassVar[tuple[Any, Any]] = (0, lax.add)
     _channels_last: ClassVar[bool] = True
 
-    @jax.named_scope("nn.AvgPool")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
         """As `Pool.__call__`.
 

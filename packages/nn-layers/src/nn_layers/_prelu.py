@@ -42,7 +42,6 @@ class PReLU(Module):
     def __init__(self, init_alpha: float | Array | None = 0.25):
         self.negative_slope = jnp.asarray(0.25 if init_alpha is None else init_alpha)
 
-    @jax.named_scope("nn.PReLU")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
         """Applies the function elementwise.
 

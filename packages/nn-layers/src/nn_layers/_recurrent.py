@@ -110,7 +110,6 @@ class GRUCell(Module):
         drawn = draw("GRUCell", key, n, shapes, dtype)
         self.weight_ih, self.weight_hh, self.bias, self.bias_n = drawn
 
-    @jax.named_scope("nn.GRUCell")
     def __call__(self, input: Array, hidden: Array, *, key: PRNGKeyArray | None = None) -> Array:
         """Takes one step.
 
@@ -250,7 +249,6 @@ class LSTMCell(Module):
         shapes = ((4 * n, input_size), (4 * n, n), (4 * n,) if use_bias else None)
         self.weight_ih, self.weight_hh, self.bias = draw("LSTMCell", key, n, shapes, dtype)
 
-    @jax.named_scope("nn.LSTMCell")
     def __call__(
         self, input: Array, hidden: tuple[Array, Array], *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:

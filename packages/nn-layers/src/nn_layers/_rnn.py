@@ -92,7 +92,6 @@ class RNN(Module):
         self.unroll = unroll
         self.return_sequences = return_sequences
 
-    @jax.named_scope("nn.RNN")
     def __call__(
         self,
         inputs: Array,
@@ -177,7 +176,6 @@ class Bidirectional(Module):
         self.forward = RNN(forward, False, unroll, return_sequences)
         self.backward = RNN(backward, True, unroll, return_sequences)
 
-    @jax.named_scope("nn.Bidirectional")
     def __call__(
         self,
         inputs: Array,

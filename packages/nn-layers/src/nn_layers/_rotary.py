@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
@@ -105,7 +104,6 @@ class RotaryPositionalEmbedding(Module):
         """
         return _tables(jnp.arange(end), embedding_size, theta, dtype)
 
-    @jax.named_scope("nn.RotaryPositionalEmbedding")
     def __call__(
         self, x: Array, *, key: PRNGKeyArray | None = None, offset: Any = 0, positions: Any = None
     ) -> Array:

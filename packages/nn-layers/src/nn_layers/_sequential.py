@@ -5,7 +5,6 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
 
@@ -114,7 +113,6 @@ class Sequential(StatefulLayer):
                     f"{layer!r}."
                 )
 
-    @jax.named_scope("nn.Sequential")
     def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
         """Calls the layers one after the other.
 
@@ -199,7 +197,6 @@ class Lambda(Module):
             raise TypeError(f"`Lambda` takes a function, but received {fn!r}.")
         self.fn = fn
 
-    @jax.named_scope("nn.Lambda")
     def __call__(self, x: Any, *, key: PRNGKeyArray | None = None) -> Any:
         """**Returns:** `fn(x)`. `key` is ignored."""
         return self.fn(x)

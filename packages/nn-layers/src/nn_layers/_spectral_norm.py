@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jax import lax
@@ -118,7 +117,6 @@ class SpectralNorm(StatefulLayer):
         u, v = _iterate(matrix, start.astype(matrix.dtype), eps, _FIRST_ITERATIONS)
         self.uv_index = StateIndex((u.astype(weight.dtype), v.astype(weight.dtype)))
 
-    @jax.named_scope("nn.SpectralNorm")
     def __call__(
         self,
         x: Array,

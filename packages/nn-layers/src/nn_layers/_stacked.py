@@ -133,7 +133,6 @@ class Stacked(StatefulLayer):
             object.__setattr__(new, name, value)
         return new
 
-    @jax.named_scope("nn.Stacked")
     def __call__(
         self,
         x: Any,

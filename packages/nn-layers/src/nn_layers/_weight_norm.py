@@ -130,7 +130,6 @@ class WeightNorm(Module):
         self.axis = axis
         self._norm = _norm_of
 
-    @jax.named_scope("nn.WeightNorm")
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Any:
         """Calls the layer.
 
