@@ -72,7 +72,7 @@ def _attend(
     keys: Any,
 ) -> Array:
     queries, heads = q.shape[:2]
-    each = queries * k.shape[0] * exact_size(q)
+    each: Any = queries * k.shape[0] * exact_size(q)
     # Sizes that are left open for export cannot be compared: then all is computed at once.
     if isinstance(each, int) and heads * each > limit and queries > 1:
         # Random numbers are drawn for a head at once, whatever the pieces.
