@@ -140,3 +140,37 @@ def test_the_module_is_named():
     for f in (filter_grad(loss), filter_jit(filter_grad(loss))):
         report = find_nan(f, X, model)
         assert report is not None and report.module == "args[1].head['last']"
+
+
+def test_a_module_that_is_closed_over_goes_by_its_classes():
+    class Inner(Module):
+        power: float
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return x**self.power
+
+    class Outer(Module):
+        inner: Inner
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return self.inner(x) + 1
+
+    model = Outer(Inner(-0.5))
+    for f in (jax.vmap(model), lambda x: model(x).sum(), jax.grad(lambda x: model(x).sum())):
+        report = find_nan(f, X)
+        assert report is not None and report.module == "Outer/Inner"
+    report = find_nan(model.__call__, X)
+    assert report is not None and report.module == "model.inner"
+
+
+def test_a_function_that_was_traced_elsewhere():
+    # What JAX has kept of it says where it was called first: here that line is of no interest.
+    inner = jax.jit(bad_log)
+    inner(X + 1)
+
+    def caller(x: jax.Array) -> jax.Array:
+        return inner(x)
+
+    report = find_nan(caller, X)
+    assert report is not None
+    assert [place.line for place in report.places[:2]] == [LINE, caller.__code__.co_firstlineno + 1]

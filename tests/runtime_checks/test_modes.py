@@ -151,6 +151,7 @@ def test_four_threads_each_get_their_own_message(jit: str):
 
 
 # https://github.com/patrick-kidger/equinox/commit/5c2b15d
+# https://github.com/patrick-kidger/equinox/commit/3d950ea
 @pytest.mark.parametrize("frames", ["1", "2"])
 def test_the_debugger_opens_at_the_line_of_the_check(frames: str, monkeypatch: pytest.MonkeyPatch):
     seen: list[Any] = []

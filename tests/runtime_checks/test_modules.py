@@ -52,6 +52,7 @@ def scanned(model: Any, x: Any) -> Any:
     return jax.lax.scan(lambda c, x: (c + model(x).sum(), None), jnp.zeros(()), x)[0]
 
 
+# https://github.com/patrick-kidger/equinox/issues/793
 @pytest.mark.parametrize("jit", [filter_jit, jax.jit])
 @pytest.mark.parametrize("f", [whole, mapped, scanned])
 def test_statistics(jit: Any, f: Any):

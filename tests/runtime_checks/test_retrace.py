@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from filtered_transforms import clear_caches, filter_jit
+from pytree_module import Module, field
 from runtime_checks.debug import explain_retrace, log_retraces
 
 X = jnp.arange(3.0)
 
 
+# https://github.com/patrick-kidger/equinox/issues/640
 @pytest.mark.parametrize("jit", [filter_jit, jax.jit])
 def test_arrays(jit: Any):
     said: list[str] = []
@@ -40,6 +42,8 @@ def test_arrays(jit: Any):
     assert "those of an earlier call" in said[-1]
 
 
+# https://github.com/patrick-kidger/equinox/issues/1062
+# https://github.com/patrick-kidger/equinox/issues/645
 def test_static_values():
     said: list[str] = []
     f = explain_retrace(filter_jit(lambda x, other, g=None: x), report=said.append)
@@ -56,6 +60,39 @@ def test_static_values():
         f(X, 1, g=functools.partial(test_arrays, i))
     assert "g: " in said[-1]
     assert f.__name__ == "<lambda>" and f.lower(X, 1) is not None
+
+
+@pytest.mark.parametrize("jit", [filter_jit, jax.jit])
+def test_fields_of_modules(jit: Any):
+    class Layer(Module):
+        weight: jax.Array
+        bias: Any
+        name: str = field(static=True)
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return self.weight * x
+
+    said: list[str] = []
+    f = explain_retrace(jit(lambda model, x: model["layers"][0](x)), report=said.append)
+    f({"layers": [Layer(X, X, "a")]}, X)
+    f({"layers": [Layer(X, X, "b")]}, X)
+    assert said[-1].endswith("model['layers'][0].name: static 'a' -> 'b'")
+    f({"layers": [Layer(X, None, "b")]}, X)
+    assert said[-1].endswith("model['layers'][0].bias: gone")
+    g = explain_retrace(jit(lambda model, x: model(x)), report=said.append)
+    g(Layer(X, X, "a"), X)
+    g(Layer(X, X[:2], "a"), X)
+    assert said[-1].endswith("\n  model.bias: shape (3,) -> (2,)")
+
+
+def test_static_arguments_of_jax_jit():
+    said: list[str] = []
+    f = explain_retrace(jax.jit(lambda x, n: x * n, static_argnums=1), report=said.append)
+    f(1.0, 2)
+    f(1.0, 3)
+    assert "n: static 2 -> 3" in said[-1]
+    f(4.0, 3)
+    assert len(said) == 1
 
 
 def test_all_functions_in_a_block():

@@ -1,6 +1,7 @@
 """`find_nan`: the first operation that makes a NaN or an infinity out of finite numbers."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +38,8 @@ class NanReport:
 
     - `operation`: the name of JAX's primitive.
     - `places`: the user's lines, innermost first.
-    - `module`: the path of the innermost module whose call it is part of, or `""`.
+    - `module`: the path of the innermost module whose call it is part of; of a module that is no
+        argument, but closed over, the classes of the calls around it (`Model/Layer`); or `""`.
     - `loop`: for each loop around it, outermost first, the step.
     - `inputs`, `outputs`: what the operation took and made.
     """
@@ -97,6 +99,7 @@ def find_nan(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> NanReport | N
     """
     paths: list[str] = []
     name = getattr(fn, "__name__", "model")
+    name = "model" if name == "__call__" else name
     whole = instrument({name: fn, "args": args, "kwargs": kwargs}, lambda path, call: call, paths)
     dynamic, static = partition(whole, is_array)
     leaves, treedef = jtu.tree_flatten(dynamic)
@@ -118,7 +121,7 @@ def find_nan(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> NanReport | N
 class _Search:
     def __init__(self, paths: list[str]):
         self.paths = sorted(paths, key=len, reverse=True)
-        self.scopes: list[str] = []
+        self.within: list[Any] = []  # the equations in whose jaxprs we are, the innermost last
 
     def run(
         self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], loop: tuple[int, ...]
@@ -132,9 +135,9 @@ class _Search:
 
         for eqn in jaxpr.eqns:
             inputs = [read(v) for v in eqn.invars]
-            self.scopes.append(_jax.scope_of(eqn))
+            self.within.append(eqn)
             outputs = self.equation(jaxpr, eqn, inputs, loop)
-            self.scopes.pop()
+            self.within.pop()
             values.update(zip(eqn.outvars, outputs, strict=True))
         return [read(v) for v in jaxpr.outvars]
 
@@ -195,18 +198,35 @@ class _Search:
                 self.run(opened, closed_over, [*of_body, *state], (*loop, step))
             state, step = out, step + 1
 
+    def places(self) -> list[Place]:
+        """The user's lines, innermost first.
+
+        JAX traces a jitted function once. What it does at a later call still has the lines of the
+        first; of those only the innermost counts then, and the callers are those of the later call.
+        """
+        known: list[Place] = []
+        for eqn in self.within:
+            own = [Place(*line) for line in _jax.lines_of(eqn) if not is_hidden_file(line[0])]
+            if own[len(own) - len(known) :] == known:
+                known = own
+            else:
+                known = [place for place in own[:1] if place not in known] + known
+        return known
+
     def found(self, eqn: Any, inputs: list[Any], made: list[Any], loop: tuple[int, ...]) -> None:
-        scope = "/".join(self.scopes)
-        places = [
-            Place(file, line, function)
-            for file, line, function in _jax.lines_of(eqn)
-            if not is_hidden_file(file)
-        ]
-        module = next((path for path in self.paths if path in scope), "")
+        scope = "/".join(map(_jax.scope_of, self.within))
+        module = next((path for path in self.paths if path in scope), "") or _named(scope)
+        places = self.places()
         report = NanReport(
             eqn.primitive.name, tuple(places[:3]), module, loop, tuple(inputs), tuple(made)
         )
         raise _Found(report)
+
+
+def _named(scope: str) -> str:
+    """The classes of the modules, where no path is known: each of their calls is a named scope."""
+    names = (part.strip("()") for part in re.split(r"/|\w+\(", scope))  # vmap(jvp(Model))/Layer
+    return "/".join(name for name in names if name)
 
 
 def _has(test: Callable[[Any], Any], x: Any) -> bool:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import jax.tree_util as jtu
 import numpy as np
 
 from filtered_transforms import is_array
+from pytree_module import Module
 from runtime_checks._jax import Tracer, abstract
 from tree_surgery import path_str
 
@@ -43,7 +44,8 @@ def leaf_of(x: Any, numbers_are_arrays: bool) -> Leaf:
     aval = abstract(x)
     sharding = "" if isinstance(x, Tracer) else _sharding(x)
     dtype, weak = str(aval.dtype), bool(getattr(aval, "weak_type", False))
-    return Leaf("array", tuple(aval.shape), dtype, weak, sharding)
+    value = x if number else None
+    return Leaf("array", tuple(aval.shape), dtype, weak, sharding, value)
 
 
 def _sharding(x: Any) -> str:
@@ -71,6 +73,8 @@ class Signature:
         names = _names(fn)
         pairs, treedef = jtu.tree_flatten_with_path((args, kwargs))
         leaves = {_path(path, names): leaf_of(leaf, numbers_are_arrays) for path, leaf in pairs}
+        for path, value in _static_fields((args, kwargs), ()):
+            leaves.setdefault(_path(path, names), Leaf("static", value=value))
         return cls(leaves, treedef)
 
     def differences(self, earlier: "Signature") -> list[str]:
@@ -83,9 +87,35 @@ class Signature:
             else:
                 found.extend(f"{path}: {line}" for line in _changes(old, new))
         found.extend(f"{path}: gone" for path in earlier.leaves if path not in self.leaves)
+        if not found:
+            found.extend(self._numbers(earlier))
         if not found and self.treedef != earlier.treedef:
             found.append(f"the structure: {earlier.treedef} -> {self.treedef}")
         return found
+
+    def _numbers(self, earlier: "Signature") -> list[str]:
+        """Python numbers that are arrays for `jax.jit`, unless an option says otherwise."""
+        return [
+            f"{path}: static {earlier.leaves[path].value!r} -> {new.value!r}, if it is one of the "
+            f"`static_argnums` or `static_argnames`"
+            for path, new in self.leaves.items()
+            if new.kind == "array" and new.value != earlier.leaves[path].value
+        ]
+
+
+def _static_fields(node: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The static fields of the modules in a tree: they are part of its structure."""
+    if isinstance(node, Module):
+        for field in dataclasses.fields(node):
+            if field.metadata.get("static") and hasattr(node, field.name):
+                yield (*path, jtu.GetAttrKey(field.name)), getattr(node, field.name)
+
+    def is_leaf(x: Any) -> bool:
+        return isinstance(x, Module) and x is not node
+
+    for inside, leaf in jtu.tree_leaves_with_path(node, is_leaf=is_leaf):
+        if is_leaf(leaf):
+            yield from _static_fields(leaf, (*path, *inside))
 
 
 def nearest(new: Signature, earlier: Sequence[Signature]) -> list[str]:
@@ -105,9 +135,11 @@ def _names(fn: Any) -> list[str]:
 def _path(path: tuple[Any, ...], names: list[str]) -> str:
     kind, which, *inside = path
     if kind.idx == 1:
-        return which.key + (path_str(tuple(inside)) if inside else "")
-    name = names[which.idx] if which.idx < len(names) else f"args[{which.idx}]"
-    return name + (path_str(tuple(inside)) if inside else "")
+        name = which.key
+    else:
+        name = names[which.idx] if which.idx < len(names) else f"args[{which.idx}]"
+    rest = path_str(tuple(inside)) if inside else ""
+    return f"{name}.{rest}" if rest and not rest.startswith("[") else name + rest
 
 
 def _changes(old: Leaf, new: Leaf) -> list[str]:
