@@ -159,7 +159,6 @@ def products_in_loop(program):
     return count
 
 
-@pytest.mark.skipif(jax.__version_info__ < (0, 10), reason="JAX fails to transpose the loop")
 def test_one_product_each_step_forwards_and_one_backwards():
     cell, xs = LSTMCell(3, 4, key=KEY), jr.normal(KEY, (5, 3))
     leaves, treedef = jax.tree.flatten(cell)
@@ -168,7 +167,9 @@ def test_one_product_each_step_forwards_and_one_backwards():
         return RNN(treedef.unflatten(leaves))(xs).sum()
 
     assert products_in_loop(jax.make_jaxpr(loss)(leaves).jaxpr) == 1
-    assert products_in_loop(jax.make_jaxpr(jax.grad(loss))(leaves).jaxpr) == 2
+    # Before 0.10 JAX leaves one in the program that nothing needs; XLA takes it out.
+    unused = jax.__version_info__ < (0, 10)
+    assert products_in_loop(jax.make_jaxpr(jax.grad(loss))(leaves).jaxpr) == 2 + unused
 
 
 @pytest.mark.parametrize("name", ["GRU", "plain"])
