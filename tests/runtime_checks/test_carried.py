@@ -507,3 +507,24 @@ def test_nothing_global_is_patched_and_the_end_is_silent(tmp_path: Path):
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_checks_side_by_side_keep_their_own_texts():
+    # Booleans come out of the program as one array, whatever stands between them.
+    def f(x: jax.Array, n: jax.Array) -> jax.Array:
+        x = error_if(x, n == 1, "one")
+        x = error_if(x, x < 0, "negative")
+        check(n == 2, "two", n=n)
+        return error_if(x, n == 3, "three")
+
+    g = filter_jit(f)
+    np.testing.assert_array_equal(g(GOOD, jnp.array(0)), GOOD)
+    for n, text in ((1, "one"), (2, "two"), (3, "three")):
+        with pytest.raises(EquinoxRuntimeError) as caught:
+            g(GOOD, jnp.array(n))
+        assert caught.value.message == text
+    assert caught.value.values == {}
+    with pytest.raises(EquinoxRuntimeError, match="for 1 of 3 elements, at 0"):
+        g(BAD, jnp.array(3))
+    with pytest.raises(EquinoxRuntimeError, match="n = 2"):
+        g(GOOD, jnp.array(2))

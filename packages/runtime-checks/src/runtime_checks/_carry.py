@@ -19,6 +19,7 @@ from filtered_transforms.extend import Carried
 
 from . import _jax
 from ._check import Check, check_p
+from ._report import packed
 from ._unused import warn_of_unused
 
 # What one check has seen: its predicate, then its values.
@@ -382,16 +383,12 @@ def carry(jaxpr: Any, args: list[Any]) -> Carried:
     carrier = Carrier()
     results, seen = carrier.run(jaxpr, args)
     checks = [check for check, _ in carrier.checks(jaxpr)]
-    flat, tree = jtu.tree_flatten(seen)
-    single = len(flat) == 1 and jnp.ndim(flat[0]) == 0
-    report = flat if single else [any_failed(seen), *flat]
+    report, unpack = packed(seen, any_failed(seen))
 
     def read(report: list[Any]) -> None:
         if not np.asarray(report[0]):  # a sixth of the cost of `bool(report[0])`
             return
-        for check, (predicate, *values) in zip(
-            checks, tree.unflatten(report if single else report[1:]), strict=True
-        ):
+        for check, (predicate, *values) in zip(checks, unpack(report), strict=True):
             if np.any(predicate):
                 raise check.fail(predicate, values)
 

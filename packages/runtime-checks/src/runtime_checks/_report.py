@@ -1,0 +1,36 @@
+"""What the checks of a program have seen, as few arrays: each result of a call costs time."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import numpy as np
+
+
+def packed(seen: Any, failed: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+    """The results for what was seen, and how to have it back from their values.
+
+    The first result is true if any check has failed; what is one boolean each is one array.
+
+    **Arguments:**
+
+    - `seen`: a tree of arrays.
+    - `failed`: whether any check has failed.
+    """
+    flat, tree = jtu.tree_flatten(seen)
+    if len(flat) == 1 and jnp.ndim(flat[0]) == 0:
+        return flat, tree.unflatten
+    flags = [jnp.ndim(x) == 0 and jnp.issubdtype(x.dtype, jnp.bool_) for x in flat]
+    several = sum(flags) > 1
+    apart = [x for x, flag in zip(flat, flags, strict=True) if not (flag and several)]
+    flagged = [x for x, flag in zip(flat, flags, strict=True) if flag]
+    together = [jnp.stack(flagged)] if several else []
+
+    def unpack(report: Sequence[Any]) -> Any:
+        values = list(report[1:])
+        numbers = iter(np.asarray(values.pop(0)) if several else ())
+        others = iter(values)
+        return tree.unflatten([next(numbers) if f and several else next(others) for f in flags])
+
+    return [failed, *together, *apart], unpack
