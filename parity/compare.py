@@ -10,6 +10,7 @@ import numpy as np
 
 LIST = Path(__file__).parent / "known.toml"
 PRECISION = {"float16": 2**-10, "bfloat16": 2**-7, "float32": 2**-23, "complex64": 2**-23}
+PRECISION |= {"float64": 2**-52, "complex128": 2**-52}  # under JAX_ENABLE_X64
 ROUNDING = 8  # in units of the precision: sums in another order differ in the last bits
 
 
