@@ -103,6 +103,7 @@ def test_gradient():
 
 
 # https://github.com/patrick-kidger/equinox/pull/155
+# https://github.com/patrick-kidger/equinox/commit/bdc28d6
 def test_dropout_and_its_flags():
     q, k, v = inputs()
     layer = MultiheadAttention(2, 4, **SIZES, dropout_p=0.4, key=KEY)
@@ -175,6 +176,7 @@ def rotated(x, theta=1e4, positions=None):
     return np.concatenate([turned.real, turned.imag], 1)
 
 
+# https://github.com/patrick-kidger/equinox/pull/799
 @pytest.mark.parametrize(("length", "width"), [(3, 4), (9, 6), (0, 2), (2, 0)])
 def test_rotary(length, width):
     x = normal((length, width))
@@ -187,7 +189,7 @@ def test_rotary(length, width):
     close(y, rotated(x, positions=positions))
 
 
-# The tables of one `theta` were once used for the other.
+# In Equinox 0.13.8 the tables of one `theta` are used for the other.
 def test_each_theta_has_its_own_tables():
     x = normal((5, 4))
     for theta in (1e4, 1e2, 1e4):

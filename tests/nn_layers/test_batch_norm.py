@@ -168,8 +168,12 @@ def test_axes_that_are_missing_or_double():
         norm(jnp.ones(3), state)
     with pytest.raises(NameError, match="axis_name='b'"):
         batched(norm, "c")(jnp.ones((2, 3)), state)
-    with pytest.raises(ValueError, match="b"):  # JAX names it: the inner one hides the outer
-        batched(batched(norm))(jnp.ones((2, 2, 3)), state)
+    x, twice = jnp.ones((2, 2, 3)), batched(batched(norm))
+    for call in (twice, jax.jit(twice), lambda x, s: jax.jvp(lambda x: twice(x, s)[0], (x,), (x,))):
+        with pytest.raises(ValueError, match=r"within another of the same `axis_name`.*a tuple"):
+            call(x, state)
+    in_two = jax.vmap(batched(norm), (0, None), axis_name="c")  # as for an ensemble
+    np.testing.assert_array_equal(in_two(x, state)[0], jnp.zeros_like(x))
     with pytest.raises(ValueError, match="names an axis twice"):
         BatchNorm(3, ("b", "b"), mode="ema")
 
@@ -179,6 +183,14 @@ def test_shapes_that_do_not_fit(shape):
     norm, state = make_with_state(BatchNorm)(3, "b", mode="batch")
     with pytest.raises(ShapeError, match=r"`BatchNorm` takes .*\(input_size=3, \.\.\.\)"):
         norm(jnp.ones(shape), state)
+
+
+@pytest.mark.parametrize("wrong", [None, (), {"b": 1}])
+def test_a_state_that_is_none(wrong):
+    norm, _ = make_with_state(BatchNorm)(3, "b", mode="batch")
+    for inference in (False, True):
+        with pytest.raises(TypeError, match="`BatchNorm` takes a `State` as second argument"):
+            norm(jnp.ones(3), wrong, inference=inference)
 
 
 def test_modes():

@@ -225,6 +225,18 @@ def test_another_dtype_names_both():
         Conv1d(1, 1, 1, key=KEY)(jnp.ones((1, 3), jnp.int32))
 
 
+# https://github.com/patrick-kidger/equinox/issues/970: XLA's speed on a CPU is said, not mended.
+def test_depthwise():
+    conv, x = Conv2d(3, 6, 3, padding=1, groups=3, key=KEY), normal((3, 4, 5))
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+    weight = np.asarray(conv.weight).reshape(3, 2, 3, 3)
+    expected = np.einsum("chwij,coij->cohw", windows, weight).reshape(6, 4, 5)
+    np.testing.assert_allclose(conv(x), expected + np.asarray(conv.bias), rtol=1e-4, atol=1e-5)
+    for make in (Conv, Conv1d, Conv2d, Conv3d):
+        assert "slow code for CPUs: jax#23713" in make.__doc__
+
+
 def test_nothing():
     assert Conv1d(2, 3, 3, key=KEY)(jnp.ones((2, 0))).shape == (3, 0)
     assert Conv1d(0, 3, 3, key=KEY)(jnp.ones((0, 5))).shape == (3, 3)

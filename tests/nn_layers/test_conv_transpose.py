@@ -10,6 +10,7 @@ import pytest
 
 import nn_layers as nn
 from nn_layers import Conv, ConvTranspose, ShapeError
+from tree_surgery import tree_at
 
 KEY = jr.PRNGKey(12)
 
@@ -80,14 +81,18 @@ def test_transposes_conv_in_two_dimensions():
 
 
 # https://github.com/patrick-kidger/equinox/pull/132
+# https://github.com/patrick-kidger/equinox/commit/7ffcfba
 def test_pytorch_scatters_the_flipped_kernel():
-    layer = ConvTranspose(1, 2, 3, 4, stride=3, use_bias=False, key=KEY)
-    x = normal((2, 5))
-    kernel = np.asarray(layer.weight, np.float64)[:, :, ::-1]
+    w, x = normal((2, 3, 4)), normal((2, 5))  # in PyTorch the channels of the input come first
     expected = np.zeros((3, 16))
     for t in range(5):
-        expected[:, 3 * t : 3 * t + 4] += np.einsum("oik,i->ok", kernel, np.asarray(x)[:, t])
+        expected[:, 3 * t : 3 * t + 4] += np.einsum("iok,i->ok", w, x[:, t])
+    layer = ConvTranspose(1, 2, 3, 4, stride=3, use_bias=False, key=KEY)
+    layer = tree_at(lambda n: n.weight, layer, jnp.flip(w.swapaxes(0, 1), (2,)))
     np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+    # It is the documented conversion.
+    for make in (ConvTranspose, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d):
+        assert "jax.numpy.flip(w.swapaxes(0, 1), (2, ...))" in make.__doc__
 
 
 def test_initial_parameters():

@@ -84,6 +84,7 @@ def test_prelu_keeps_a_narrow_dtype():
 
 
 # https://github.com/patrick-kidger/equinox/issues/1024
+# https://github.com/patrick-kidger/equinox/pull/1233
 def test_prelu_stands_in_a_sequential():
     model = Sequential([Linear(3, 4, key=KEY), PReLU()])
     x = jnp.ones(3)

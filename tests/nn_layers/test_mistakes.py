@@ -29,6 +29,7 @@ from nn_layers import (
     make_with_state,
 )
 from pytree_module import Module
+from tree_surgery import tree_at
 
 KEY = jr.key(0)
 MAKES = {
@@ -133,6 +134,9 @@ def located():
     yield Sequential([jnp.tanh, mlp]), x, r"^Sequential\.layers\[1\]\.layers\[0\]: `Linear` takes"
     linear = Linear(2, 3, key=KEY)
     yield WeightNorm(linear), x, r"^WeightNorm\.layer: `Linear` takes"
+    scanned = tree_at(lambda m: m.layers[0], MLP(2, 3, 4, 2, scan=True, key=KEY), linear)
+    scanned = Sequential([lambda x: x[:2], scanned])  # its first layer puts out too little
+    yield scanned, x, r"^Sequential\.layers\[1\]\.layers\[1\]: `Linear` takes .*\(4,\).*\(3,\)"
     nested = Sequential([Sequential([WeightNorm(linear)])])
     yield nested, x, r"^Sequential\.layers\[0\]\.layers\[0\]\.layer: `Linear` takes"
     stacked = Stacked(lambda key: Sequential([Linear(3, 3, key=key)]), 2, key=KEY)
@@ -147,7 +151,7 @@ def test_a_wrong_shape_says_where_it_was(case):
         with pytest.raises(ShapeError, match=text) as error:
             call(x)
         assert error.value.path == str(error.value).partition(": ")[0]
-        assert error.value.received == (5,)
+        assert f"shape {error.value.received}." in str(error.value)
         told.add(str(error.value))
     assert len(told) == 1
 
@@ -165,6 +169,14 @@ def test_with_a_state():
     model, state = make_with_state(make)()
     with pytest.raises(ShapeError, match=r"^Sequential\.layers\[0\]\.layer: `Linear` takes"):
         model(jnp.ones(5), state)
+
+
+def test_dropout_in_attention_says_whose_key_it_needs():
+    attention, x = MultiheadAttention(1, 4, dropout_p=0.5, key=KEY), jnp.ones((3, 4))
+    for call in (attention, filter_jit(attention)):
+        with pytest.raises(RuntimeError, match="requires a key") as error:
+            call(x, x, x)
+        assert any("attention(query, key_, value, key=key)" in n for n in error.value.__notes__)
 
 
 def test_other_errors_get_a_note():

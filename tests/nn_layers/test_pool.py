@@ -115,6 +115,24 @@ def test_padding_is_never_pooled_as_a_value():
                 call(x)
 
 
+# https://github.com/patrick-kidger/equinox/issues/66
+# https://github.com/patrick-kidger/equinox/issues/176
+@pytest.mark.parametrize(
+    ("cls", "reduce", "fill"), [(MaxPool1d, np.max, -np.inf), (AvgPool1d, np.mean, 0)]
+)
+@pytest.mark.parametrize(("kernel", "padding"), [(3, 2), (4, 3), (5, 3), (4, ((3, 1),))])
+def test_padding_of_more_than_half_the_window(cls, reduce, fill, kernel, padding):
+    """Values, and gradients against differences."""
+    x, pairs = normal((2, 6)), ((padding, padding),) if isinstance(padding, int) else padding
+    f = lambda x: reference(x, reduce, fill, (kernel,), (2,), pairs)  # noqa: E731
+    y, back = jax.vjp(cls(kernel, 2, padding), x)
+    np.testing.assert_allclose(y, f(x), rtol=1e-5, atol=1e-6)
+    weights = normal(y.shape)
+    steps = 1e-6 * np.eye(x.size).reshape(-1, *x.shape)
+    numeric = [((f(x + e) - f(x - e)) * weights).sum() / 2e-6 for e in steps]
+    np.testing.assert_allclose(back(weights)[0].ravel(), numeric, rtol=1e-4, atol=1e-4)
+
+
 def test_known_values_of_ceil():
     x = jnp.arange(1.0, 9.0)[None]
     np.testing.assert_array_equal(MaxPool1d(3, 2, use_ceil=True)(x), [[3, 5, 7, 8]])

@@ -204,6 +204,15 @@ def test_spectral_norm_differentiates_sigma_with_fixed_vectors():
     close(gradient.layer.weight.ravel(), expected, 1e-3)
 
 
+@pytest.mark.parametrize("sizes", [(0, 2), (2, 0), (0, 0)])
+def test_spectral_norm_of_a_weight_without_elements(sizes):
+    linear = Linear(*sizes, key=KEY)
+    norm, state = make_with_state(SpectralNorm)(linear, "weight", key=KEY)
+    y, state = norm(jnp.zeros(sizes[0]), state)
+    close(y, linear.bias)
+    assert [len(v) for v in jax.tree.leaves(state)] == [sizes[1], sizes[0]]
+
+
 # https://github.com/patrick-kidger/equinox/issues/705
 def test_spectral_norm_inside_vmap_and_cond_leaks_nothing():
     norm, state = make_with_state(SpectralNorm)(Linear(3, 3, key=KEY), "weight", key=KEY)

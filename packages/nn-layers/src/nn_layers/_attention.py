@@ -302,7 +302,15 @@ def _in_heads(x: Array, heads: int) -> Array:
 
 
 def _drop(dropout: Dropout, inference: Any, weights: Array, key: Any) -> Array:
-    return dropout(weights, key=key, inference=inference)
+    try:
+        return dropout(weights, key=key, inference=inference)
+    except RuntimeError as error:
+        if key is None:
+            error.add_note(
+                "This was in MultiheadAttention.dropout, so it is "
+                "`attention(query, key_, value, key=key)`."
+            )
+        raise
 
 
 def _from_jax(

@@ -13,8 +13,9 @@ from pytree_module import field
 from ._dtypes import exact, per_channel, promoted, scaled
 from ._errors import refuse_shape, shape_of, size
 from ._init import default_dtype
+from ._jax import mapped_name
 from ._sequential import StatefulLayer
-from ._state import State, StateIndex
+from ._state import State, StateIndex, check_state
 
 _UNSPECIFIED = (
     "`BatchNorm` without `mode` uses 'ema', as code for Equinox expects, which often trains badly. "
@@ -160,8 +161,10 @@ class BatchNorm(StatefulLayer):
         **Returns:** the pair of an array of the shape and dtype of `x`, and the new state.
 
         **Raises:** `ShapeError` for an `x` with other channels; `NameError` in training outside of
-        a `jax.vmap` with the axis name.
+        a `jax.vmap` with the axis name; `ValueError` in two of them with the same one; `TypeError`
+        if `state` is none.
         """
+        check_state(self, state)
         received = shape_of(self, x)
         if received[:1] != (self.input_size,):
             fix = "Channels come first, and the batch is the axis of a `jax.vmap`."
@@ -224,6 +227,12 @@ class BatchNorm(StatefulLayer):
                 f"in_axes=(0, None), out_axes=(0, None))(x, state)`; in inference, use "
                 f"`inference_mode(model)`, which needs no batch."
             ) from error
+        if mapped_name(mean) in (axis_name if isinstance(axis_name, tuple) else (axis_name,)):
+            raise ValueError(
+                f"`BatchNorm(axis_name={axis_name!r})` was called in a `jax.vmap` within another "
+                f"of the same `axis_name`: the statistics would be those of the inner one alone. "
+                f"Give them different names, and `BatchNorm` a tuple of both to average over both."
+            )
         square = jnp.square(x - per_channel(mean, x.ndim))
         variance = jnp.maximum(0.0, lax.pmean(jnp.mean(square, axes), axis_name))
         return mean, variance

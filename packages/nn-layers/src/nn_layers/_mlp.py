@@ -214,7 +214,11 @@ class MLP(Module):
     def _scan(self, x: Array, arrays: list[Any], rebuild: Callable[[list[Any]], Any]) -> Array:
         def step(x: Array, both: tuple[Linear, list[Any]]) -> tuple[Array, None]:
             layer, own = both
-            return _each(rebuild(own), layer(x)), None
+            try:
+                return _each(rebuild(own), layer(x)), None
+            except Exception as error:
+                located(error, self, "layers[1]", layer)
+                raise
 
         # A `Linear` has arrays alone as its leaves.
         return jax.lax.scan(step, x, (self.layers[1], arrays))[0]

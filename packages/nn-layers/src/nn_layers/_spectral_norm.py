@@ -1,5 +1,6 @@
 """Weights whose largest singular value is 1."""
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from ._dtypes import exact
 from ._errors import size
 from ._keys import split_key
 from ._sequential import StatefulLayer
-from ._state import State, StateIndex
+from ._state import State, StateIndex, check_state
 from ._weight_norm import call_with, weight_of
 
 _FIRST_ITERATIONS = 15
@@ -31,6 +32,11 @@ def _iterate(weight: Array, v: Array, eps: float, count: int) -> tuple[Array, Ar
         u = unit(weight @ v)
         v = unit((jnp.conj(weight) if _complex(weight) else weight).T @ u)
     return u, v
+
+
+def _as_matrix(weight: Array) -> Array:
+    # Not -1, which is nothing in particular if the first axis is empty.
+    return exact(weight).reshape(weight.shape[0], math.prod(weight.shape[1:]))
 
 
 def _complex(x: Array) -> bool:
@@ -112,7 +118,7 @@ class SpectralNorm(StatefulLayer):
         )
         self.eps = eps
         self.inference = inference
-        matrix = lax.stop_gradient(exact(weight)).reshape(weight.shape[0], -1)
+        matrix = lax.stop_gradient(_as_matrix(weight))
         start = jr.normal(split_key("SpectralNorm", key, 2)[1], (matrix.shape[1],), weight.dtype)
         u, v = _iterate(matrix, start.astype(matrix.dtype), eps, _FIRST_ITERATIONS)
         self.uv_index = StateIndex((u.astype(weight.dtype), v.astype(weight.dtype)))
@@ -135,9 +141,12 @@ class SpectralNorm(StatefulLayer):
         - `inference`: overrides the field of that name.
 
         **Returns:** the pair of what the layer returns and the new state.
+
+        **Raises:** `TypeError` if `state` is none; and what the layer raises.
         """
+        check_state(self, state)
         weight = getattr(self.layer, self.weight_name)
-        matrix = exact(weight).reshape(weight.shape[0], -1)
+        matrix = _as_matrix(weight)
         u, v = (exact(vector) for vector in state.get(self.uv_index))
         training = not (self.inference if inference is None else inference)
         if training and self.num_power_iterations > 0:

@@ -123,6 +123,24 @@ class State:
         batched = jax.vmap(norm, axis_name="batch", in_axes=(0, None), out_axes=(0, None))
         y, state = batched(jnp.arange(12.0).reshape(4, 3), state)
         assert state.get(norm.batch_counter) == 1
+
+        # Handed on by a scan over batches, and saved with the model.
+        import io
+        from filtered_transforms import filter_scan
+        from tree_surgery import tree_deserialise_leaves, tree_equal, tree_serialise_leaves
+
+        def step(state, x):
+            y, state = batched(x, state)
+            return state, y
+
+        state, ys = filter_scan(step, state, jax.random.normal(jax.random.key(0), (5, 4, 3)))
+        assert state.get(norm.batch_counter) == 6
+
+        file = io.BytesIO()
+        tree_serialise_leaves(file, (norm, state))
+        file.seek(0)
+        like = make_with_state(BatchNorm)(3, axis_name="batch", mode="batch")
+        assert tree_equal(tree_deserialise_leaves(file, like), (norm, state))
         ```
     """
 
@@ -275,6 +293,16 @@ def _check_alike(item: StateIndex, old: Any, new: Any) -> None:
             f"Old and new values of a state have different structures, shapes or dtypes. The old "
             f"value at {item.marker} is {tree_pformat(old)} and the new value is "
             f"{tree_pformat(new)}."
+        )
+
+
+def check_state(layer: Any, state: Any) -> None:
+    """Refuses what is no `State`, naming the layer that was called with it."""
+    if not isinstance(state, State):
+        raise TypeError(
+            f"`{type(layer).__name__}` takes a `State` as second argument, but received a "
+            f"{type(state).__name__}: use `layer(x, state)`, with "
+            f"`model, state = make_with_state(...)`."
         )
 
 
