@@ -134,7 +134,7 @@ def same(x, y, **tolerances):
 
 
 # Called with a state, or without an input: tested on their own.
-WITHOUT_ONE_CALL = {"StatefulLayer", "StateIndex", "BatchNorm", "SpectralNorm", "Shared"}
+WITHOUT_ONE_CALL = {"StatefulLayer", "StateIndex", "BatchNorm", "SpectralNorm", "Shared", "KVCache"}
 
 each_layer = pytest.mark.parametrize("name", LAYERS)
 # The layers for two and three dimensions run the code of those for one.
