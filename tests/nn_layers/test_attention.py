@@ -302,6 +302,17 @@ def test_the_implementation_of_jax(kv_heads, causal):
     close(drop(x, x, x, implementation="xla", inference=True), drop(x, x, x, inference=True))
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_the_implementation_of_jax_in_half_precision(dtype):
+    """It promotes implicitly, which is strictly forbidden here; one query sees no key."""
+    layer = MultiheadAttention(2, 4, dtype=dtype, key=KEY)
+    x, mask = inputs()[0].astype(dtype), jnp.ones((3, 3), bool).at[1].set(False)
+    y, expected = (layer(x, x, x, mask, implementation=name) for name in ("xla", "auto"))
+    assert y.dtype == dtype
+    tolerance = 4 * float(jnp.finfo(dtype).eps)
+    close(y.astype("f4"), expected.astype("f4"), tolerance)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("drop", [False, True])
 def test_in_pieces_it_is_the_same(monkeypatch, drop, dtype):

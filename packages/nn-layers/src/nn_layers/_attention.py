@@ -339,9 +339,11 @@ def _from_jax(
         seen = bias != -jnp.inf
         mask = seen if mask is None else jnp.logical_and(mask, seen)
         bias = jnp.where(seen, bias, jnp.zeros_like(bias)).astype(q.dtype)
-    return jax.nn.dot_product_attention(
-        q, k, v, bias, mask, is_causal=causal, implementation=implementation
-    )
+    # JAX's own code mixes float32 with the dtype of what it is given.
+    with jax.numpy_dtype_promotion("standard"):
+        return jax.nn.dot_product_attention(
+            q, k, v, bias, mask, is_causal=causal, implementation=implementation
+        )
 
 
 def _processed(process: ProcessHeads, q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
