@@ -66,6 +66,12 @@ def test_what_cannot_be_called_is_no_layer():
         Stacked(lambda key: 3, 3, key=KEY)
 
 
+def test_a_table_of_integers_is_given():
+    with pytest.raises(ValueError, match="`Embedding`: `dtype` must be floating.*int32"):
+        Embedding(2, 3, dtype=jnp.int32, key=KEY)
+    np.testing.assert_array_equal(Embedding(weight=jnp.arange(6).reshape(2, 3))(1), [3, 4, 5])
+
+
 def test_heads_of_size_zero():
     with pytest.raises(ValueError, match=r"8 heads of a `query_size` of 4.*`qk_size=`"):
         MultiheadAttention(8, 4, key=KEY)
@@ -177,6 +183,26 @@ def test_dropout_in_attention_says_whose_key_it_needs():
         with pytest.raises(RuntimeError, match="requires a key") as error:
             call(x, x, x)
         assert any("attention(query, key_, value, key=key)" in n for n in error.value.__notes__)
+
+
+def same_while_traced():
+    x, h = jnp.ones((4, 2)), jnp.ones(3)
+    lstm, gru = nn_layers.LSTMCell(2, 3, key=KEY), nn_layers.GRUCell(2, 3, key=KEY)
+    yield lstm, (x[0], h), r"takes a pair .*received an array of shape \(3,\)"
+    yield nn_layers.Bidirectional(gru, gru), (x, h), r"a pair.*received an array of shape \(3,\)"
+    yield MaxPool2d(2), (x,), r"layer\(x\[None\]\)"
+    yield nn_layers.AdaptiveAvgPool2d(2), (x,), r"layer\(x\[None\]\)"
+
+
+@pytest.mark.parametrize("case", list(same_while_traced()), ids=lambda case: type(case[0]).__name__)
+def test_errors_read_the_same_while_traced(case):
+    layer, arguments, text = case
+    told = set()
+    for call in (layer, jax.jit(lambda *xs: layer(*xs))):
+        with pytest.raises(TypeError, match=text) as error:
+            call(*arguments)
+        told.add(str(error.value))
+    assert len(told) == 1
 
 
 def test_other_errors_get_a_note():

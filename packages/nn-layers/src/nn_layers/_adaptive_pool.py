@@ -10,7 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
 
-from ._errors import refuse_shape, shape_of
+from ._errors import ONE_CHANNEL, refuse_shape, shape_of
 from ._spatial import per_dimension
 from ._variants import specialise
 
@@ -78,7 +78,8 @@ class AdaptivePool(Module):
             n < k for n, k in zip(received[1:], target, strict=True)
         ):
             dims = [f"dim_{i + 1} >= {k}" for i, k in enumerate(target)]
-            refuse_shape(self, ("channels", *dims), received)
+            fix = ONE_CHANNEL if len(received) == len(target) else ""
+            refuse_shape(self, ("channels", *dims), received, fix)
         x = jnp.asarray(x)
         return self._blocks(x, ())
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
 
-from ._errors import refuse_shape, shape_of, size
+from ._errors import ONE_CHANNEL, refuse_shape, shape_of, size
 from ._init import draw_weight_and_bias
 from ._spatial import padding_pairs, per_dimension
 
@@ -122,7 +122,7 @@ def _refuse_input(layer: Any, channels: int, received: tuple[int, ...]) -> None:
     dims = [f"dim_{i + 1}" for i in range(layer.num_spatial_dims)]
     fix = ""
     if len(received) == layer.num_spatial_dims and channels == 1:
-        fix = "For an image without channels add the axis: `layer(x[None])`."
+        fix = ONE_CHANNEL
     elif len(received) == len(dims) + 1 and received[-1] == channels:
         fix = "Channels come first: `layer(jax.numpy.moveaxis(x, -1, 0))`."
     refuse_shape(layer, (f"in_channels={channels}", *dims), received, fix)

@@ -76,6 +76,11 @@ class Embedding(Module):
                 weight = jr.normal(key, shape, default_dtype() if dtype is None else dtype)
             except (TypeError, ValueError):
                 check_key("Embedding", key)
+                if not jnp.issubdtype(dtype or float, jnp.inexact):
+                    raise ValueError(
+                        f"`Embedding`: `dtype` must be floating point or complex, got "
+                        f"{jnp.dtype(dtype)}. A table of integers can be given as `weight`."
+                    ) from None
                 raise
         else:
             shape = jnp.shape(weight)

@@ -5,6 +5,9 @@ Shapes are known while tracing, so every check here reads the same eagerly and u
 
 from typing import Any, NoReturn
 
+ONE_CHANNEL = "For an image without channels add the axis: `layer(x[None])`."
+"""The fix where the axis of channels may be missing."""
+
 
 class ShapeError(ValueError, TypeError):
     """A layer was called on an array of the wrong shape.
@@ -86,6 +89,13 @@ def shape_of(layer: Any, x: Any) -> tuple[int, ...]:
             f"`{type(layer).__name__}` takes an array, but was called on a "
             f"{type(x).__name__}: {x!r}. Convert it with `jax.numpy.asarray`."
         ) from None
+
+
+def kind_of(x: Any) -> str:
+    """What `x` is, in words that are the same eagerly and while it is traced."""
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        return f"an array of shape {x.shape}"
+    return f"a {type(x).__name__}"
 
 
 def written(shape: tuple[Any, ...]) -> str:

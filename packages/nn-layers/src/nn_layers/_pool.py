@@ -10,7 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
 
-from ._errors import refuse_shape, shape_of, size
+from ._errors import ONE_CHANNEL, refuse_shape, shape_of, size
 from ._spatial import check_reach, padding_pairs, per_dimension
 from ._variants import specialise
 
@@ -100,7 +100,8 @@ class Pool(Module):
         received = shape_of(self, x)
         if len(received) != self.num_spatial_dims + 1:
             dims = [f"dim_{i + 1}" for i in range(self.num_spatial_dims)]
-            refuse_shape(self, ("channels", *dims), received)
+            fix = ONE_CHANNEL if len(received) == self.num_spatial_dims else ""
+            refuse_shape(self, ("channels", *dims), received, fix)
         for pair, kernel in zip(self.padding, self.kernel_size, strict=True):
             if max(pair) > kernel:
                 raise RuntimeError(

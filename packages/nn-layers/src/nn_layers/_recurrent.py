@@ -8,7 +8,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
 
-from ._errors import refuse_shape, shape_of, size
+from ._errors import kind_of, refuse_shape, shape_of, size
 from ._init import draw
 
 
@@ -267,7 +267,7 @@ class LSTMCell(Module):
         if not isinstance(hidden, (tuple, list)) or len(hidden) != 2:  # pyright: ignore[reportUnnecessaryIsInstance]  (a user may)
             raise TypeError(
                 f"`LSTMCell` takes a pair (hidden state, memory) as second argument, but received "
-                f"a {type(hidden).__name__}."
+                f"{kind_of(hidden)}."
             )
         h, c = hidden
         hidden_size = self.weight_hh.shape[-1]

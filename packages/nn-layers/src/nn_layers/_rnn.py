@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 from filtered_transforms import filter_jit, is_array, partition
 from pytree_module import Module, field
 
-from ._errors import ShapeError, refuse_shape, shape_of
+from ._errors import ShapeError, kind_of, refuse_shape, shape_of
 from ._recurrence import recurrence
 from ._sequential import takes_key
 
@@ -203,7 +203,7 @@ class Bidirectional(Module):
         if initial is not None and not (isinstance(initial, tuple | list) and len(initial) == 2):
             raise TypeError(
                 f"`Bidirectional` takes as initial state a pair, of the forward and of the "
-                f"backward cell, but received a {type(initial).__name__}."
+                f"backward cell, but received {kind_of(initial)}."
             )
         first, second = (None, None) if initial is None else initial
         keys: Any = (None, None) if key is None else jr.split(key)

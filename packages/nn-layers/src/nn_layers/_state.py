@@ -11,6 +11,8 @@ import wadler_lindig as wl
 from pytree_module import Module, field
 from tree_surgery import tree_pformat
 
+from ._errors import kind_of
+
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
@@ -300,8 +302,8 @@ def check_state(layer: Any, state: Any) -> None:
     """Refuses what is no `State`, naming the layer that was called with it."""
     if not isinstance(state, State):
         raise TypeError(
-            f"`{type(layer).__name__}` takes a `State` as second argument, but received a "
-            f"{type(state).__name__}: use `layer(x, state)`, with "
+            f"`{type(layer).__name__}` takes a `State` as second argument, but received "
+            f"{kind_of(state)}: use `layer(x, state)`, with "
             f"`model, state = make_with_state(...)`."
         )
 
