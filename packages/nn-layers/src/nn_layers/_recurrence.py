@@ -113,5 +113,7 @@ def _recurrence_jvp(
 
 def _shifted(reverse: bool, states: Array, start: Array) -> Array:
     """The state before each step."""
+    if not len(states):
+        return states
     parts = [states[1:], start[None]] if reverse else [start[None], states[:-1]]
     return jnp.concatenate(parts)
