@@ -9,6 +9,7 @@ import pytest
 
 from filtered_transforms import filter_grad, filter_jit
 from pytree_module import Module
+from runtime_checks import EquinoxRuntimeError, error_if
 from runtime_checks.debug import name_scopes, trace_modules
 
 
@@ -128,3 +129,13 @@ def test_scopes():
         assert path not in texts[0] and path in texts[1]
     a, b = (lowered.compile().cost_analysis() for lowered in (plain, scoped))
     assert a == b
+
+
+def test_a_failure_that_was_caught_is_not_reported_again():
+    # JAX reports the last failure of a program with callbacks to whoever waits for callbacks next.
+    trace = trace_modules(MODEL)
+    fails = jax.jit(lambda x: error_if(x, x < 0, "negative"))
+    trace(X[0])
+    with pytest.raises(EquinoxRuntimeError):
+        jax.block_until_ready(fails(jnp.array(-1.0)))
+    assert all(found.calls == 1 for found in trace.activations.values())

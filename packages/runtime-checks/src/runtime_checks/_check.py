@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._at_exit import forget_failures_at_exit
 from ._breakpoint import Scope
 from ._errors import FAILURES, EquinoxRuntimeError
 from ._frames import Place
 from ._jax import callback_primitive, check_primitive, on_each_device
+from ._pending import forget_failures_at_exit
 from ._summary import Failed, Shards
 
 

@@ -10,6 +10,7 @@ import jax.tree_util as jtu
 from filtered_transforms import is_array
 from runtime_checks._bind import check_tree
 from runtime_checks._jax import Tracer
+from runtime_checks._pending import wait_for_callbacks
 from tree_surgery import tree_pformat
 
 
@@ -105,7 +106,7 @@ def inspect_dce(name: Any = None) -> None:
     inspect_dce("a name nobody has used")  # Found 0 calls ...
     ```
     """
-    jax.effects_barrier()
+    wait_for_callbacks()
     entries = list(_ENTRIES.get(name, ()))
     calls = "call" if len(entries) == 1 else "calls"
     print(f"Found {len(entries)} {calls} to `debug.store_dce`.")

@@ -14,6 +14,7 @@ import jax.tree_util as jtu
 import numpy as np
 
 from filtered_transforms import is_inexact_array
+from runtime_checks._pending import wait_for_callbacks
 
 from ._instrument import instrument
 
@@ -124,18 +125,18 @@ class ModuleTrace:
     @property
     def activations(self) -> dict[str, Statistics]:
         """By the path of the module: what its calls have returned."""
-        jax.effects_barrier()
+        wait_for_callbacks()
         return dict(self._recorder.activations)
 
     @property
     def gradients(self) -> dict[str, Statistics]:
         """The same for the gradients of what the calls have returned."""
-        jax.effects_barrier()
+        wait_for_callbacks()
         return dict(self._recorder.gradients)
 
     def reset(self) -> None:
         """Forgets what has come in."""
-        jax.effects_barrier()
+        wait_for_callbacks()
         self._recorder.activations.clear()
         self._recorder.gradients.clear()
 
