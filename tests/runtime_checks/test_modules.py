@@ -132,10 +132,14 @@ def test_scopes():
 
 
 def test_a_failure_that_was_caught_is_not_reported_again():
-    # JAX reports the last failure of a program with callbacks to whoever waits for callbacks next.
+    # JAX reports the last failure on several devices to whoever waits for callbacks next.
     trace = trace_modules(MODEL)
     fails = jax.jit(lambda x: error_if(x, x < 0, "negative"))
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), ("device",))
+    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("device"))
     trace(X[0])
     with pytest.raises(EquinoxRuntimeError):
-        jax.block_until_ready(fails(jnp.array(-1.0)))
+        jax.block_until_ready(fails(jax.device_put(-jnp.ones(4), split)))
+    with pytest.raises(EquinoxRuntimeError):
+        jax.effects_barrier()
     assert all(found.calls == 1 for found in trace.activations.values())
