@@ -1,6 +1,7 @@
 """`Stacked` against a loop over its layers."""
 
 import io
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from filtered_transforms import filter_grad, filter_jit, filter_vmap, if_array
 from nn_layers import (
     BatchNorm,
     Dropout,
+    Lambda,
     Linear,
     Sequential,
     ShapeError,
@@ -21,7 +23,7 @@ from nn_layers import (
     inference_mode,
     make_with_state,
 )
-from pytree_module import Module
+from pytree_module import Module, field
 from tree_surgery import tree_at, tree_deserialise_leaves, tree_equal, tree_serialise_leaves
 
 KEY = jr.PRNGKey(6)
@@ -78,12 +80,77 @@ def test_gradients_whatever_is_unrolled_and_kept():
 
     expected = filter_grad(loss)(layers, x)
     dots = jax.checkpoint_policies.dots_saveable
-    for unroll, remat in ((1, False), (3, False), (True, False), (1, True), (2, dots)):
+    elementwise = "elementwise"
+    kept = ((1, elementwise), (3, elementwise), (1, False), (True, False), (1, True), (2, dots))
+    for unroll, remat in kept:
         stacked = Stacked.from_layers(layers, unroll=unroll, remat=remat)
         gradient = filter_grad(lambda s, x: (s(x) ** 2).sum())(stacked, x)
         close(gradient.unstack(), expected)
     rematerialised = str(jax.make_jaxpr(jax.grad(lambda x: stacked(x).sum()))(x))
     assert "remat" in rematerialised or "checkpoint" in rematerialised
+
+
+def test_by_default_nothing_elementwise_is_kept():
+    def kept(remat):
+        make = lambda key: Sequential([Linear(64, 64, key=key), Lambda(jax.nn.gelu)])  # noqa: E731
+        stacked = Stacked(make, 16, remat=remat, key=KEY)
+        gradient = filter_jit(filter_grad(lambda s, x: jax.vmap(s)(x).sum()))
+        compiled = gradient.lower(stacked, jnp.ones((64, 64))).compile()
+        return compiled.memory_analysis().temp_size_in_bytes / (16 * 64 * 64 * 4)
+
+    inputs = 1.0  # of each layer
+    assert kept(True) < inputs + 0.7 < kept("elementwise") < 2 * inputs + 0.7 < kept(False)
+
+
+def test_by_default_masks_are_kept_rather_than_drawn_again():
+    stacked, x = Stacked(lambda key: Dropout(0.5), 4, key=KEY), jnp.ones(8)
+    gradient = jax.grad(lambda x: (stacked(x, key=KEY) ** 2).sum())
+    program = str(jax.make_jaxpr(gradient)(x))
+    assert "bool[4,8]" in program  # one of each layer
+    assert program.count("random_bits") == 1
+
+
+class Eventful(Module):
+    """A layer with an effect, a loop or a branch in it."""
+
+    weight: jax.Array
+    kind: str = field(static=True)
+    tell: Callable = field(static=True)
+
+    def __call__(self, x):
+        x = x * self.weight
+        if self.kind == "print":
+            jax.debug.callback(self.tell, x)
+            return x
+        if self.kind == "loop":
+            return jax.lax.fori_loop(0, 3, lambda _, x: jnp.sin(jnp.sin(self.weight * x)), x)
+        return jax.lax.cond(x.sum() > 0, lambda x: jnp.sin(jnp.sin(x)), jnp.cos, x)
+
+
+@pytest.mark.parametrize("kind", ["print", "loop", "branch"])
+def test_by_default_no_effect_loop_or_branch_is_run_twice(kind):
+    told = []
+    layers = [Eventful(jnp.asarray(1.0 + i), kind, told.append) for i in range(3)]
+
+    def gradient(remat):
+        stacked = Stacked.from_layers(layers, remat=remat)
+        found = jax.grad(lambda x: stacked(x).sum())
+        return found(jnp.ones(2)), str(jax.make_jaxpr(found)(jnp.ones(2)))
+
+    value, program = gradient("elementwise")
+    jax.effects_barrier()
+    if kind == "print":
+        assert len(told) == 3
+    assert program.count(" sin") == gradient(False)[1].count(" sin")
+    assert program.count(" sin") < gradient(True)[1].count(" sin") or kind == "print"
+    x = jnp.ones(2)
+
+    def by_hand(x):
+        for layer in layers:
+            x = layer(x)
+        return x.sum()
+
+    close(value, jax.grad(by_hand)(x))
 
 
 def test_each_layer_has_its_key():
@@ -313,7 +380,7 @@ def test_a_counter_in_each_layer():
 
 def test_arguments_that_cannot_be_meant_are_refused():
     stacked = Stacked(lambda key: Linear(2, 2, key=key), 3, key=KEY)
-    with pytest.raises(TypeError, match="`remat` is a boolean or a policy"):
+    with pytest.raises(TypeError, match='`remat` is "elementwise", a boolean or a policy'):
         Stacked.from_layers(stacked.unstack(), remat="everything")
     with pytest.raises(ValueError, match="the argument `scale` is in `each` and in `shared`"):
         stacked(jnp.ones(2), shared={"scale": 1.0}, each={"scale": jnp.ones(3)})

@@ -18,13 +18,12 @@ def is_concrete(x: Any) -> bool:
 
 
 def sub_jaxprs(params: dict[str, Any]) -> Iterator[Any]:
-    """The jaxprs in the parameters of an equation, closed ones opened. All JAX versions."""
-    for value in params.values():
-        for item in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(item, jax.extend.core.ClosedJaxpr):
-                yield item.jaxpr
-            elif isinstance(item, jax.extend.core.Jaxpr):
-                yield item
+    """The jaxprs in the parameters of an equation, closed ones opened.
+
+    `jaxprs_in_params`, in `jax.extend.core` since JAX 0.10, in `jax.core` before.
+    """
+    found = getattr(jax.extend.core, "jaxprs_in_params", None)
+    return (found or jax.core.jaxprs_in_params)(params)
 
 
 def evaluate(jaxpr: Any, consts: list[Any], args: list[Any]) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module
@@ -109,7 +110,8 @@ class Dropout(Module):
 
 def _drop(x: Array, p: Any, key: PRNGKeyArray) -> Array:
     keep = 1.0 - jax.lax.stop_gradient(p)
-    mask = jr.bernoulli(key, keep, jnp.shape(x))
+    # The name is for policies of `jax.checkpoint`: drawing again costs more than a byte each.
+    mask = checkpoint_name(jr.bernoulli(key, keep, jnp.shape(x)), "dropout_mask")
     if isinstance(keep, (int, float)):
         scale = keep if keep > 0 else 1.0
     else:

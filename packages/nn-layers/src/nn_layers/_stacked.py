@@ -15,6 +15,7 @@ from tree_surgery import path_str, tree_stack, tree_unstack
 from ._errors import ShapeError, located, size
 from ._keys import split_key
 from ._missing import MISSING
+from ._remat import Remat, checked_remat, rematerialised
 from ._sequential import StatefulLayer, is_stateful_layer, takes_key
 from ._state import State, with_markers_of
 
@@ -38,8 +39,13 @@ class Stacked(StatefulLayer):
         takes no `key` as `layer(x)`; a `StatefulLayer` as `layer(x, state, key=key)`.
     - `n`: how many layers there are.
     - `unroll`: how many layers to put into one step of the loop, or `True` for all.
-    - `remat`: `True` to keep of each layer its input alone and compute the rest again for the
-        gradient, or a policy of `jax.checkpoint_policies` that says what is kept as well.
+    - `remat`: what is computed again for the gradient instead of being kept. `"elementwise"`: what
+        is computed element by element, and sums, which is quicker than to write them down and read
+        them, and takes a fraction of the memory; products, convolutions, random numbers and what
+        has a name (`jax.ad_checkpoint.checkpoint_name`) are kept, and a layer with a loop, a branch
+        or an effect (a print) in it keeps everything. `False`: nothing. `True`: all but the input
+        of each layer, which takes the least memory. A policy of `jax.checkpoint_policies`: what it
+        does not save.
     - `key`: what the layers are made from.
 
     `stacked[i]` is a layer and `stacked[i:j]` a `Stacked` of some; it has a length and can be
@@ -74,7 +80,7 @@ class Stacked(StatefulLayer):
     layers: Any
     length: int = field(static=True)
     unroll: int | bool = field(static=True)
-    remat: bool | Callable[..., Any] = field(static=True)
+    remat: Remat = field(static=True)
 
     def __init__(
         self,
@@ -82,7 +88,7 @@ class Stacked(StatefulLayer):
         n: int,
         *,
         unroll: int | bool = 1,
-        remat: bool | Callable[..., Any] = False,
+        remat: Remat = "elementwise",
         key: PRNGKeyArray,
     ):
         n = size("Stacked", "n", n)
@@ -94,7 +100,7 @@ class Stacked(StatefulLayer):
             )
         self.length = n
         self.unroll = unroll
-        self.remat = _checked_remat(remat)
+        self.remat = checked_remat(remat)
 
     @classmethod
     def from_layers(
@@ -102,7 +108,7 @@ class Stacked(StatefulLayer):
         layers: Sequence[Any],
         *,
         unroll: int | bool = 1,
-        remat: bool | Callable[..., Any] = False,
+        remat: Remat = "elementwise",
     ) -> "Stacked":
         """Stacks layers that exist.
 
@@ -119,7 +125,7 @@ class Stacked(StatefulLayer):
         if not layers:
             raise ValueError("`Stacked.from_layers` needs at least one layer.")
         stacked = tree_stack([layers[0], *(with_markers_of(layers[0], x) for x in layers[1:])])
-        return cls._of(stacked, len(layers), unroll, _checked_remat(remat))
+        return cls._of(stacked, len(layers), unroll, checked_remat(remat))
 
     @classmethod
     def _of(cls, layers: Any, length: int, unroll: Any, remat: Any) -> "Stacked":
@@ -249,9 +255,7 @@ def _run(
         # A state that was not changed, as in inference, is not spent.
         return (out, carried), (None if own is None or new is own else new, y)
 
-    if stacked.remat:
-        policy = None if stacked.remat is True else stacked.remat
-        step = jax.checkpoint(step, prevent_cse=False, policy=policy)
+    step = rematerialised(step, stacked.remat)
     xs = (arrays, own, keys, each_arrays)
     carry, (new, ys) = jax.lax.scan(step, carry, xs, length=stacked.length, unroll=stacked.unroll)
     return *carry, new, ys
@@ -264,15 +268,6 @@ def _pair(stacked: Stacked, out: Any) -> Any:
             f"must return a pair (x, y), but it returned a {type(out).__name__}."
         )
     return out
-
-
-def _checked_remat(remat: Any) -> Any:
-    if not isinstance(remat, bool) and not callable(remat):
-        raise TypeError(
-            f"`Stacked`: `remat` is a boolean or a policy of `jax.checkpoint_policies`, got "
-            f"{remat!r}."
-        )
-    return remat
 
 
 def _check_each(stacked: Stacked, each: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
