@@ -13,6 +13,7 @@ from ._errors import FAILURES, EquinoxRuntimeError
 from ._frames import Place
 from ._jax import callback_primitive, check_primitive, on_each_device
 from ._pending import forget_failures_at_exit
+from ._report import unfused
 from ._summary import Failed, Shards
 
 
@@ -119,10 +120,11 @@ def _program(
         )
     shards = Shards(axes)
     failed = shards.any(predicate)
+    seen = [unfused(x) for x in (predicate, *values)]
 
     def fail() -> jax.Array:
         if devices == 1 and not axes:
-            return _raise_p.bind(predicate, *values, check=check)
+            return _raise_p.bind(*seen, check=check)
         summary = shards.summary(predicate, values, len(check.messages) > 1, check.debugged)
         shape = shards.whole(predicate.shape)
 

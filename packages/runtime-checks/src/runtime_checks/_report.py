@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
@@ -23,7 +24,7 @@ def packed(seen: Any, failed: Any) -> tuple[list[Any], Callable[[Sequence[Any]],
         return flat, tree.unflatten
     flags = [jnp.ndim(x) == 0 and jnp.issubdtype(x.dtype, jnp.bool_) for x in flat]
     several = sum(flags) > 1
-    apart = [x for x, flag in zip(flat, flags, strict=True) if not (flag and several)]
+    apart = [unfused(x) for x, flag in zip(flat, flags, strict=True) if not (flag and several)]
     flagged = [x for x, flag in zip(flat, flags, strict=True) if flag]
     together = [jnp.stack(flagged)] if several else []
 
@@ -34,3 +35,20 @@ def packed(seen: Any, failed: Any) -> tuple[list[Any], Callable[[Sequence[Any]],
         return tree.unflatten([next(numbers) if f and several else next(others) for f in flags])
 
     return [failed, *together, *apart], unpack
+
+
+def unfused(x: Any) -> Any:
+    """`x`; predicates and codes of many examples are computed apart from what they come from.
+
+    XLA's CPU compiler writes what an elementwise result comes from into one kernel, reductions
+    too, again at each place where they are used: for the codes of a solver under `jax.vmap` that
+    took 100 ms to compile. Into a reduction it does not put others, so this is one.
+    """
+    if jnp.ndim(x) == 0:
+        return x
+    first = jax.lax.broadcasted_iota(jnp.int32, (2, *x.shape), 0) == 0
+    if jnp.issubdtype(x.dtype, jnp.bool_):
+        return jnp.any(first & x[None], axis=0)
+    if jnp.issubdtype(x.dtype, jnp.integer):
+        return jnp.max(jnp.where(first, x[None], jnp.iinfo(x.dtype).min), axis=0)
+    return x
