@@ -507,6 +507,32 @@ def test_lower_and_compile():
         compiled(Scale(X), X)
 
 
+@pytest.mark.parametrize("with_static", [False, True])
+def test_a_program_compiled_ahead_of_time_is_not_compiled_again_by_a_call(
+    with_static: bool, caplog: pytest.LogCaptureFixture
+):
+    @ft.filter_jit
+    def once_compiled(x: jax.Array, *more: Any) -> Any:
+        return jnp.sin(x), (more, "text")
+
+    args = (X, 3) if with_static else (X,)
+
+    def compiled() -> int:
+        lines = [r.getMessage() for r in caplog.records]
+        return sum("Compiling" in line and "once_compiled" in line for line in lines)
+
+    with jax.log_compiles(True):
+        program = once_compiled.lower(*args).compile()
+        assert compiled() == 1
+        out, (more, text) = once_compiled(*args)
+        assert compiled() == 1
+    assert (more, text) == (args[1:], "text")
+    ahead, rest = program(*args)
+    np.testing.assert_array_equal(ahead, out)
+    assert rest == (args[1:], "text")
+    assert once_compiled.lower(*args).out_info[1] == (args[1:], "text")
+
+
 def test_lower_a_method_and_a_module():
     class M(Module):
         w: jax.Array

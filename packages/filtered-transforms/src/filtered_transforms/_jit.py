@@ -165,7 +165,7 @@ def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
         program = None
     if program is None:
         program = programs.program(plan, leaves, call)
-    given = list(compress(leaves, plan.donated))
+    given = list(compress(leaves, plan.donated))  # `plan.arguments`, without its call
     kept = list(compress(leaves, plan.kept))
     try:
         if programs.options.quiet:
@@ -193,7 +193,7 @@ def _run_quick(program: Any, args: tuple[Any, ...]) -> Any:
         if found is None:
             raise
         raise found from None
-    return result if signature.template is None else signature.result(result)
+    return signature.of_quick(result)
 
 
 def _run_quietly(program: Any, given: list[Any], kept: list[Any]) -> Any:

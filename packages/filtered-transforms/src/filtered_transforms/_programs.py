@@ -99,6 +99,10 @@ class Plan:
             return others
         return others, self.pack(*compress(leaves, self.floats))
 
+    def arguments(self, leaves: list[Any]) -> tuple[list[Any], list[Any]]:
+        """What a program takes: the donated and the kept arrays of a call."""
+        return list(compress(leaves, self.donated)), list(compress(leaves, self.kept))
+
 
 class Programs:
     """The programs of one function, or of all callable PyTrees, with one set of options.

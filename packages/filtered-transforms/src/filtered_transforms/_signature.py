@@ -37,6 +37,10 @@ class Signature:
             arrays = leaves
         return self.treedef.unflatten(arrays)
 
+    def of_quick(self, out: Any) -> Any:
+        """The result of the function, from what a `quick_program` returns for it."""
+        return out if self.template is None else self.result(out)
+
 
 jtu.register_pytree_node(Signature, lambda seen: ((), seen), lambda seen, _: seen)
 

@@ -8,24 +8,28 @@ import jax.tree_util as jtu
 from tree_surgery import path_str
 
 from ._checks import any_checks, has_checks, translated, wait
-from ._eval_shape import abstract_mask
+from ._eval_shape import abstract_mask, is_abstract
 from ._programs import Plan, Programs
+from ._signature import Signature
 from ._static_leaf import same_value
 
 
 class _Call:
     # The call for which a program was lowered: all but the arrays of its arguments.
 
-    def __init__(self, plan: Plan, treedef: Any, leaves: list[Any], fun: tuple[Any, ...]):
+    def __init__(
+        self, plan: Plan, treedef: Any, leaves: list[Any], fun: tuple[Any, ...], quick: bool
+    ):
         self.plan = plan
         self.treedef = treedef
         self.static = list(compress(leaves, plan.static))
         self.fun = fun
+        self.quick = quick  # the program takes the arguments as they are
         self.bound: tuple[Any, ...] = ()
         self.has_checks = False
 
-    def arrays(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-        """The donated and the other arrays of a call like this one.
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """What the program takes for a call like this one.
 
         **Raises:** `TypeError` if it has another structure or other static leaves.
         """
@@ -46,8 +50,7 @@ class _Call:
                     f"A compiled function takes the static values for which it was lowered. At "
                     f"{where}{path_str(path[1:])} it was {old!r}, got {new!r}. Lower it again."
                 )
-        plan = self.plan
-        return list(compress(leaves, plan.donated)), list(compress(leaves, plan.kept))
+        return args if self.quick else self.plan.arguments(leaves)
 
 
 class _Stage:
@@ -73,8 +76,10 @@ class _Stage:
     @property
     def out_info(self) -> Any:
         """The result, with shapes and dtypes in place of arrays."""
-        arrays, signature = self._stage.out_info
-        return signature.result(arrays)
+        return self._result(*self._stage.out_info)
+
+    def _result(self, out: Any, signature: Signature) -> Any:
+        return signature.of_quick(out) if self._lowered_for.quick else signature.result(out)
 
 
 class Traced(_Stage):
@@ -84,11 +89,14 @@ class Traced(_Stage):
     def of(cls, programs: Programs, call: tuple[Any, ...]) -> "Traced":
         leaves, treedef = jtu.tree_flatten(call)
         plan = programs.plan(treedef, leaves, call, abstract_mask(leaves))
-        program = programs.program(plan, leaves, call)
-        traced = program.trace(
-            list(compress(leaves, plan.donated)), list(compress(leaves, plan.kept))
-        )
-        lowered_for = _Call(plan, treedef, leaves, call[:-2])
+        args, kwargs = call[-2:]
+        # The same program as that of a call, which then need not compile it again.
+        quick: Any = None if kwargs or not all(map(is_abstract, args)) else programs.quick
+        if quick is None:
+            traced = programs.program(plan, leaves, call).trace(*plan.arguments(leaves))
+        else:
+            traced = quick.trace(*args)
+        lowered_for = _Call(plan, treedef, leaves, call[:-2], quick is not None)
         lowered_for.has_checks = any_checks() and has_checks(traced.jaxpr.jaxpr)
         return cls(traced, lowered_for)
 
@@ -113,14 +121,14 @@ class Compiled(_Stage):
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        given, kept = self._lowered_for.arrays(args, kwargs)
+        given = self._lowered_for.arguments(args, kwargs)
         try:
-            arrays, signature = self._stage(given, kept)
+            arrays, signature = self._stage(*given)
             if self._lowered_for.has_checks:
-                wait(arrays)
+                wait(jtu.tree_leaves(arrays))
         except Exception as error:
             found = translated(error)
             if found is None:
                 raise
             raise found from None
-        return signature.result(arrays)
+        return self._result(arrays, signature)
