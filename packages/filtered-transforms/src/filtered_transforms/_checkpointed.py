@@ -1,5 +1,6 @@
 """Loops of any length that are differentiated in reverse, in memory fixed beforehand."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -73,19 +74,44 @@ def checkpointed(
     - `primal(loop, consts, carry, buffers, xs)`: how it runs if it is not differentiated.
     """
 
-    plain = loop.without_masks(state.count)
-    asked = loop if state.is_asked else plain
+    rules = _Rules.of(loop, ys, ends, checkpoints, state)
 
     @jax.custom_vjp
     def run(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays) -> Any:
-        return primal(asked, consts, carry, buffers, xs)
+        return primal(rules.asked, consts, carry, buffers, xs)
 
-    most = ends.most()
-    keeps_all = most is not None and most <= checkpoints
-    # One is for the state that is worked on, unless each has a place of its own.
-    places = max(most or 1, 1) if keeps_all else max(checkpoints - 1, 1)
+    run.defvjp(rules.forward, rules.backward, symbolic_zeros=True)
+    out = run(loop.consts, loop.carry, rules.asked.buffers, xs)
+    return jax.tree.map(_without_tangent, out)
 
-    def forward(*args: Any) -> Any:
+
+@dataclasses.dataclass(frozen=True)
+class _Rules:
+    # How the loop runs if it is differentiated, and back. The loop is that with masks of what is
+    # written to buffers; `plain` the one without; `asked` the one that the user wants.
+
+    loop: TracedLoop
+    plain: TracedLoop
+    asked: TracedLoop
+    ys: Arrays
+    ends: Ends
+    state: LoopState
+    places: int
+    keeps_all: bool
+
+    @classmethod
+    def of(
+        cls, loop: TracedLoop, ys: Arrays, ends: Ends, checkpoints: int, state: LoopState
+    ) -> "_Rules":
+        plain = loop.without_masks(state.count)
+        most = ends.most()
+        keeps_all = most is not None and most <= checkpoints
+        # One is for the state that is worked on, unless each has a place of its own.
+        places = max(most or 1, 1) if keeps_all else max(checkpoints - 1, 1)
+        asked = loop if state.is_asked else plain
+        return cls(loop, plain, asked, ys, ends, state, places, keeps_all)
+
+    def forward(self, *args: Any) -> Any:
         is_primal = lambda x: hasattr(x, "perturbed")  # noqa: E731
         values = jax.tree.map(lambda x: x.value, args, is_leaf=is_primal)
         start: Any = tuple(
@@ -94,52 +120,42 @@ def checkpointed(
         consts, carry, buffers, xs = values
         of_one = [jax.typeof(x).update(shape=x.shape[1:]) for x in xs]
         # Which places are written matters if what was there before is differentiated.
-        masked = state.is_asked or any(start[2])
-        if masked and not state.is_asked:
-            buffers = [*buffers, *loop.masks(state.count)]
+        masked = self.state.is_asked or any(start[2])
+        if masked and not self.state.is_asked:
+            buffers = [*buffers, *self.loop.masks(self.state.count)]
             start = (*start[:2], start[2] + (False,) * (len(buffers) - len(start[2])), start[3])
-        chosen = loop if masked else plain
+        chosen = self.loop if masked else self.plain
         perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, of_one), start)
-        empty = [jnp.zeros(y.shape, y.dtype) for y in ys]
-        run_and_keep = _run_and_keep_all if keeps_all else _run_and_keep
-        running, kept = run_and_keep(chosen, consts, carry, buffers, xs, empty, ends, places)
-        out = running.carry, running.buffers[: len(asked.buffers)], running.ys
+        empty = [jnp.zeros(y.shape, y.dtype) for y in self.ys]
+        first, advance = _run(chosen, consts, carry, buffers, xs, empty, self.ends)
+        if self.keeps_all:
+            running, kept = _keep_all(first, advance, self.places)
+        else:
+            running, kept = _keep_some(first, advance, self.places, self.ends.length)
+        out = running.carry, running.buffers[: len(self.asked.buffers)], running.ys
         residuals = consts, running.buffers, xs, (running.i, running.n), kept
         return out, (Held((perturbed, masked)), *residuals)
 
-    def backward(residuals: Any, cts: Any) -> Any:
+    def backward(self, residuals: Any, cts: Any) -> Any:
         held, consts, buffers, xs, (i, n), kept = residuals
         perturbed, masked = held.value
-        steps = (loop if masked else plain).steps
+        steps = (self.loop if masked else self.plain).steps
         kept = _Kept(same_for_all(kept.top), same_for_all(kept.steps), kept.rows)
+        linear = Linear(steps.again, perturbed)
         reversal = Reversal(
-            Linear(steps.again, perturbed),
-            steps.forward_again,
-            consts,
-            buffers,
-            xs,
-            n,
-            places,
-            ends,
+            linear, steps.forward_again, consts, buffers, xs, n, self.places, self.ends
         )
+        masks = perturbed.carry, perturbed.buffers[: len(cts[1])], perturbed.ys
         carry_ct, buffers_ct, ys_ct = (
-            [_dense(x) for x in pick(group, mask)]
-            for group, mask in zip(
-                cts,
-                (perturbed.carry, perturbed.buffers[: len(cts[1])], perturbed.ys),
-                strict=True,
-            )
+            [_dense(x) for x in pick(group, mask)] for group, mask in zip(cts, masks, strict=True)
         )
-        back = reverse_all if keeps_all else reverse
+        back = reverse_all if self.keeps_all else reverse
         found = back(reversal, same_for_all(i), kept, carry_ct, buffers_ct, ys_ct)
         to_consts, to_carry, to_buffers, to_xs = (
             _spread(values, mask) for values, mask in zip(found, perturbed[:4], strict=True)
         )
-        to_buffers = state.untouched(buffers, to_buffers)[: len(asked.buffers)]
+        to_buffers = self.state.untouched(buffers, to_buffers)[: len(self.asked.buffers)]
         return to_consts, to_carry, to_buffers, to_xs
-
-    run.defvjp(forward, backward, symbolic_zeros=True)
-    return jax.tree.map(_without_tangent, run(loop.consts, loop.carry, asked.buffers, xs))
 
 
 def _without_tangent(x: Any) -> Any:
@@ -190,49 +206,33 @@ def _run(
     return _Running(pred, zero, zero, carry, buffers, ys), advance
 
 
-def _run_and_keep_all(
-    loop: TracedLoop,
-    consts: Arrays,
-    carry: Arrays,
-    buffers: Arrays,
-    xs: Arrays,
-    ys: Arrays,
-    ends: Ends,
-    places: int,
+def _keep_all(
+    first: _Running, advance: Callable[[_Running], _Running], places: int
 ) -> tuple[_Running, _Kept]:
     """Runs the loop, and keeps the state before each step. There is a place for every one."""
-    first, advance = _run(loop, consts, carry, buffers, xs, ys, ends)
 
     def keep_and_advance(state: Any) -> Any:
         at, rows = state
         rows = [put(r, x, at.i) for r, x in zip(rows, at.carry, strict=True)]
         return advance(at), rows
 
-    rows = [jnp.broadcast_to(x, (places, *x.shape)) for x in carry]
+    rows = [jnp.broadcast_to(x, (places, *x.shape)) for x in first.carry]
     at, rows = jax.lax.while_loop(lambda s: any_of(s[0].pred), keep_and_advance, (first, rows))
     return at, _Kept(jnp.int32(0), jnp.zeros(1, jnp.int32), rows)
 
 
-def _run_and_keep(
-    loop: TracedLoop,
-    consts: Arrays,
-    carry: Arrays,
-    buffers: Arrays,
-    xs: Arrays,
-    ys: Arrays,
-    ends: Ends,
-    places: int,
+def _keep_some(
+    first: _Running, advance: Callable[[_Running], _Running], places: int, length: int | None
 ) -> tuple[_Running, _Kept]:
     """Runs the loop, and keeps states on the way, in a batch the same for all examples."""
-    first, advance = _run(loop, consts, carry, buffers, xs, ys, ends)
 
     def keep_and_run(state: Any) -> Any:
         at, kept, place, runs = state
         rows = [put(r, x, place) for r, x in zip(kept.rows, at.carry, strict=True)]
         kept = _Kept(place, put(kept.steps, at.i, place), rows)
         left = places - place
-        if ends.length is not None:
-            far = jnp.where(left > 1, apart(left, ends.length - at.i), ends.length)
+        if length is not None:
+            far = jnp.where(left > 1, apart(left, length - at.i), length)
             place = place + 1
         elif places == 1:
             far = jnp.int32(2**30)
@@ -246,7 +246,7 @@ def _run_and_keep(
         return at, kept, place, runs
 
     zero = jnp.int32(0)
-    rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in carry]
+    rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
     kept = _Kept(zero, jnp.zeros(places + 1, jnp.int32), rows)
     start = first, kept, zero, jnp.int32(1)
     at, kept, _, _ = jax.lax.while_loop(lambda s: any_of(s[0].pred), keep_and_run, start)
