@@ -85,17 +85,7 @@ def check_primitive(name: str, run: Callable[..., Any], program: Callable[..., A
         return out, apart(dims, check)[2]
 
     def lower(ctx: Any, *operands: Any, check: Any, **_: Any) -> Any:
-        axis_context = ctx.module_context.axis_context
-        manual = getattr(axis_context, "manual_axes", ())
-        mesh = axis_context.mesh if manual else None
-        axes = () if mesh is None else tuple(name for name in mesh.axis_names if name in manual)
-        devices = (getattr(axis_context, "num_devices", None) or 1) if mesh is None else mesh.size
-        if mesh is not None and len(axes) != len(mesh.axis_names):
-            raise NotImplementedError(
-                "A check in a `shard_map` over some of the axes of its mesh, in a program of plain "
-                "`jax.jit`: JAX has no callbacks there, and without one the program cannot raise. "
-                "Use `filter_jit`, under which a check is a result of the program."
-            )
+        devices, axes = _devices_and_axes(ctx)
 
         def traced(*operands: Any) -> Any:
             return program(check, devices, axes, *apart(operands, check))
@@ -128,6 +118,22 @@ def check_primitive(name: str, run: Callable[..., Any], program: Callable[..., A
     batching.primitive_batchers[primitive] = batch
     mlir.register_lowering(primitive, lower)
     return primitive
+
+
+def _devices_and_axes(ctx: Any) -> tuple[int, tuple[str, ...]]:
+    """For how many devices a program is lowered; the axes of the mesh, if device by device."""
+    axis_context = ctx.module_context.axis_context
+    manual = getattr(axis_context, "manual_axes", ())
+    mesh = axis_context.mesh if manual else None
+    axes = () if mesh is None else tuple(name for name in mesh.axis_names if name in manual)
+    devices = (getattr(axis_context, "num_devices", None) or 1) if mesh is None else mesh.size
+    if mesh is not None and len(axes) != len(mesh.axis_names):
+        raise NotImplementedError(
+            "A check in a `shard_map` over some of the axes of its mesh, in a program of plain "
+            "`jax.jit`: JAX has no callbacks there, and without one the program cannot raise. "
+            "Use `filter_jit`, under which a check is a result of the program."
+        )
+    return devices, axes
 
 
 def callback_primitive(name: str, callback: Callable[..., Any]) -> Any:
