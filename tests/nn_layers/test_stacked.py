@@ -90,6 +90,19 @@ def test_gradients_whatever_is_unrolled_and_kept():
     assert "remat" in rematerialised or "checkpoint" in rematerialised
 
 
+def test_all_layers_are_unrolled_whatever_was_compiled_before():
+    layers, x = [Block(key) for key in jr.split(KEY, 4)], jr.normal(KEY, (3,))
+    run = filter_jit(lambda stacked, x: stacked(x))
+    for unroll, has_loop in ((1, True), (True, False), (False, True), (4, False)):
+        stacked = Stacked.from_layers(layers, unroll=unroll)
+        assert ("while" in run.lower(stacked, x).as_text()) is has_loop
+    half = Stacked.from_layers(layers, unroll=True)[:2]
+    assert "while" not in run.lower(half, x).as_text()
+    close(half(x), layers[1](layers[0](x)))
+    with pytest.raises(ValueError, match="`unroll` must be at least 1, got 0"):
+        Stacked(Block, 4, unroll=0, key=KEY)
+
+
 def test_by_default_nothing_elementwise_is_kept():
     def kept(remat):
         make = lambda key: Sequential([Linear(64, 64, key=key), Lambda(jax.nn.gelu)])  # noqa: E731

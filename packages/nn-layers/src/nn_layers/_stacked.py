@@ -79,7 +79,7 @@ class Stacked(StatefulLayer):
 
     layers: Any
     length: int = field(static=True)
-    unroll: int | bool = field(static=True)
+    unroll: int = field(static=True)
     remat: Remat = field(static=True)
 
     def __init__(
@@ -99,7 +99,7 @@ class Stacked(StatefulLayer):
                 f"{type(self.layers).__name__}."
             )
         self.length = n
-        self.unroll = unroll
+        self.unroll = _checked_unroll(unroll, n)
         self.remat = checked_remat(remat)
 
     @classmethod
@@ -125,7 +125,8 @@ class Stacked(StatefulLayer):
         if not layers:
             raise ValueError("`Stacked.from_layers` needs at least one layer.")
         stacked = tree_stack([layers[0], *(with_markers_of(layers[0], x) for x in layers[1:])])
-        return cls._of(stacked, len(layers), unroll, checked_remat(remat))
+        n = len(layers)
+        return cls._of(stacked, n, _checked_unroll(unroll, n), checked_remat(remat))
 
     @classmethod
     def _of(cls, layers: Any, length: int, unroll: Any, remat: Any) -> "Stacked":
@@ -268,6 +269,13 @@ def _pair(stacked: Stacked, out: Any) -> Any:
             f"must return a pair (x, y), but it returned a {type(out).__name__}."
         )
     return out
+
+
+def _checked_unroll(unroll: int | bool, n: int) -> int:
+    # As a number: to JAX `True`, static, is the same as 1, and finds the program for that.
+    if isinstance(unroll, bool):
+        return max(n, 1) if unroll else 1
+    return size("Stacked", "unroll", unroll, least=1)
 
 
 def _check_each(stacked: Stacked, each: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
