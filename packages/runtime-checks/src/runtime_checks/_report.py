@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 
+_FEW = 4096  # elements
+
 
 def packed(seen: Any, failed: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     """The results for what was seen, and how to have it back from their values.
@@ -42,9 +44,10 @@ def unfused(x: Any) -> Any:
 
     XLA's CPU compiler writes what an elementwise result comes from into one kernel, reductions
     too, again at each place where they are used: for the codes of a solver under `jax.vmap` that
-    took 100 ms to compile. Into a reduction it does not put others, so this is one.
+    took 100 ms to compile. Into a reduction it does not put others, so this is one. It passes over
+    `x` once more, so that large arrays, or of a size not known yet, stay as they are.
     """
-    if jnp.ndim(x) == 0:
+    if jnp.ndim(x) == 0 or not isinstance(x.size, int) or x.size > _FEW:
         return x
     first = jax.lax.broadcasted_iota(jnp.int32, (2, *x.shape), 0) == 0
     if jnp.issubdtype(x.dtype, jnp.bool_):
