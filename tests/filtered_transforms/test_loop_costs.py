@@ -31,6 +31,7 @@ def run(x: Any, n: Any, count: Any = None, **options: Any) -> Any:
     return y.sum() + saved.sum()
 
 
+@pytest.mark.usefixtures("each_way_back")
 @pytest.mark.parametrize("checkpoints", [None, 2, 3, 5, 20, 200, 300])
 def test_time_is_linear_and_steps_are_repeated_as_little_as_can_be(checkpoints: int | None):
     # https://github.com/patrick-kidger/equinox/issues/407
@@ -81,6 +82,7 @@ def memory(of: Any, *args: Any) -> int:
     return found.temp_size_in_bytes
 
 
+@pytest.mark.usefixtures("each_way_back")
 def test_memory_is_that_of_the_checkpoints():
     def body(x: Any, n: Any, **options: Any) -> Any:
         def step(state: Any) -> Any:
@@ -102,6 +104,7 @@ def test_memory_is_that_of_the_checkpoints():
         assert used(kind=kind, max_steps=400) < (2.5 * math.sqrt(400) + 10) * state
 
 
+@pytest.mark.usefixtures("each_way_back")
 @pytest.mark.parametrize("kind", ["lax", "bounded", "checkpointed"])
 def test_buffers_are_not_kept_for_each_checkpoint(kind: Any):
     options: Any = {"kind": kind, "max_steps": 2000}
@@ -110,6 +113,27 @@ def test_buffers_are_not_kept_for_each_checkpoint(kind: Any):
     if kind != "lax":
         found = memory(jax.grad(lambda x, n: run(x, n, **options)), jnp.ones(2), 5)
         assert found < 4 * 2000 * 4
+
+
+def test_a_large_step_is_compiled_twice_and_once_to_go_back():
+    # Forward, and where it is made ready to be reversed; not to go forward again, too.
+    def step(y: Any) -> Any:
+        for _ in range(10):
+            y = y + 0.1 * jnp.sin(y)
+        return jnp.cbrt(y)
+
+    def loss(y: Any, n: Any) -> Any:
+        out = ft.while_loop(
+            lambda s: s[0] < n,
+            lambda s: (s[0] + 1, step(s[1])),
+            (0, y),
+            kind="checkpointed",
+            max_steps=1000,
+        )
+        return out[1].sum()
+
+    program = jax.jit(jax.grad(loss)).lower(jnp.ones(3), 5).as_text()
+    assert program.count("chlo.cbrt") + program.count("stablehlo.cbrt") == 2
 
 
 @pytest.mark.parametrize("kind", ["lax", "bounded", "checkpointed"])
@@ -241,6 +265,7 @@ def test_errors(name: str):
         call()
 
 
+@pytest.mark.usefixtures("each_way_back")
 @pytest.mark.parametrize("kind", ["lax", "bounded", "checkpointed"])
 @pytest.mark.parametrize("meter", ["text", "tqdm", "none"])
 @pytest.mark.parametrize("mapped", [False, True])

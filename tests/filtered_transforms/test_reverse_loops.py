@@ -81,6 +81,7 @@ def expected() -> dict[int, Any]:
     return {n: of(n, X, W, SAVED) for n in COUNTS}
 
 
+@pytest.mark.usefixtures("each_way_back")
 @pytest.mark.parametrize("kind", REVERSE)
 def test_gradients_are_those_of_an_unrolled_loop(kind: Any, expected: dict[int, Any]):
     of = jax.jit(derivatives(partial(looped, KINDS[kind])))
@@ -88,6 +89,7 @@ def test_gradients_are_those_of_an_unrolled_loop(kind: Any, expected: dict[int, 
         close(of(n, X, W, SAVED), expected[n])
 
 
+@pytest.mark.usefixtures("each_way_back")
 @pytest.mark.parametrize("kind", ["bounded in blocks", "checkpointed", "two checkpoints"])
 def test_each_example_of_a_batch_stops_by_itself(kind: Any, expected: dict[int, Any]):
     # 408: gradients of examples that had stopped before others were wrong.
@@ -105,6 +107,28 @@ def test_each_example_of_a_batch_stops_by_itself(kind: Any, expected: dict[int, 
     close(summed, tuple(g.sum(0) for g in grads), 1e-4)
 
 
+@pytest.mark.usefixtures("each_way_back")
+@pytest.mark.parametrize("checkpoints", [2, 3, 6, 20, 149, 150])
+@pytest.mark.parametrize("max_steps", [None, 150])
+def test_many_steps_with_few_checkpoints(checkpoints: int, max_steps: int | None):
+    def body(w: Any, state: Any) -> Any:
+        i, y = state
+        return i + 1, jnp.sin(w @ y) + 0.1 * y * jnp.cos(i)
+
+    def by_while(w: Any, y: Any) -> Any:
+        options: Any = {"max_steps": max_steps, "checkpoints": checkpoints}
+        go_on = lambda state: state[0] < 149  # noqa: E731
+        out = ft.while_loop(go_on, partial(body, w), (0, y), kind="checkpointed", **options)
+        return (out[1] ** 2).sum()
+
+    def by_scan(w: Any, y: Any) -> Any:
+        out = jax.lax.scan(lambda state, _: (body(w, state), None), (0, y), length=149)[0]
+        return (out[1] ** 2).sum()
+
+    found, right = (jax.jit(jax.value_and_grad(f, (0, 1)))(W, X) for f in (by_while, by_scan))
+    close(found, right, 1e-4)
+
+
 def of_vector(run: Callable[..., Any], x: Any) -> Any:
     return loss(run, 3, x, W, SAVED[:6])
 
@@ -120,6 +144,7 @@ def hessian() -> Any:
     return jax.jit(jax.hessian(partial(of_vector, three_steps)))(X)
 
 
+@pytest.mark.usefixtures("each_way_back")
 @pytest.mark.parametrize("kind", ["bounded", "two checkpoints", "checkpointed"])
 def test_forward_over_reverse_mode(kind: Any, hessian: Any):
     found = jax.jit(jax.hessian(partial(of_vector, partial(looped, KINDS[kind]))))(X)

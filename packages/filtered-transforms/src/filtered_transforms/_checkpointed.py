@@ -12,7 +12,7 @@ from ._held import Held
 from ._loop_state import Arrays, LoopState
 from ._mapped import any_of, same_for_all, unless_alone
 from ._perturbed import Linear, find_perturbed, is_inexact, pick
-from ._reverse import Reversal, reverse, reverse_all
+from ._reverse import LARGE, Reversal, reverse, reverse_all, reverse_large
 from ._schedule import ahead, apart
 from ._traced_loop import TracedLoop, put, row, select
 
@@ -142,14 +142,26 @@ class _Rules:
         steps = (self.loop if masked else self.plain).steps
         kept = _Kept(same_for_all(kept.top), same_for_all(kept.steps), kept.rows)
         linear = Linear(steps.again, perturbed)
+        is_large = steps.size >= LARGE
         reversal = Reversal(
-            linear, steps.forward_again, consts, buffers, xs, n, self.places, self.ends
+            linear,
+            steps.forward_again,
+            consts,
+            buffers,
+            xs,
+            n,
+            self.places,
+            self.ends,
+            is_large,
         )
         masks = perturbed.carry, perturbed.buffers[: len(cts[1])], perturbed.ys
         carry_ct, buffers_ct, ys_ct = (
             [_dense(x) for x in pick(group, mask)] for group, mask in zip(cts, masks, strict=True)
         )
-        back = reverse_all if self.keeps_all else reverse
+        if self.keeps_all:
+            back = reverse_all
+        else:
+            back = reverse_large if is_large else reverse
         found = back(reversal, same_for_all(i), kept, carry_ct, buffers_ct, ys_ct)
         to_consts, to_carry, to_buffers, to_xs = (
             _spread(values, mask) for values, mask in zip(found, perturbed[:4], strict=True)

@@ -33,20 +33,29 @@ class Linear:
     def at(
         self, consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any
     ) -> tuple[Callable[..., Any], tuple[Arrays, ...]]:
-        """The function, and the arrays at which it is to be differentiated."""
+        """The function, and the arrays at which it is to be differentiated.
+
+        It returns what has a derivative (of the carry, of the buffers, of `ys`), and what has none
+        of the carry.
+        """
         every = [consts, carry, buffers, xs]
         halves = [split(x, list(m)) for x, m in zip(every, self._masks[:4], strict=True)]
 
-        def of_perturbed(*given: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+        def of_perturbed(*given: Arrays) -> tuple[tuple[Arrays, Arrays, Arrays], Arrays]:
             whole = [
                 merge(list(mask), new, rest)
                 for mask, new, (_, rest) in zip(self._masks[:4], given, halves, strict=True)
             ]
             out = self._step(*whole, pred)
-            carry, buffers, ys = self._masks.carry, self._masks.buffers, self._masks.ys
-            return pick(out.carry, carry), pick(out.buffers, buffers), pick(out.ys, ys)
+            moving, still = split(out.carry, list(self._masks.carry))
+            found = moving, pick(out.buffers, self._masks.buffers), pick(out.ys, self._masks.ys)
+            return found, still
 
         return of_perturbed, tuple(half[0] for half in halves)
+
+    def carry(self, moving: Arrays, still: Arrays) -> Arrays:
+        """The carry, of what in it has a derivative and what has none."""
+        return merge(list(self._masks.carry), moving, still)
 
     def push(
         self, consts: Arrays, carry: Arrays, buffers: Arrays, pred: Any, tangents: Any
@@ -55,22 +64,9 @@ class Linear:
 
         `tangents` are those of `consts`, `carry` and `buffers`.
         """
-        every = [consts, carry, buffers]
-        masks = [list(mask) for mask in self._masks[:3]]
-        halves = [split(x, mask) for x, mask in zip(every, masks, strict=True)]
-
-        def of_perturbed(*given: Arrays) -> tuple[tuple[Arrays, Arrays], Arrays]:
-            whole = [
-                merge(mask, new, rest)
-                for mask, new, (_, rest) in zip(masks, given, halves, strict=True)
-            ]
-            out = self._step(*whole, [], pred)
-            found = pick(out.carry, self._masks.carry), pick(out.buffers, self._masks.buffers)
-            return found, split(out.carry, masks[1])[1]
-
-        at = tuple(half[0] for half in halves)
-        (found, _), slopes, rest = jax.jvp(of_perturbed, at, tuple(tangents), has_aux=True)
-        return merge(masks[1], found, rest), slopes
+        step, at = self.at(consts, carry, buffers, [], pred)
+        (moving, _, _), slopes, still = jax.jvp(step, at, (*tangents, []), has_aux=True)
+        return self.carry(moving, still), slopes[:2]
 
 
 def pick(values: Arrays, mask: Mask) -> Arrays:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ._evaluate import WITHOUT_VJP, Rule, evaluate_with
+from ._jax import sub_jaxprs
 from ._loop_state import Arrays, LoopState
 from ._show import QUIET
 
@@ -28,14 +29,17 @@ class Steps(NamedTuple):
     # - `forward`, `forward_again`: as these, where JAX does not differentiate it in reverse any
     #   more. There, forward mode goes through loops and other functions whose only rule is for
     #   reverse mode.
+    # - `size`: how many equations of a step compute more than one number.
 
     first: Step
     again: Step
     forward: Step
     forward_again: Step
+    size: int
 
     def map(self, function: Callable[[Step], Step]) -> "Steps":
-        return Steps(*map(function, self))
+        first, again, forward, forward_again = map(function, self[:4])
+        return Steps(first, again, forward, forward_again, self.size)
 
 
 class TracedLoop(NamedTuple):
@@ -102,7 +106,16 @@ def trace_body(
 
         return step
 
-    return list(closed.consts), Steps(by(), by(QUIET), by(WITHOUT_VJP), by(QUIET, WITHOUT_VJP))
+    forward, forward_again = by(WITHOUT_VJP), by(QUIET, WITHOUT_VJP)
+    steps = Steps(by(), by(QUIET), forward, forward_again, _size(closed.jaxpr))
+    return list(closed.consts), steps
+
+
+def _size(jaxpr: Any) -> int:
+    """How many equations of a jaxpr, and within them, compute more than one number."""
+    shapes = [[getattr(x.aval, "shape", ()) for x in eqn.outvars] for eqn in jaxpr.eqns]
+    large = sum(any(n != 1 for shape in of_one for n in shape) for of_one in shapes)
+    return large + sum(_size(sub) for eqn in jaxpr.eqns for sub in sub_jaxprs(eqn.params))
 
 
 def _is_weak(x: Any) -> bool:
