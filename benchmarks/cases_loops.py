@@ -24,7 +24,9 @@ def cases() -> list[Case]:
                 found += run_cases(kind, steps, save)
         if kind != "lax":
             found.append(compile_case(kind))
-    return found
+    return found + [
+        of_size(name, **some) for name in STEPS_OF_SIZES for some in ({}, {"all_kept": True})
+    ]
 
 
 def loss(loop: Loop, kind: str, steps: int, save: bool) -> Callable[..., Any]:
@@ -48,6 +50,66 @@ def loss(loop: Loop, kind: str, steps: int, save: bool) -> Callable[..., Any]:
         return (y**2).sum() + saved.sum()
 
     return of
+
+
+def matrices(w: jax.Array, y: jax.Array) -> jax.Array:
+    for i in range(len(w)):
+        y = jnp.tanh(w[i] @ y) + 0.01 * jnp.sin(y) * y
+    return y
+
+
+def mlp(w: Any, y: jax.Array) -> jax.Array:
+    return y + 0.01 * (w[1].T @ jnp.tanh(w[0] @ y))
+
+
+def sines(w: jax.Array, y: jax.Array) -> jax.Array:
+    for _ in range(20):
+        y = y + 0.01 * jnp.sin(w * y)
+    return y
+
+
+def normal(*shape: int) -> jax.Array:
+    return jax.random.normal(jax.random.key(0), shape) * (0.9 / shape[-1] ** 0.5)
+
+
+# The step, what it closes over, the width of the state, and how many steps.
+STEPS_OF_SIZES: dict[str, tuple[Loop, Any, int, int]] = {
+    "MLP of 8 and 32": (mlp, (normal(32, 8), normal(32, 8)), 8, 1000),
+    "MLP of 32 and 128": (mlp, (normal(128, 32), normal(128, 32)), 32, 300),
+    "2 slices of matrices, 256 wide": (matrices, normal(2, 256, 256), 256, 300),
+    "4 slices of matrices, 16 wide": (matrices, normal(4, 16, 16), 16, 300),
+    "20 sines of 10 numbers": (sines, jnp.ones(10), 10, 1000),
+    "20 sines of one number": (sines, jnp.ones(1), 1, 1000),
+}
+
+
+def of_size(name: str, all_kept: bool) -> Case:
+    """The gradient of a checkpointed loop with a smaller or larger step."""
+    step, w, width, steps = STEPS_OF_SIZES[name]
+
+    def thunk(loop: Loop | None) -> Thunk | None:
+        if loop is None:
+            return None
+
+        def loss(w: Any, y: jax.Array) -> jax.Array:
+            _, y = loop(
+                lambda state: state[0] < steps,
+                lambda state: (state[0] + 1, step(w, state[1])),
+                (jnp.array(0), y),
+                max_steps=steps,
+                kind="checkpointed",
+                checkpoints=steps if all_kept else None,
+            )
+            return (y**2).sum()
+
+        run = jax.jit(jax.value_and_grad(loss, (0, 1)))
+        return lambda: jax.block_until_ready(run(w, jnp.ones(width)))
+
+    ours, theirs = ours_and_peer()
+    first = thunk(ours)
+    assert first is not None
+    kept = ", every state kept" if all_kept else ""
+    return Case(f"checkpointed loop, {name}: gradient{kept}", first, thunk(theirs), 1.0)
 
 
 def ours_and_peer() -> tuple[Loop, Loop | None]:
