@@ -24,9 +24,7 @@ def cases() -> list[Case]:
                 found += run_cases(kind, steps, save)
         if kind != "lax":
             found.append(compile_case(kind))
-    return found + [
-        of_size(name, **some) for name in STEPS_OF_SIZES for some in ({}, {"all_kept": True})
-    ]
+    return found + [of_size(name, kept) for name in STEPS_OF_SIZES for kept in (False, True)]
 
 
 def loss(loop: Loop, kind: str, steps: int, save: bool) -> Callable[..., Any]:
