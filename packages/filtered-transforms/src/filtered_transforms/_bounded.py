@@ -1,5 +1,6 @@
 """Loops of at most so many steps, which can be differentiated in any mode, any number of times."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 from ._lax_loop import run_lax
 from ._loop_state import Arrays, LoopState
 from ._mapped import any_of, unless_alone
-from ._perturbed import Linear, find_perturbed, is_inexact, pick
+from ._perturbed import Linear, find_perturbed, is_inexact, longer, pick
 from ._traced_loop import TracedLoop, select
 
 
@@ -23,18 +24,18 @@ def run_bounded(
     As it stands it is a `jax.lax.while_loop`. Differentiated, it becomes scans, which JAX can
     transpose; that is all there is to it, so that the derivatives can be differentiated again.
     """
-    plain = loop.without_masks(state.count)
-    asked = loop if state.is_asked else plain
+    plain = loop.without_marks(state)
 
-    def runs(loop: TracedLoop) -> Callable[..., Any]:
+    def runs(is_marked: bool) -> Callable[..., Any]:
+        # Of the loop that marks what is written, or of the other.
         @jax.custom_jvp
-        def run(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
-            return run_lax(loop, max_steps, consts, carry, buffers)
+        def run(*arrays: Arrays) -> Any:
+            return run_lax(loop if is_marked else plain, max_steps, *arrays)
 
-        run.defjvp(jvp, symbolic_zeros=True)
+        run.defjvp(functools.partial(jvp, is_marked), symbolic_zeros=True)
         return run
 
-    def jvp(primals: Any, tangents: Any) -> Any:
+    def jvp(was_marked: bool, primals: Any, tangents: Any) -> Any:
         consts, carry, buffers = primals
         start: Any = tuple(
             tuple(
@@ -43,30 +44,31 @@ def run_bounded(
             )
             for xs, ts in zip(primals, tangents, strict=True)
         )
-        # Which places are written matters if what was there before is differentiated.
-        masked = any(start[2]) and not state.is_asked
-        chosen = loop if masked else asked
-        if masked:
-            buffers = [*buffers, *loop.masks(state.count)]
-            start = (*start[:2], start[2] + (False,) * (len(buffers) - len(start[2])))
+        # Which places are written matters if what was there before is differentiated, or read.
+        is_marked = was_marked or state.timed or any(start[2])
+        chosen = loop if is_marked else plain
+        if is_marked and not was_marked:
+            carry, buffers = state.marked(carry, buffers)
+            start = start[0], longer(start[1], carry), longer(start[2], buffers)
         perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, []), (*start, ()))
-        last, final = runs(chosen)(consts, carry, buffers)
+        last, final = runs(is_marked)(consts, carry, buffers)
         given = [
             _tangents(xs, ts, mask)
             for xs, ts, mask in zip(primals, tangents, perturbed[:3], strict=False)
         ]
-        if any(start[2]) or state.is_asked:
+        if is_marked:
             remaining = iter(given[2])
             every = [next(remaining) if here else None for here in perturbed.buffers]
             given[2] = pick(state.untouched(final, every), perturbed.buffers)
         scans = _Scans(chosen, Linear(chosen.steps.again, perturbed), final, carry, max_steps, base)
         found = scans.run(consts, carry, *given)
-        out = last, final[: len(asked.buffers)]
+        out = (last, final) if was_marked else state.unmarked(last, final)
         masks = perturbed.carry, perturbed.buffers
         slopes = (_spread(ts, mask, xs) for ts, mask, xs in zip(found, masks, out, strict=True))
         return out, tuple(slopes)
 
-    return runs(asked)(asked.consts, asked.carry, asked.buffers)
+    asked = loop if state.is_asked else plain
+    return runs(state.is_asked)(asked.consts, asked.carry, asked.buffers)
 
 
 def _tangents(xs: Arrays, tangents: Arrays, mask: tuple[bool, ...]) -> Arrays:

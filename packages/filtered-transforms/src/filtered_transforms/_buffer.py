@@ -1,7 +1,7 @@
 """Arrays in the carry of a loop that are written at an index, and never copied."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Union
+from typing import Any, Union
 
 import jax
 import jax.numpy as jnp
@@ -13,28 +13,60 @@ from ._predicates import is_array
 Item = Any
 
 
-class Tag(NamedTuple):
-    # Of which loop a buffer is, and which of its buffers. `exact`: whether the derivatives of a
-    # write are to be right by themselves; else the loop sees to it.
+NEVER = 2**31 - 1
 
-    loop: object
-    number: int
-    exact: bool
+
+class Origin:
+    # Which buffer of which loop a buffer is; every one of a loop has its own.
+    #
+    # - `exact`: whether the derivatives of a write are to be right by themselves; else the loop
+    #   sees to it.
+    # - `first`: the array before the outermost of the loops around it that keep times; `None` if
+    #   no loop does.
+    # - `around`: of each loop around this one that keeps times, those of its writes, and the time
+    #   at which this loop begins.
+    # - `outer`: the same of the next loop around it whose buffer it is.
+    # - `is_read`: whether it was indexed while the loop was traced.
+
+    __slots__ = ("around", "exact", "first", "is_read", "outer")
+
+    def __init__(self, exact: bool, outer: "Origin | None"):
+        self.exact = exact
+        self.outer = outer
+        self.first: Any = None
+        self.around: list[tuple[Any, Any]] = []
+        self.is_read = False
+
+    def mark_read(self) -> None:
+        origin: Origin | None = self
+        while origin is not None:
+            origin.is_read = True
+            origin = origin.outer
 
 
 class Buffer:
     # An array of a loop, as its functions see it: it can be indexed, and written by `.at[].set`.
-    # `pred`: whether the loop still runs, for this example; writes of one that has stopped do
-    # nothing. `written`: which places have been written, if the loop can be differentiated in
-    # reverse, else `None`.
+    #
+    # - `pred`: whether the loop still runs, for this example; writes of one that has stopped do
+    #   nothing.
+    # - `written`: which places have been written, if the loop can be differentiated in reverse,
+    #   else `None`. If buffers are read in the loop: when they were written, or `NEVER`.
+    # - `now`: the time, if `written` holds times, else `None`. It counts the writes.
+    #
+    # On the way back through a loop, `array` and `written` are those at its end. So a place holds
+    # what it held at the time if it was written before now; else it held what it holds in `first`.
 
-    __slots__ = ("array", "pred", "tag", "written")
+    __slots__ = ("array", "now", "origin", "pred", "written")
 
-    def __init__(self, array: Any, written: Any, pred: Any, tag: Any):
+    def __init__(self, array: Any, written: Any, now: Any, pred: Any, origin: Origin):
         self.array = array
         self.written = written
+        self.now = now
         self.pred = pred
-        self.tag = tag
+        self.origin = origin
+
+    def with_array(self, array: Any) -> "Buffer":
+        return Buffer(array, self.written, self.now, self.pred, self.origin)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,7 +88,15 @@ class Buffer:
         return self.shape[0]
 
     def __getitem__(self, item: Item) -> Any:
-        return self.array[item]
+        origin = self.origin
+        origin.mark_read()
+        found = self.array[item]
+        if self.now is None:
+            return found
+        known = self.written[item] < self.now
+        for written, start in origin.around:
+            known = known | (written[item] < start)
+        return jnp.where(known, found, origin.first[item])
 
     @property
     def at(self) -> "_At":
@@ -68,26 +108,26 @@ class Buffer:
     def _refuse_whole(self, *_: Any, **__: Any) -> Any:
         # Without these, NumPy would read a buffer element by element, for ever when it is traced.
         raise TypeError(
-            f"A buffer of a loop ({self.dtype}{list(self.shape)}) is read place by place, as "
-            "`buffer[i]`, where it has been written: on the way back it holds all that is ever "
-            "written to it. Leave it out of `buffers` to use it as an array."
+            f"A buffer of a loop ({self.dtype}{list(self.shape)}) is no array, and is read place "
+            "by place, as `buffer[i]`. All of it is `buffer[...]`; leave it out of `buffers` if "
+            "that is what most steps need."
         )
 
     __array__ = __jax_array__ = __iter__ = _refuse_whole
 
 
-def _rebuilt(children: Any, tag: Any) -> Buffer:
-    array, written, pred = children
-    return Buffer(array, written, pred, tag)
+def _rebuilt(origin: Origin, children: Any) -> Buffer:
+    array, written, now, pred = children
+    return Buffer(array, written, now, pred, origin)
 
 
-_CHILDREN = ("array", "written", "pred")
+_CHILDREN = ("array", "written", "now", "pred")
 
 jtu.register_pytree_with_keys(
     Buffer,
-    lambda b: (tuple((jtu.GetAttrKey(k), getattr(b, k)) for k in _CHILDREN), b.tag),
-    lambda tag, children: _rebuilt(children, tag),
-    lambda b: ((b.array, b.written, b.pred), b.tag),
+    lambda b: (tuple((jtu.GetAttrKey(k), getattr(b, k)) for k in _CHILDREN), b.origin),
+    _rebuilt,
+    lambda b: ((b.array, b.written, b.now, b.pred), b.origin),
 )
 
 
@@ -112,11 +152,22 @@ class _Place:
         """The buffer with `x` at this place, if `pred`. Other options make no difference."""
         buffer = self.buffer
         allowed = buffer.pred if pred is True else jnp.logical_and(buffer.pred, pred)
-        written = buffer.written
+        written, now = buffer.written, buffer.now
         if written is not None:
-            written = write(written, self.item, True, allowed, exact=True)
-        array = write(buffer.array, self.item, x, allowed, exact=buffer.tag.exact)
-        return Buffer(array, written, buffer.pred, buffer.tag)
+            mark = True if now is None else _after(now, x)
+            written = write(written, self.item, mark, allowed, exact=True)
+        array = write(buffer.array, self.item, x, allowed, exact=buffer.origin.exact)
+        later = None if now is None else now + 1
+        return Buffer(array, written, later, buffer.pred, buffer.origin)
+
+
+def _after(now: Any, x: Any) -> Any:
+    """`now`, by a computation that takes `x`, so that it is written after what `x` was made of.
+
+    XLA would copy the times in each step if it could write them before they are read. It does not
+    see that this adds nothing.
+    """
+    return now + jnp.minimum((jnp.real(x) > 0).astype(jnp.int32), 0)
 
 
 class MaybeBuffer:
@@ -195,7 +246,7 @@ def find_buffers(
         by_id: dict[int, int] = {}
         for i, array in zip(places, arrays, strict=True):
             old = leaves[i]
-            given[i] = Buffer(array, old.written, old.pred, old.tag) if is_buffer(old) else array
+            given[i] = old.with_array(array) if is_buffer(old) else array
             by_id[id(array)] = i
         picked = jtu.tree_leaves(buffers(treedef.unflatten(given)), is_leaf=is_buffer)
         for x in picked:

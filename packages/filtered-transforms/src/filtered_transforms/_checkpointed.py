@@ -11,7 +11,7 @@ from jax.custom_derivatives import SymbolicZero
 from ._held import Held
 from ._loop_state import Arrays, LoopState
 from ._mapped import any_of, same_for_all, unless_alone
-from ._perturbed import Linear, find_perturbed, is_inexact, pick
+from ._perturbed import Linear, find_perturbed, is_inexact, longer, pick
 from ._reverse import LARGE, Reversal, reverse, reverse_all, reverse_large
 from ._schedule import ahead, apart
 from ._traced_loop import TracedLoop, put, row, select
@@ -81,13 +81,13 @@ def checkpointed(
         return primal(rules.asked, consts, carry, buffers, xs)
 
     run.defvjp(rules.forward, rules.backward, symbolic_zeros=True)
-    out = run(loop.consts, loop.carry, rules.asked.buffers, xs)
+    out = run(loop.consts, rules.asked.carry, rules.asked.buffers, xs)
     return jax.tree.map(_without_tangent, out)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Rules:
-    # How the loop runs if it is differentiated, and back. The loop is that with masks of what is
+    # How the loop runs if it is differentiated, and back. The loop is that with marks of what is
     # written to buffers; `plain` the one without; `asked` the one that the user wants.
 
     loop: TracedLoop
@@ -103,7 +103,7 @@ class _Rules:
     def of(
         cls, loop: TracedLoop, ys: Arrays, ends: Ends, checkpoints: int, state: LoopState
     ) -> "_Rules":
-        plain = loop.without_masks(state.count)
+        plain = loop.without_marks(state)
         most = ends.most()
         keeps_all = most is not None and most <= checkpoints
         # One is for the state that is worked on, unless each has a place of its own.
@@ -119,12 +119,12 @@ class _Rules:
         )
         consts, carry, buffers, xs = values
         of_one = [jax.typeof(x).update(shape=x.shape[1:]) for x in xs]
-        # Which places are written matters if what was there before is differentiated.
-        masked = self.state.is_asked or any(start[2])
-        if masked and not self.state.is_asked:
-            buffers = [*buffers, *self.loop.masks(self.state.count)]
-            start = (*start[:2], start[2] + (False,) * (len(buffers) - len(start[2])), start[3])
-        chosen = self.loop if masked else self.plain
+        # Which places are written matters if what was there before is differentiated, or read.
+        is_marked = self.state.is_asked or self.state.timed or any(start[2])
+        chosen = self.loop if is_marked else self.plain
+        if is_marked and not self.state.is_asked:
+            carry, buffers = self.state.marked(carry, buffers)
+            start = start[0], longer(start[1], carry), longer(start[2], buffers), start[3]
         perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, of_one), start)
         empty = [jnp.zeros(y.shape, y.dtype) for y in self.ys]
         first, advance = _run(chosen, consts, carry, buffers, xs, empty, self.ends)
@@ -132,14 +132,16 @@ class _Rules:
             running, kept = _keep_all(first, advance, self.places)
         else:
             running, kept = _keep_some(first, advance, self.places, self.ends.length)
-        out = running.carry, running.buffers[: len(self.asked.buffers)], running.ys
+        asked = running.carry, running.buffers
+        if not self.state.is_asked:
+            asked = self.state.unmarked(*asked)
         residuals = consts, running.buffers, xs, (running.i, running.n), kept
-        return out, (Held((perturbed, masked)), *residuals)
+        return (*asked, running.ys), (Held((perturbed, is_marked)), *residuals)
 
     def backward(self, residuals: Any, cts: Any) -> Any:
         held, consts, buffers, xs, (i, n), kept = residuals
-        perturbed, masked = held.value
-        steps = (self.loop if masked else self.plain).steps
+        perturbed, is_marked = held.value
+        steps = (self.loop if is_marked else self.plain).steps
         kept = _Kept(same_for_all(kept.top), same_for_all(kept.steps), kept.rows)
         linear = Linear(steps.again, perturbed)
         is_large = steps.size >= LARGE
@@ -154,9 +156,9 @@ class _Rules:
             self.ends,
             is_large,
         )
-        masks = perturbed.carry, perturbed.buffers[: len(cts[1])], perturbed.ys
         carry_ct, buffers_ct, ys_ct = (
-            [_dense(x) for x in pick(group, mask)] for group, mask in zip(cts, masks, strict=True)
+            [_dense(x) for x in pick(group, mask[: len(group)])]
+            for group, mask in zip(cts, perturbed[1:3] + perturbed[4:], strict=True)
         )
         if self.keeps_all:
             back = reverse_all
@@ -166,8 +168,9 @@ class _Rules:
         to_consts, to_carry, to_buffers, to_xs = (
             _spread(values, mask) for values, mask in zip(found, perturbed[:4], strict=True)
         )
-        to_buffers = self.state.untouched(buffers, to_buffers)[: len(self.asked.buffers)]
-        return to_consts, to_carry, to_buffers, to_xs
+        to_buffers = self.state.untouched(buffers, to_buffers)
+        to_asked = to_carry[: len(self.asked.carry)], to_buffers[: len(self.asked.buffers)]
+        return to_consts, *to_asked, to_xs
 
 
 def _without_tangent(x: Any) -> Any:

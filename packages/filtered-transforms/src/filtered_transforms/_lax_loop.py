@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ._loop_state import Arrays
-from ._mapped import any_of, unless_alone
+from ._mapped import any_of, any_of_kept, unless_alone
 from ._traced_loop import TracedLoop, select
 
 
@@ -22,7 +22,11 @@ def run_lax(
     limited = max_steps is not None
 
     def condition(state: Any) -> Any:
-        return any_of(state[0])
+        pred, i, carry, buffers = state
+        if loop.test_has_effects:
+            return any_of(pred)
+        anew = loop.test(consts, carry, buffers)
+        return any_of_kept(pred, anew & (i < max_steps) if limited else anew)
 
     def advance(state: Any) -> Any:
         pred, i, carry, buffers = state

@@ -10,7 +10,7 @@ import jax.tree_util as jtu
 from tree_surgery import path_str
 
 from ._agree import describe, first_difference, number_hint
-from ._buffer import Buffer, Tag, find_buffers, is_buffer
+from ._buffer import NEVER, Buffer, Origin, find_buffers, is_buffer
 from ._held import is_number
 from ._partition import merge, split
 from ._predicates import is_array
@@ -22,14 +22,19 @@ Arrays = list[Any]
 class LoopState:
     # The structure of the state, and the arrays that the loop starts with. Numbers are arrays, as
     # for `jax.lax`; all else is static. What the functions of the loop are given for a buffer is a
-    # `Buffer` whose tag they must return.
-
+    # `Buffer` whose origin they must return.
     #
     # `buffers` are the arrays of the buffers, and after them, for each that is tracked, which of
-    # its places were written: in this loop if `track`, else as the loop around it wants to know.
+    # its places were written, or, if `timed`, when: in this loop if `track`, else as the loop
+    # around it wants to know. `carry` ends with the time of each buffer that has one.
 
     def __init__(
-        self, init: Any, buffers: Callable[[Any], Any] | None, name: str, track: bool = False
+        self,
+        init: Any,
+        buffers: Callable[[Any], Any] | None,
+        name: str,
+        track: bool = False,
+        timed: bool = False,
     ):
         self.name = name
         self._track = track
@@ -41,21 +46,65 @@ class LoopState:
         self._static = split(leaves, is_dynamic)[1]
         found = find_buffers(buffers, self._treedef, leaves, name)
         self._is_buffer = [i in found for i, dynamic in enumerate(is_dynamic) if dynamic]
-        given, self.carry = split(split(leaves, is_dynamic)[0], self._is_buffer)
+        given, carry = split(split(leaves, is_dynamic)[0], self._is_buffer)
         self._outer = [x if is_buffer(x) else None for x in given]
-        self._tags = [Tag(object(), j, exact=not track) for j in range(len(given))]
         arrays = [x.array if is_buffer(x) else x for x in given]
-        written: Arrays = [None if outer is None else outer.written for outer in self._outer]
-        if track:
-            written = [jnp.zeros(x.shape, bool) for x in arrays]
+        begun = [self._begin(*both, timed) for both in zip(arrays, self._outer, strict=True)]
+        self._origins = [origin for origin, _, _ in begun]
+        written = [x for _, x, _ in begun]
+        times = [x for _, _, x in begun]
         self._tracked = [x is not None for x in written]
+        self._timed = [x is not None for x in times]
         self.count = len(arrays)
-        # Whether somebody wants to know at the end which places were written.
+        # Whether somebody wants to know at the end what was written, or when.
         self.is_asked = any(x is not None and x.written is not None for x in self._outer)
+        self.timed = timed
         self.buffers: Arrays = arrays + split(written, self._tracked)[0]
+        self._carried = len(carry)
+        self.carry: Arrays = carry + split(times, self._timed)[0]
+
+    def _begin(self, array: Any, outer: Buffer | None, timed: bool) -> tuple[Origin, Any, Any]:
+        """Of a buffer: its origin, which of its places are written, or when, and the time."""
+        origin = Origin(not self._track, None if outer is None else outer.origin)
+        around = None if outer is None or outer.now is None else outer
+        if not self._track:
+            if around is not None:
+                origin.first, origin.around = around.origin.first, around.origin.around
+            return (origin, None, None) if outer is None else (origin, outer.written, outer.now)
+        if not timed:
+            return origin, jnp.zeros(array.shape, bool), None
+        origin.first = array
+        if around is not None:
+            origin.first = around.origin.first
+            origin.around = [(around.written, around.now), *around.origin.around]
+        return origin, jnp.full(array.shape, NEVER, jnp.int32), jnp.int32(0)
+
+    @property
+    def reads(self) -> bool:
+        """Whether one of its buffers was read while it was traced."""
+        return any(origin.is_read for origin in self._origins)
+
+    def marked(
+        self, carry: Arrays, buffers: Arrays, all_written: bool = False
+    ) -> tuple[Arrays, Arrays]:
+        """`carry` and `buffers`, with marks of what is written: nothing yet, or all.
+
+        The marks are made anew, in whatever is traced.
+        """
+        mark = -1 if all_written else NEVER
+        times = [jnp.int32(0)] * (len(self.carry) - self._carried)
+        marks = [
+            jnp.full(x.shape, all_written if x.dtype == bool else mark, x.dtype)
+            for x in self.buffers[self.count :]
+        ]
+        return [*carry, *times], [*buffers, *marks]
+
+    def unmarked(self, carry: Arrays, buffers: Arrays) -> tuple[Arrays, Arrays]:
+        """Those of `carry` and `buffers` that are no marks."""
+        return carry[: self._carried], buffers[: self.count]
 
     def _apart(self, buffers: Arrays) -> tuple[Arrays, Arrays]:
-        """The arrays of the buffers, and for each which places were written, or `None`."""
+        """The arrays of the buffers, and for each which places were written, when, or `None`."""
         count = self.count
         if len(buffers) == count:
             return buffers, [None] * count
@@ -66,35 +115,42 @@ class LoopState:
         """`values`, one for each of the arrays `buffers`, with zeros where a buffer was written."""
         masks = self._apart(buffers)[1]
         return [
-            x if mask is None or x is None else jnp.where(mask, jnp.zeros_like(x), x)
+            x if mask is None or x is None else jnp.where(_places(mask), jnp.zeros_like(x), x)
             for x, mask in zip(values, masks + [None] * (len(values) - self.count), strict=True)
         ]
 
     def _tree(self, carry: Arrays, buffers: Arrays) -> Any:
-        dynamic = merge(self._is_buffer, buffers, carry)
+        dynamic = merge(self._is_buffer, buffers, carry[: self._carried])
         return self._treedef.unflatten(merge(self._is_dynamic, dynamic, self._static))
 
     def given(self, carry: Arrays, buffers: Arrays, pred: Any) -> Any:
         """The state, as the functions of the loop see it while `pred`."""
         wrapped: Arrays = []
-        parts = zip(*self._apart(buffers), self._outer, self._tags, strict=True)
-        for array, written, outer, tag in parts:
+        parts = zip(
+            *self._apart(buffers), self._times(carry), self._outer, self._origins, strict=True
+        )
+        for array, written, now, outer, origin in parts:
             allowed = pred if outer is None else jnp.logical_and(pred, outer.pred)
-            wrapped.append(Buffer(array, written, allowed, tag))
+            wrapped.append(Buffer(array, written, now, allowed, origin))
         return self._tree(carry, wrapped)
+
+    def _times(self, carry: Arrays) -> Arrays:
+        """Of each buffer, the time, or `None`."""
+        if len(carry) == self._carried:
+            return [None] * self.count
+        return merge(self._timed, carry[self._carried :], [None] * self._timed.count(False))
 
     def result(self, carry: Arrays, buffers: Arrays) -> Any:
         """The state, as the caller of the loop sees it."""
         found: Arrays = []
-        for array, written, outer in zip(*self._apart(buffers), self._outer, strict=True):
+        parts = zip(*self._apart(buffers), self._times(carry), self._outer, strict=True)
+        for array, written, now, outer in parts:
             if outer is None:
                 found.append(array)
                 continue
-            if self._track and outer.written is not None:
-                written = outer.written | written
-            found.append(
-                Buffer(array, None if outer.written is None else written, outer.pred, outer.tag)
-            )
+            if self._track:
+                written, now = _later(outer, written)
+            found.append(Buffer(array, written, now, outer.pred, outer.origin))
         return self._tree(carry, found)
 
     def returned(self, out: Any) -> tuple[Arrays, Arrays]:
@@ -114,15 +170,16 @@ class LoopState:
         if not all(map(same_value, self._static, static)):
             raise TypeError(self._static_changed(leaves))
         buffers, carry = split(dynamic, self._is_buffer)
-        for buffer, tag in zip(buffers, self._tags, strict=True):
-            if not is_buffer(buffer) or buffer.tag != tag:
+        for buffer, origin in zip(buffers, self._origins, strict=True):
+            if not is_buffer(buffer) or buffer.origin is not origin:
                 raise ValueError(
                     f"`{self.name}`: `body_fun` must have the same input and output structure. "
                     "What it returns for a buffer must be that buffer, possibly after "
                     f"`.at[...].set(...)`; got {describe(buffer)}."
                 )
         written = split([x.written for x in buffers], self._tracked)[0]
-        return [self._as_array(x) for x in carry], [x.array for x in buffers] + written
+        times = split([x.now for x in buffers], self._timed)[0]
+        return [self._as_array(x) for x in carry] + times, [x.array for x in buffers] + written
 
     def _as_array(self, x: Any) -> Any:
         if is_buffer(x):
@@ -175,3 +232,17 @@ class LoopState:
             f"`{self.name}`: `body_fun` must have the same input and output structure. At "
             f"{path_str(where)} it was given {describe(x)}, and returned {describe(out)}."
         )
+
+
+def _places(written: Any) -> Any:
+    """Which places were written, of which it is known, or of which it is known when."""
+    return written if written.dtype == bool else written != NEVER
+
+
+def _later(outer: Buffer, written: Any) -> tuple[Any, Any]:
+    """What a loop around knows, and its time, after a loop in it that wrote at `written`."""
+    if outer.written is None:
+        return None, None
+    if outer.now is None:
+        return outer.written | _places(written), None
+    return jnp.where(_places(written), outer.now, outer.written), outer.now + 1

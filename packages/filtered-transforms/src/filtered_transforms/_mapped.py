@@ -17,6 +17,24 @@ def _any_of_mapped(_size: int, _mapped: list[bool], pred: jax.Array) -> tuple[ja
 
 
 @custom_vmap
+def any_of_kept(pred: jax.Array, anew: jax.Array) -> jax.Array:
+    """As `any_of(pred)`, where `anew` is `pred`, computed anew: taken where it is not mapped.
+
+    Then nothing asks for the `pred` that a loop keeps, and the compiler drops it. Mapped, it is
+    computed in the body anyhow.
+    """
+    return anew
+
+
+@any_of_kept.def_vmap
+def _any_of_kept_mapped(
+    _size: int, mapped: list[bool], pred: jax.Array, anew: jax.Array
+) -> tuple[jax.Array, bool]:
+    x = pred if mapped[0] else anew
+    return any_of(jnp.any(x, axis=0)), False
+
+
+@custom_vmap
 def unless_alone(pred: jax.Array) -> jax.Array:
     """`pred` where it differs between examples, else true.
 

@@ -74,6 +74,11 @@ def pick(values: Arrays, mask: Mask) -> Arrays:
     return split(values, list(mask))[0]
 
 
+def longer(mask: Mask, values: Arrays) -> Mask:
+    """The mask of values to which others were added that have no derivative."""
+    return mask + (False,) * (len(values) - len(mask))
+
+
 def is_inexact(x: Any) -> bool:
     """Whether an array, possibly abstract, or a number has a tangent of its own type."""
     dtype = getattr(x, "dtype", None)  # what a program returns may be a number that it holds

@@ -14,7 +14,7 @@ from ._partition import merge, split
 from ._predicates import array_mask
 from ._schedule import default_checkpoints
 from ._signature import Signature, sign
-from ._traced_loop import TracedLoop, trace_body
+from ._traced_loop import Steps, TracedLoop, trace_body, trace_exactly
 from ._while import check_checkpoints
 
 
@@ -77,8 +77,11 @@ def scan(
     if checkpoints is None:
         checkpoints = default_checkpoints(steps)
     count = steps + 1 if checkpoints == "all" else checkpoints
-    state = LoopState(init, buffers, "scan", track=True)
-    return _checkpointed_scan(f, state, xs, steps, count)
+
+    def begin(timed: bool) -> LoopState:
+        return LoopState(init, buffers, "scan", track=True, timed=timed)
+
+    return _checkpointed_scan(f, begin, xs, steps, count)
 
 
 def _length(xs: Any, length: int | None) -> int:
@@ -123,7 +126,7 @@ def _lax_scan(
 
 def _checkpointed_scan(
     f: Callable[[Any, Any], tuple[Any, Any]],
-    state: LoopState,
+    begin: Callable[[bool], LoopState],
     xs: Any,
     length: int,
     checkpoints: int,
@@ -132,18 +135,21 @@ def _checkpointed_scan(
     mask = array_mask(leaves)
     arrays, others = split(leaves, mask)
     arrays = [jnp.asarray(x) for x in arrays]
+    one = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in arrays]
     seen: Signature | None = None
 
-    def body(carry: Arrays, buffers: Arrays, x: Arrays, pred: Any) -> Any:
-        nonlocal seen
-        given = treedef.unflatten(merge(mask, x, others))
-        new, y = _pair(f(state.given(carry, buffers, pred), given))
-        y = jtu.tree_map(lambda leaf: jnp.asarray(leaf) if is_number(leaf) else leaf, y)
-        found, seen = sign(y)
-        return *state.returned(new), found
+    def trace(state: LoopState) -> tuple[Arrays, Steps]:
+        def body(carry: Arrays, buffers: Arrays, x: Arrays, pred: Any) -> Any:
+            nonlocal seen
+            given = treedef.unflatten(merge(mask, x, others))
+            new, y = _pair(f(state.given(carry, buffers, pred), given))
+            y = jtu.tree_map(lambda leaf: jnp.asarray(leaf) if is_number(leaf) else leaf, y)
+            found, seen = sign(y)
+            return *state.returned(new), found
 
-    one = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in arrays]
-    consts, steps = trace_body(body, state, one)
+        return trace_body(body, state, one)
+
+    state, (consts, steps) = trace_exactly(begin, trace)
     assert seen is not None, "the body was not traced"
 
     def always(*_: Any) -> Any:

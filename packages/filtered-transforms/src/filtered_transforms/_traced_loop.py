@@ -1,7 +1,7 @@
 """The functions of a loop, traced once, as functions of flat lists of arrays."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,8 @@ from ._evaluate import WITHOUT_VJP, Rule, evaluate_with
 from ._jax import sub_jaxprs
 from ._loop_state import Arrays, LoopState
 from ._show import QUIET
+
+T = TypeVar("T")
 
 
 class Stepped(NamedTuple):
@@ -44,38 +46,50 @@ class Steps(NamedTuple):
 
 class TracedLoop(NamedTuple):
     # `consts` are all arrays that the functions close over, traced ones too.
-    # `test(consts, carry, buffers)`: whether there is another step.
+    # `test(consts, carry, buffers)`: whether there is another step. With effects, it is to be
+    # called once for each.
 
     consts: Arrays
     carry: Arrays
     buffers: Arrays
     steps: Steps
     test: Callable[[Arrays, Arrays, Arrays], Any]
+    test_has_effects: bool = False
 
-    def masks(self, count: int) -> Arrays:
-        """What the buffers from number `count` on start with: made anew, in whatever is traced."""
-        return [jnp.zeros(x.shape, bool) for x in self.buffers[count:]]
-
-    def without_masks(self, count: int) -> "TracedLoop":
-        """The loop with the first `count` of the buffers; the others, masks, are forgotten."""
-        if len(self.buffers) == count:
-            return self
-
-        def filled(buffers: Arrays) -> Arrays:
-            return [*buffers, *self.masks(count)]
+    def without_marks(self, state: LoopState) -> "TracedLoop":
+        """The loop that does not mark what is written, and takes every place to be so."""
 
         def without(step: Step) -> Step:
             def shorter(consts: Arrays, carry: Arrays, buffers: Arrays, *args: Any) -> Stepped:
-                out = step(consts, carry, filled(buffers), *args)
-                return Stepped(out.carry, out.buffers[:count], out.ys)
+                out = step(consts, *state.marked(carry, buffers, all_written=True), *args)
+                return Stepped(*state.unmarked(out.carry, out.buffers), out.ys)
 
             return shorter
 
         def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
-            return self.test(consts, carry, filled(buffers))
+            return self.test(consts, *state.marked(carry, buffers, all_written=True))
 
+        carry, buffers = state.unmarked(self.carry, self.buffers)
         steps = self.steps.map(without)
-        return TracedLoop(self.consts, self.carry, self.buffers[:count], steps, test)
+        return self._replace(carry=carry, buffers=buffers, steps=steps, test=test)
+
+
+def trace_exactly(
+    begin: Callable[[bool], LoopState], trace: Callable[[LoopState], T]
+) -> tuple[LoopState, T]:
+    """A loop's state, and the loop, traced with times of writes only if its buffers are read.
+
+    **Arguments:**
+
+    - `begin(timed)`: its state, of a loop that can be differentiated in reverse.
+    - `trace`: the loop of a state.
+    """
+    state = begin(False)
+    traced = trace(state)
+    if state.reads:
+        state = begin(True)
+        traced = trace(state)
+    return state, traced
 
 
 def trace_body(
@@ -145,7 +159,8 @@ def trace_while(
         return evaluate(closed.jaxpr, consts[count:], [*carry, *buffers])[0]
 
     consts = [*of_body, *closed.consts]
-    return TracedLoop(consts, state.carry, state.buffers, steps.map(of_all), test)
+    effectful = bool(closed.effects)
+    return TracedLoop(consts, state.carry, state.buffers, steps.map(of_all), test, effectful)
 
 
 def _checked(found: Any, name: str) -> Any:

@@ -10,7 +10,7 @@ from ._held import check_callable
 from ._lax_loop import run_lax
 from ._loop_state import LoopState
 from ._schedule import default_checkpoints
-from ._traced_loop import TracedLoop, trace_while
+from ._traced_loop import TracedLoop, trace_exactly, trace_while
 
 _MOST = 2**31 - 1  # counters are of 32 bits
 
@@ -103,11 +103,19 @@ def while_loop(
             'expected "lax", "bounded" or "checkpointed".'
         )
     most = None if max_steps is None else _steps(max_steps, kind)
-    state = LoopState(init_val, buffers, "while_loop", track=kind != "lax")
-    loop = trace_while(cond_fun, body_fun, state)
+
+    def trace(state: LoopState) -> TracedLoop:
+        return trace_while(cond_fun, body_fun, state)
+
+    def begin(timed: bool) -> LoopState:
+        return LoopState(init_val, buffers, "while_loop", track=True, timed=timed)
+
     if kind == "lax":
-        out = run_lax(loop, most, loop.consts, state.carry, state.buffers)
-    elif kind == "bounded":
+        state = LoopState(init_val, buffers, "while_loop")
+        loop = trace(state)
+        return state.result(*run_lax(loop, most, loop.consts, state.carry, state.buffers))
+    state, loop = trace_exactly(begin, trace)
+    if kind == "bounded":
         if most is None:
             raise ValueError(
                 'while_loop: kind="bounded" requires `max_steps` to be specified; '
