@@ -14,26 +14,31 @@ import filtered_transforms as ft
 STEPS = (100, 1000, 10_000, 100_000)
 ARGS = jnp.ones(8), jax.random.normal(jax.random.key(0), (8, 8)) * 0.4
 Loop = Callable[..., Any]
+READ = " that is read"
+BUFFERS = ("", " with a buffer", " with a buffer" + READ)
 
 
 def cases() -> list[Case]:
     found: list[Case] = []
     for kind in ("lax", "bounded", "checkpointed"):
         for steps in STEPS:
-            for save in (False, True) if steps == 10_000 else (False,):
-                found += run_cases(kind, steps, save)
+            for buffer in BUFFERS if steps == 10_000 else BUFFERS[:1]:
+                found += run_cases(kind, steps, buffer)
         if kind != "lax":
             found.append(compile_case(kind))
     return found + [of_size(name, kept) for name in STEPS_OF_SIZES for kept in (False, True)]
 
 
-def loss(loop: Loop, kind: str, steps: int, save: bool) -> Callable[..., Any]:
-    """A small recurrent network, which also writes to a buffer if `save`."""
+def loss(loop: Loop, kind: str, steps: int, buffer: str) -> Callable[..., Any]:
+    """A small recurrent network, which also writes to a buffer, or reads it, too."""
+    save = buffer != ""
 
     def of(x: jax.Array, w: jax.Array) -> jax.Array:
         def body(state: Any) -> Any:
             i, y, saved = state
             y = jnp.tanh(w @ y)
+            if buffer.endswith(READ):
+                y = y + 0.1 * saved[jnp.maximum(i - 1, 0)]
             return i + 1, y, saved.at[i].set(y[0]) if save else saved
 
         init = (jnp.array(0), x, jnp.zeros(steps if save else 1))
@@ -123,20 +128,19 @@ def lowered(function: Callable[..., Any]) -> Any:
     return jax.jit(function).lower(*ARGS)
 
 
-def run_cases(kind: str, steps: int, save: bool) -> list[Case]:
+def run_cases(kind: str, steps: int, buffer: str) -> list[Case]:
     def thunk(loop: Loop | None, differentiated: bool) -> Thunk | None:
         if loop is None:
             return None
 
         @functools.cache  # compiled when it is first called
         def program() -> Any:
-            f = loss(loop, kind, steps, save)
+            f = loss(loop, kind, steps, buffer)
             return lowered(jax.grad(f, (0, 1)) if differentiated else f).compile()
 
         return lambda: jax.block_until_ready(program()(*ARGS))
 
     ours, theirs = ours_and_peer()
-    with_buffer = " with a buffer" if save else ""
     found: list[Case] = []
     for differentiated in (False, True) if kind != "lax" else (False,):
         mode = "gradient" if differentiated else "forward"
@@ -144,7 +148,7 @@ def run_cases(kind: str, steps: int, save: bool) -> list[Case]:
         assert first is not None
         found.append(
             Case(
-                f"{kind} loop{with_buffer}, {steps} steps: {mode}",
+                f"{kind} loop{buffer}, {steps} steps: {mode}",
                 first,
                 thunk(theirs, differentiated),
                 1.0 if differentiated else 1.1,
@@ -160,7 +164,7 @@ def compile_case(kind: str) -> Case:
 
         def seconds() -> float:
             start = time.perf_counter()
-            lowered(jax.grad(loss(loop, kind, 1000, True), (0, 1))).compile()
+            lowered(jax.grad(loss(loop, kind, 1000, BUFFERS[1]), (0, 1))).compile()
             return time.perf_counter() - start
 
         return seconds

@@ -9,6 +9,7 @@ import jax.tree_util as jtu
 
 from ._maybe_set import write, write_anywhere
 from ._predicates import is_array
+from ._read_place import read, read_apart
 
 Item = Any
 
@@ -90,13 +91,13 @@ class Buffer:
     def __getitem__(self, item: Item) -> Any:
         origin = self.origin
         origin.mark_read()
-        found = self.array[item]
-        if self.now is None:
-            return found
-        known = self.written[item] < self.now
-        for written, start in origin.around:
-            known = known | (written[item] < start)
-        return jnp.where(known, found, origin.first[item])
+        found = read(self.array, item)
+        if self.now is not None:
+            known = self.written[item] < self.now
+            for written, start in origin.around:
+                known = known | (written[item] < start)
+            found = jnp.where(known, found, origin.first[item])
+        return read_apart(found, item)
 
     @property
     def at(self) -> "_At":
@@ -156,8 +157,9 @@ class _Place:
         if written is not None:
             mark = True if now is None else _after(now, x)
             written = write(written, self.item, mark, allowed, exact=True)
-        array = write(buffer.array, self.item, x, allowed, exact=buffer.origin.exact)
-        later = None if now is None else now + 1
+        is_read = now is not None
+        array = write(buffer.array, self.item, x, allowed, buffer.origin.exact, is_read)
+        later = now + 1 if is_read else None
         return Buffer(array, written, later, buffer.pred, buffer.origin)
 
 
@@ -167,7 +169,10 @@ def _after(now: Any, x: Any) -> Any:
     XLA would copy the times in each step if it could write them before they are read. It does not
     see that this adds nothing.
     """
-    return now + jnp.minimum((jnp.real(x) > 0).astype(jnp.int32), 0)
+    x = jnp.asarray(x)
+    if jnp.issubdtype(x.dtype, jax.dtypes.extended):
+        return now
+    return now + jnp.minimum((jnp.real(x) > jnp.zeros((), x.real.dtype)).astype(jnp.int32), 0)
 
 
 class MaybeBuffer:

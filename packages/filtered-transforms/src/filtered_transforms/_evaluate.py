@@ -55,6 +55,21 @@ def evaluate_with(*rules: Rule) -> Evaluate:
     return evaluated
 
 
+def renewed(closed: Any, renews: Callable[[Any], bool]) -> Any:
+    """A closed jaxpr where, from an equation on that `renews`, its last result stands for its first
+    operand."""
+    if not any(map(renews, opened(closed)[0].eqns)):
+        return closed
+
+    def as_it_is(eqn: Any, _: list[Any], bind: Callable[[dict[str, Any]], Any]) -> Any:
+        return bind(eqn.params)
+
+    def run(jaxpr: Any, consts: Any, *args: Any) -> list[Any]:
+        return interpret(jaxpr, consts, args, as_it_is, renews)
+
+    return traced_anew(closed, run)
+
+
 def _inlined(eqn: Any, operands: list[Any], evaluate: Evaluate) -> Any:
     jaxpr, consts = opened(eqn.params["call_jaxpr"])
     return evaluate(jaxpr, consts, operands)

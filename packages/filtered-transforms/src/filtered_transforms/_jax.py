@@ -150,10 +150,12 @@ def interpret(
     consts: Any,
     args: Any,
     rule: Callable[[Any, list[Any], Callable[[dict[str, Any]], Any]], Any],
+    renews: Callable[[Any], bool] = lambda eqn: False,
 ) -> list[Any]:
     """The results of a jaxpr, each equation by `rule(eqn, operands, bind)`.
 
-    `bind(params)` is what JAX would do, with these parameters.
+    `bind(params)` is what JAX would do, with these parameters. From an equation on that `renews`,
+    its last result stands for its first operand.
     """
     env: dict[Any, Any] = {}
 
@@ -172,4 +174,6 @@ def interpret(
 
         out = rule(eqn, operands, bind)
         env.update(zip(eqn.outvars, out if eqn.primitive.multiple_results else [out], strict=True))
+        if renews(eqn):
+            env[eqn.invars[0]] = out[-1]
     return [read(atom) for atom in jaxpr.outvars]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._apart import apart
 from ._jax import Zero, is_zero, shaped_array, zero_tangent
 from ._predicates import is_array
 from ._vprim import create_vprim
@@ -16,9 +17,11 @@ Item = Any
 
 
 class Places:
-    # An index of which the arrays are operands and the rest is static, with a hash.
+    # An index of which the arrays are operands and the rest is static, with a hash. `is_read`:
+    # whether what is written there is read, too.
 
-    def __init__(self, items: list[Any]):
+    def __init__(self, items: list[Any], is_read: bool = False):
+        self.is_read = is_read
         self._parts = tuple(
             ("array",)
             if is_array(x)
@@ -29,10 +32,12 @@ class Places:
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Places) and self._parts == other._parts
+        if not isinstance(other, Places):
+            return False
+        return self._parts == other._parts and self.is_read == other.is_read
 
     def __hash__(self) -> int:
-        return hash(self._parts)
+        return hash((self._parts, self.is_read))
 
     def item(self, indices: Any) -> tuple[Any, ...]:
         """The index, from its arrays."""
@@ -73,7 +78,8 @@ def _transpose(cts: Any, array: Any, x: Any, *indices: Any, places: Places) -> l
     none = [None] * len(indices)
     if is_zero(ct):
         return [ct, Zero(x.aval) if hasattr(x, "aval") else ct, *none]
-    return [ct, ct.at[places.item(indices)].get(mode="fill", fill_value=0), *none]
+    found = ct.at[places.item(indices)].get(mode="fill", fill_value=0)
+    return [ct, apart(found, indices) if places.is_read else found, *none]
 
 
 maybe_set_p: Any = create_vprim("maybe_set", _set, _shapes, _jvp, _transpose)
@@ -96,8 +102,12 @@ def locate(array: Any, item: Item, pred: Any) -> tuple[Any, ...] | None:
     return tuple(items)
 
 
-def write(array: Any, item: Item, x: Any, pred: Any, exact: bool) -> Any:
-    """`array.at[item].set(x)` if `pred`, in a loop, without reading the array."""
+def write(array: Any, item: Item, x: Any, pred: Any, exact: bool, is_read: bool = False) -> Any:
+    """`array.at[item].set(x)` if `pred`, in a loop, without reading the array.
+
+    `exact`: it is differentiated as any function; else by the rules of `maybe_set_p`. `is_read`:
+    whether the loop reads the array elsewhere.
+    """
     place = locate(array, item, pred)
     if place is None:
         return write_anywhere(array, item, x, pred)
@@ -105,7 +115,7 @@ def write(array: Any, item: Item, x: Any, pred: Any, exact: bool) -> Any:
         x = jnp.asarray(x).astype(array.dtype)
         return array.at[place].set(x, mode="drop", unique_indices=True)
     indices = [jnp.asarray(i) for i in place if is_array(i)]
-    places = Places(list(place))
+    places = Places(list(place), is_read)
     shape = jax.eval_shape(lambda a, i: a[places.item(i)], array, indices).shape
     x = jnp.broadcast_to(jnp.asarray(x).astype(array.dtype), shape)
     return maybe_set_p.bind(array, x, *indices, places=places)[0]
@@ -123,7 +133,7 @@ def _first_integer(items: list[Any], ndim: int) -> tuple[int, int] | None:
 
     `None` if there is none, or if there is a mask or the like.
     """
-    if not all(_is_plain(x) for x in items):
+    if not all(map(is_plain, items)):
         return None
     for place, item in enumerate(items):
         if isinstance(item, (slice, EllipsisType)) or item is None:
@@ -135,7 +145,8 @@ def _first_integer(items: list[Any], ndim: int) -> tuple[int, int] | None:
     return None
 
 
-def _is_plain(x: Any) -> bool:
+def is_plain(x: Any) -> bool:
+    """Whether `x`, part of an index, is an integer, an array of them, a slice, `...` or `None`."""
     if x is None or isinstance(x, (slice, EllipsisType)):
         return True
     if is_array(x):

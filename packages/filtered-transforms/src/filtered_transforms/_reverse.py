@@ -20,7 +20,8 @@ LARGE = 16
 
 class Reversal(NamedTuple):
     # What is the same in all steps of the way back. `buffers` are those at the end of the loop:
-    # each place is written once, so that what a step reads there is what it read before.
+    # each place is written once; and if the loop reads them, they tell when, so that a step reads
+    # what it read before.
 
     linear: Linear
     step: Any

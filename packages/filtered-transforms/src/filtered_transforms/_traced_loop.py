@@ -6,9 +6,10 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from ._evaluate import WITHOUT_VJP, Rule, evaluate_with
+from ._evaluate import WITHOUT_VJP, Rule, evaluate_with, renewed
 from ._jax import sub_jaxprs
 from ._loop_state import Arrays, LoopState
+from ._read_place import renews
 from ._show import QUIET
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ def trace_body(
     pred = jnp.array(True)
     while True:
         n_carry = len(state.carry)
-        closed = jax.make_jaxpr(body)(state.carry, state.buffers, xs, pred)
+        closed = renewed(jax.make_jaxpr(body)(state.carry, state.buffers, xs, pred), renews)
         if state.fit([var.aval for var in closed.jaxpr.outvars[:n_carry]]):
             break
     n_buffers = len(state.buffers)

@@ -38,8 +38,9 @@ def while_loop(
     - `buffers`: a function from the state to those arrays in it (or trees of them) that are written
         place by place. What `cond_fun` and `body_fun` see in their stead can be read as `b[i]` and
         written as `b = b.at[i].set(x)`, or `.set(x, pred=...)`, and nothing else. They are not
-        copied from step to step, nor kept for the way back. **No place may be written twice, the
-        time before the loop included, nor be read before it is written**; this is not checked.
+        copied from step to step, nor kept for the way back. **No place may be written twice**; this
+        is not checked. A place that is read before it is written holds what it held before the
+        loop.
     - `kind`: what it is made of.
         - `"lax"`: as `jax.lax.while_loop`. Derivatives in forward mode only.
         - `"bounded"`: derivatives in all modes, of any order, in memory proportional to the square
@@ -62,8 +63,8 @@ def while_loop(
     In reverse, a checkpointed loop of `n` steps with `s` states runs each step forward at most `r`
     times more, with the least `r` for which `n <= C(s - 1 + r, r)`: two with the default, none
     if there are as many checkpoints as `max_steps`. Each step is then run once more to be
-    differentiated. A read `b[i]` of a buffer that is
-    differentiated costs, on the way back, time proportional to the size of the buffer.
+    differentiated. A read `b[i]` of a buffer costs, on the way back, time proportional to the size
+    of the buffer if what it held before the loop is differentiated, else not.
 
     The methods are those of Griewank and Walther, *Algorithm 799: revolve* (2000); Wang, Moin and
     Iaccarino, *Minimal repetition dynamic checkpointing algorithm for unsteady adjoint calculation*
