@@ -1,7 +1,6 @@
 """Loops of any length that are differentiated in reverse, in memory fixed beforehand."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +9,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from ._held import Held
 from ._loop_state import Arrays, LoopState
-from ._mapped import any_of, same_for_all, unless_alone
+from ._mapped import any_of, any_of_kept, same_for_all, unless_alone
 from ._perturbed import Linear, find_perturbed, is_inexact, longer, pick
 from ._reverse import LARGE, Reversal, reverse, reverse_all, reverse_large
 from ._schedule import ahead, apart
@@ -127,11 +126,9 @@ class _Rules:
             start = start[0], longer(start[1], carry), longer(start[2], buffers), start[3]
         perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, of_one), start)
         empty = [jnp.zeros(y.shape, y.dtype) for y in self.ys]
-        first, advance = _run(chosen, consts, carry, buffers, xs, empty, self.ends)
-        if self.keeps_all:
-            running, kept = _keep_all(first, advance, self.places)
-        else:
-            running, kept = _keep_some(first, advance, self.places, self.ends.length)
+        run = _Run(chosen, consts, xs, self.ends)
+        first = run.begin(carry, buffers, empty)
+        running, kept = (_keep_all if self.keeps_all else _keep_some)(run, first, self.places)
         asked = running.carry, running.buffers
         if not self.state.is_asked:
             asked = self.state.unmarked(*asked)
@@ -188,58 +185,61 @@ def _spread(values: Arrays, mask: tuple[bool, ...]) -> list[Any]:
     return [next(values_) if here else None for here in mask]
 
 
-def _run(
-    loop: TracedLoop,
-    consts: Arrays,
-    carry: Arrays,
-    buffers: Arrays,
-    xs: Arrays,
-    ys: Arrays,
-    ends: Ends,
-) -> tuple[_Running, Callable[[_Running], _Running]]:
-    """How the loop begins, and one step of it. All examples of a batch go in step."""
-    limit = ends.limit if ends.length is None else ends.length
+class _Run(NamedTuple):
+    # How a loop runs, of which all examples of a batch go in step.
 
-    def advance(at: _Running) -> _Running:
+    loop: TracedLoop
+    consts: Arrays
+    xs: Arrays
+    ends: Ends
+
+    def begin(self, carry: Arrays, buffers: Arrays, ys: Arrays) -> _Running:
+        zero = jnp.int32(0)
+        return _Running(self._test(zero, carry, buffers), zero, zero, carry, buffers, ys)
+
+    def _test(self, i: Any, carry: Arrays, buffers: Arrays) -> Any:
+        """Whether there is a step `i`, for each example."""
+        length, limit = self.ends
+        if length is not None:
+            return i < length
+        more = self.loop.test(self.consts, carry, buffers)
+        return more if limit is None else more & (i < limit)
+
+    def goes_on(self, at: _Running) -> Any:
+        """Whether there is another step, for any example."""
+        if self.loop.test_has_effects:
+            return any_of(at.pred)
+        return any_of_kept(at.pred, self._test(at.i, at.carry, at.buffers))
+
+    def advance(self, at: _Running) -> _Running:
+        """One step."""
         pred, i, n, carry, buffers, ys = at
         running = unless_alone(pred)
-        rows = [row(x, i) for x in xs]
-        new, buffers, y = loop.steps.forward(consts, carry, buffers, rows, running)
+        rows = [row(x, i) for x in self.xs]
+        new, buffers, y = self.loop.steps.forward(self.consts, carry, buffers, rows, running)
         carry = select(running, new, carry)
         ys = [put(all_, one, i) for all_, one in zip(ys, y, strict=True)]
-        n, i = n + pred.astype(n.dtype), i + 1
-        if ends.length is None:
-            pred = pred & loop.test(consts, carry, buffers)
-        if limit is not None:
-            pred = pred & (i < limit)
-        return _Running(pred, i, n, carry, buffers, ys)
-
-    pred = jnp.array(True) if ends.length is not None else loop.test(consts, carry, buffers)
-    if limit is not None:
-        pred = pred & (limit > 0)
-    zero = jnp.int32(0)
-    return _Running(pred, zero, zero, carry, buffers, ys), advance
+        n, i = n + running.astype(n.dtype), i + 1
+        return _Running(pred & self._test(i, carry, buffers), i, n, carry, buffers, ys)
 
 
-def _keep_all(
-    first: _Running, advance: Callable[[_Running], _Running], places: int
-) -> tuple[_Running, _Kept]:
+def _keep_all(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
     """Runs the loop, and keeps the state before each step. There is a place for every one."""
 
     def keep_and_advance(state: Any) -> Any:
         at, rows = state
         rows = [put(r, x, at.i) for r, x in zip(rows, at.carry, strict=True)]
-        return advance(at), rows
+        return run.advance(at), rows
 
     rows = [jnp.broadcast_to(x, (places, *x.shape)) for x in first.carry]
-    at, rows = jax.lax.while_loop(lambda s: any_of(s[0].pred), keep_and_advance, (first, rows))
+    start = first, rows
+    at, rows = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_advance, start)
     return at, _Kept(jnp.int32(0), jnp.zeros(1, jnp.int32), rows)
 
 
-def _keep_some(
-    first: _Running, advance: Callable[[_Running], _Running], places: int, length: int | None
-) -> tuple[_Running, _Kept]:
+def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
     """Runs the loop, and keeps states on the way, in a batch the same for all examples."""
+    length = run.ends.length
 
     def keep_and_run(state: Any) -> Any:
         at, kept, place, runs = state
@@ -257,12 +257,12 @@ def _keep_some(
             place = jnp.where(last, 1, place + 1)
             runs = runs + last.astype(jnp.int32)
         target = at.i + far
-        at = jax.lax.while_loop(lambda at: any_of(at.pred) & (at.i < target), advance, at)
+        at = jax.lax.while_loop(lambda at: run.goes_on(at) & (at.i < target), run.advance, at)
         return at, kept, place, runs
 
     zero = jnp.int32(0)
     rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
     kept = _Kept(zero, jnp.zeros(places + 1, jnp.int32), rows)
     start = first, kept, zero, jnp.int32(1)
-    at, kept, _, _ = jax.lax.while_loop(lambda s: any_of(s[0].pred), keep_and_run, start)
+    at, kept, _, _ = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
     return at, kept
