@@ -89,8 +89,8 @@ class _Scans(NamedTuple):
     #
     # Only inputs of steps and of blocks of steps are kept for the way back, the rest is computed
     # again: so neither what the steps close over nor the buffers are kept once for each step.
-    # `final` are the buffers at the end. Each place in them is written once, so that what a step
-    # reads there is what it read before. `safe` is a carry at which derivatives are finite.
+    # `final` are the buffers at the end, where a step reads what it read before: see `Reversal`.
+    # `safe` is a carry at which derivatives are finite.
 
     loop: TracedLoop
     linear: Linear
