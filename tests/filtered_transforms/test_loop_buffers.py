@@ -29,6 +29,9 @@ READS: dict[str, Any] = {
     "mask": lambda b, i: b[np.arange(SIZE) % 2 == 0].sum(),
     "all": lambda b, i: jnp.sin(b[...]).sum(),
     "out of bounds": lambda b, i: b[i + 4],
+    "far out of bounds": lambda b, i: b[jnp.int32(-(2**31)) + i],
+    "unsigned": lambda b, i: b[i.astype(jnp.uint8)],
+    "small integers": lambda b, i: b[(i - 3).astype(jnp.int8)],
 }
 
 

@@ -16,15 +16,16 @@ def apart(x: Any, indices: Sequence[Any]) -> Any:
     before the write, it copies the array in each step. What comes out of a branch is computed once.
     """
     index = next((i for i in indices if i.size > 0), None)
-    if index is None or jnp.issubdtype(x.dtype, jax.dtypes.extended):  # keys have no zero
+    if index is None:
         return x
-    # No index is as small as that, which the compiler does not know.
-    return _apart(x, any_of(jnp.min(index) == jnp.iinfo(index.dtype).min))
+    # Hardly an index is as small as that, which the compiler does not know.
+    dtype = jnp.int64 if index.dtype.itemsize == 8 else jnp.int32
+    return _apart(x, any_of(jnp.min(index).astype(dtype) == jnp.iinfo(dtype).min))
 
 
 @jax.custom_jvp
-def _apart(x: Any, never: Any) -> Any:
-    return jax.lax.platform_dependent(x, never, cpu=_by_branch, default=lambda x, _: x)
+def _apart(x: Any, rare: Any) -> Any:
+    return jax.lax.platform_dependent(x, rare, cpu=_by_branch, default=lambda x, _: x)
 
 
 @_apart.defjvp
@@ -32,5 +33,6 @@ def _apart_jvp(primals: Any, tangents: Any) -> Any:
     return _apart(*primals), tangents[0]
 
 
-def _by_branch(x: Any, never: Any) -> Any:
-    return jax.lax.cond(never, jnp.zeros_like, lambda x: x, x)
+def _by_branch(x: Any, rare: Any) -> Any:
+    # JAX would see through two branches that are the same.
+    return jax.lax.cond(rare, jax.lax.optimization_barrier, lambda x: x, x)
