@@ -30,6 +30,7 @@ READS: dict[str, Any] = {
     "all": lambda b, i: jnp.sin(b[...]).sum(),
     "out of bounds": lambda b, i: b[i + 4],
     "far out of bounds": lambda b, i: b[jnp.int32(-(2**31)) + i],
+    "array out of bounds": lambda b, i: b[jnp.array([-9, 9]) + i].sum(),
     "unsigned": lambda b, i: b[i.astype(jnp.uint8)],
     "small integers": lambda b, i: b[(i - 3).astype(jnp.int8)],
 }
@@ -99,12 +100,16 @@ def test_each_example_reads_its_own(kind: Any):
         close(jax.tree.map(lambda leaf, i=i: leaf[i], found), expected)
 
 
-def test_derivatives_of_derivatives():
-    read = READS["indices"]
+@pytest.mark.parametrize("name", ["indices", "to be written now", "written before", "nothing"])
+def test_derivatives_of_derivatives(name: str):
+    # Each step also reads after it has written.
+    read = READS.get(name, lambda b, i: 0.0)
     run, plain = history("bounded", read, 4), history("plain", read, 4)
     args = 0.7, OLD
     close(jax.jit(jax.jvp, static_argnums=0)(run, args, args), jax.jvp(plain, args, args))
     close(jax.jit(jax.hessian(run, (0, 1)))(*args), jax.hessian(plain, (0, 1))(*args))
+    twice = jax.jit(jax.jacrev(jax.grad(run, (0, 1)), (0, 1)))
+    close(twice(*args), jax.hessian(plain, (0, 1))(*args))
     run = history("checkpointed", read, 4)
     pushed = jax.jit(lambda *args: jax.jvp(jax.grad(run, (0, 1)), args, args))
     close(pushed(*args), jax.jvp(jax.grad(plain, (0, 1)), args, args))

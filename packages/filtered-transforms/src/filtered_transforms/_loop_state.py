@@ -80,9 +80,15 @@ class LoopState:
         return origin, jnp.full(array.shape, NEVER, jnp.int32), jnp.int32(0)
 
     @property
-    def reads(self) -> bool:
-        """Whether one of its buffers was read while it was traced."""
-        return any(origin.is_read for origin in self._origins)
+    def needs_times(self) -> bool:
+        """Whether one of its buffers was read while it was traced without times.
+
+        Not if a loop around it needs them for the same reason: then that is traced again anyhow.
+        """
+        pairs = zip(self._origins, self._outer, strict=True)
+        read = [outer for origin, outer in pairs if origin.is_read]
+        again = [x is not None and x.written is not None and x.now is None for x in read]
+        return len(read) > 0 and not any(again)
 
     def marked(
         self, carry: Arrays, buffers: Arrays, all_written: bool = False

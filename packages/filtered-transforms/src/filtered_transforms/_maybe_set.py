@@ -18,7 +18,7 @@ Item = Any
 
 class Places:
     # An index of which the arrays are operands and the rest is static, with a hash. `is_read`:
-    # whether what is written there is read, too.
+    # whether the loop reads any of its buffers.
 
     def __init__(self, items: list[Any], is_read: bool = False):
         self.is_read = is_read
@@ -60,7 +60,9 @@ def _shapes(array: Any, *_: Any, places: Places) -> list[Any]:
 
 
 def _jvp(primals: Any, tangents: Any, *, places: Places) -> Any:
-    out = maybe_set_p.bind(*primals, places=places)
+    # Differentiated once more, the array may be the buffer at the end of a loop. Then the place
+    # that is written again must not count, as it would by `_transpose`.
+    out = _set(*primals, places=places)
     array, x, *indices = primals
     array_t, x_t, *_ = tangents
     if is_zero(array_t) and is_zero(x_t):
@@ -106,7 +108,7 @@ def write(array: Any, item: Item, x: Any, pred: Any, exact: bool, is_read: bool 
     """`array.at[item].set(x)` if `pred`, in a loop, without reading the array.
 
     `exact`: it is differentiated as any function; else by the rules of `maybe_set_p`. `is_read`:
-    whether the loop reads the array elsewhere.
+    whether the loop reads any of its buffers.
     """
     place = locate(array, item, pred)
     if place is None:

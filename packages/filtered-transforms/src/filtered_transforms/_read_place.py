@@ -36,7 +36,9 @@ def _transpose(cts: Any, array: Any, *indices: Any, places: Places) -> list[Any]
         return [to_array, *none]
     if is_zero(to_array):
         to_array = jnp.zeros(array.aval.shape, array.aval.dtype)
-    return [to_array.at[places.item(indices)].add(to_found, mode="clip"), *none]
+    # As JAX does: out of bounds, an integer is clipped, and what is of an array of them is dropped.
+    mode = "clip" if all(x.ndim == 0 for x in indices) else "drop"
+    return [to_array.at[places.item(indices)].add(to_found, mode=mode), *none]
 
 
 read_p: Any = create_vprim("read_place", _read, _shapes, _jvp, _transpose)

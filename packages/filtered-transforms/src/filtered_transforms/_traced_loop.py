@@ -78,7 +78,7 @@ class TracedLoop(NamedTuple):
 def trace_exactly(
     begin: Callable[[bool], LoopState], trace: Callable[[LoopState], T]
 ) -> tuple[LoopState, T]:
-    """A loop's state, and the loop, traced with times of writes only if its buffers are read.
+    """A loop's state, and the loop, traced once more with times of writes if a buffer is read.
 
     **Arguments:**
 
@@ -87,7 +87,7 @@ def trace_exactly(
     """
     state = begin(False)
     traced = trace(state)
-    if state.reads:
+    if state.needs_times:
         state = begin(True)
         traced = trace(state)
     return state, traced
