@@ -17,6 +17,7 @@ SIZE = 6
 OLD = jnp.linspace(0.3, 1.1, SIZE)
 # Each place is written once, in an order that is neither up nor down.
 ORDER = jnp.array([3, 0, 5, 1, 4, 2])
+STOP = jnp.int32(4)
 
 READS: dict[str, Any] = {
     "written before": lambda b, i: b[ORDER[jnp.maximum(i - 1, 0)]],
@@ -25,6 +26,7 @@ READS: dict[str, Any] = {
     "never written": lambda b, i: b[ORDER[SIZE - 1]],
     "static": lambda b, i: b[3] * b[-1],
     "slice": lambda b, i: (b[1:4] ** 2).sum(),
+    "slice of arrays": lambda b, i: (b[np.int32(1) : STOP] ** 2).sum(),
     "indices": lambda b, i: jnp.prod(b[jnp.stack([i, SIZE - 1 - i])]),
     "mask": lambda b, i: b[np.arange(SIZE) % 2 == 0].sum(),
     "all": lambda b, i: jnp.sin(b[...]).sum(),

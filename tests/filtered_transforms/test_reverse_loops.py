@@ -156,6 +156,51 @@ def test_reverse_over_reverse_mode_of_a_bounded_loop(hessian: Any):
     close(jax.jit(jax.jacrev(jax.jacrev(f)))(X), hessian, 1e-4)
 
 
+@pytest.mark.parametrize("outer", ["jax.lax.scan", "jax.lax.map", "bounded", "with a buffer"])
+def test_reverse_over_reverse_mode_of_a_bounded_loop_within_another(outer: str):
+    def inner(y: Any) -> Any:
+        def step(state: Any) -> Any:
+            return state[0] + 1, jnp.sin(state[1]) * 1.1
+
+        return ft.while_loop(lambda s: s[0] < 3, step, (0, y), max_steps=4, kind="bounded")[1]
+
+    def plain(y: Any) -> Any:
+        for _ in range(3):
+            y = jnp.sin(y) * 1.1
+        return y
+
+    def run(x: Any, z: Any, inner: Any, outer: str) -> Any:
+        if outer == "jax.lax.map":
+            return jax.lax.map(inner, x * jnp.arange(3.0)) @ (z * jnp.arange(3.0))
+
+        def step(state: Any) -> Any:
+            i, y, z, b = state
+            y = inner(y)
+            return i + 1, y, z * y, b.at[i].set(y)
+
+        state = 0, x, z, jnp.zeros(3)
+        if outer == "plain":
+            for _ in range(3):
+                state = step(state)
+        elif outer == "jax.lax.scan":
+            state = jax.lax.scan(lambda s, _: (step(s), None), state, length=3)[0]
+        else:
+            buffers = (lambda s: s[3]) if outer == "with a buffer" else None
+            options = {"max_steps": 4, "buffers": buffers, "kind": "bounded"}
+            state = ft.while_loop(lambda s: s[0] < 3, step, state, **options)
+        return state[2] + (state[3] ** 2).sum()
+
+    def derivatives(inner: Any, outer: str) -> Any:
+        of_both = jax.grad(partial(run, inner=inner, outer=outer), (0, 1))
+        # Each alone, too: where the loop has no tangent at first.
+        mixed = jax.grad(lambda x, z: jax.grad(run, 1)(x, z, inner, outer))
+        return jax.jacrev(of_both, (0, 1))(0.7, 0.3), mixed(0.7, 0.3)
+
+    close = partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6)
+    unrolled = outer if outer == "jax.lax.map" else "plain"
+    jax.tree.map(close, derivatives(inner, outer), derivatives(plain, unrolled))
+
+
 @pytest.mark.parametrize("kind", ["lax", "bounded in blocks"])
 def test_forward_mode(kind: Any):
     found = jax.jit(jax.jacfwd(partial(of_vector, partial(looped, KINDS[kind]))))(X)

@@ -28,12 +28,10 @@ def run_bounded(
 
     def runs(is_marked: bool) -> Callable[..., Any]:
         # Of the loop that marks what is written, or of the other.
-        @jax.custom_jvp
         def run(*arrays: Arrays) -> Any:
             return run_lax(loop if is_marked else plain, max_steps, *arrays)
 
-        run.defjvp(functools.partial(jvp, is_marked), symbolic_zeros=True)
-        return run
+        return _lasting(run, functools.partial(jvp, is_marked))
 
     def jvp(was_marked: bool, primals: Any, tangents: Any) -> Any:
         consts, carry, buffers = primals
@@ -82,6 +80,22 @@ def _spread(tangents: Arrays, mask: tuple[bool, ...], like: Arrays) -> Arrays:
         next(remaining) if here else SymbolicZero(jax.typeof(x).to_tangent_aval())
         for here, x in zip(mask, like, strict=False)
     ]
+
+
+def _lasting(run: Callable[..., Any], jvp: Callable[..., Any]) -> Callable[..., Any]:
+    """`run`, of which the derivative in forward mode is `jvp`, also in a scan.
+
+    Where JAX evaluates a function in part, it drops the rules of those within that it leaves for
+    later: so in a `jax.lax.scan` that is differentiated in reverse, where it looks for what is the
+    same in each step. It does not look into what is checkpointed: so the rule is there once more.
+    """
+
+    def with_rule(run: Callable[..., Any]) -> Callable[..., Any]:
+        ruled = jax.custom_jvp(run)
+        ruled.defjvp(jvp, symbolic_zeros=True)
+        return ruled
+
+    return with_rule(jax.checkpoint(with_rule(run), prevent_cse=False))
 
 
 class _Scans(NamedTuple):

@@ -157,9 +157,9 @@ class _Place:
         if written is not None:
             mark = True if now is None else _after(now, x)
             written = write(written, self.item, mark, allowed, exact=True)
-        is_read = now is not None
-        array = write(buffer.array, self.item, x, allowed, buffer.origin.exact, is_read)
-        later = now + 1 if is_read else None
+        timed = now is not None
+        array = write(buffer.array, self.item, x, allowed, buffer.origin.exact, timed)
+        later = now + 1 if timed else None
         return Buffer(array, written, later, buffer.pred, buffer.origin)
 
 

@@ -1,5 +1,6 @@
 """`maybe_set_p`: writing to an array in the midst of a loop that is differentiated."""
 
+import operator
 from collections.abc import Callable
 from types import EllipsisType
 from typing import Any
@@ -25,7 +26,7 @@ class Places:
         self._parts = tuple(
             ("array",)
             if is_array(x)
-            else ("slice", x.start, x.stop, x.step)
+            else ("slice", *map(_bound, (x.start, x.stop, x.step)))
             if isinstance(x, slice)
             else ("as it is", x)
             for x in items
@@ -48,6 +49,11 @@ class Places:
             "as it is": lambda x: x,
         }
         return tuple(makers[kind](*parts) for kind, *parts in self._parts)
+
+
+def _bound(x: Any) -> int | None:
+    # An integer array has no hash.
+    return None if x is None else operator.index(x)
 
 
 def _set(array: Any, x: Any, *indices: Any, places: Places) -> list[Any]:

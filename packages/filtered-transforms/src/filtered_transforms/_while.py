@@ -64,7 +64,8 @@ def while_loop(
     times more, with the least `r` for which `n <= C(s - 1 + r, r)`: two with the default, none
     if there are as many checkpoints as `max_steps`. Each step is then run once more to be
     differentiated. A read `b[i]` of a buffer costs, on the way back, time proportional to the size
-    of the buffer if what it held before the loop is differentiated, else not.
+    of the buffer if what it held before the loop is differentiated, or if the read stands within a
+    branch, a loop or a jitted function of the body; else not.
 
     The methods are those of Griewank and Walther, *Algorithm 799: revolve* (2000); Wang, Moin and
     Iaccarino, *Minimal repetition dynamic checkpointing algorithm for unsteady adjoint calculation*
