@@ -1,13 +1,14 @@
 """`filter_cond`, `filter_switch`: one of several functions is run."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import jax
 
 from ._agree import agreement
 from ._eval_shape import filter_eval_shape
 from ._held import Bodies, check_callable, hold, release
+from ._types import R, Scalar, T, Ts
 
 
 def _make(get: Callable[[], Any], numbers: frozenset[int]) -> Callable[..., Any]:
@@ -54,8 +55,20 @@ def _choose(
     return call(numbers)
 
 
+@overload
 def filter_cond(
-    pred: Any,
+    pred: Scalar,
+    true_fun: Callable[[T], R],
+    false_fun: Callable[[T], R],
+    *,
+    operand: T,
+) -> R: ...
+@overload
+def filter_cond(
+    pred: Scalar, true_fun: Callable[[*Ts], R], false_fun: Callable[[*Ts], R], *operands: *Ts
+) -> R: ...
+def filter_cond(
+    pred: Scalar,
     true_fun: Callable[..., Any],
     false_fun: Callable[..., Any],
     *operands: Any,
@@ -97,8 +110,12 @@ def filter_cond(
     return _choose("filter_cond", of_jax, [true_fun, false_fun], operands, operand)
 
 
+@overload
+def filter_switch(index: Scalar, branches: Sequence[Callable[[T], R]], *, operand: T) -> R: ...
+@overload
+def filter_switch(index: Scalar, branches: Sequence[Callable[[*Ts], R]], *operands: *Ts) -> R: ...
 def filter_switch(
-    index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, operand: Any = ...
+    index: Scalar, branches: Sequence[Callable[..., Any]], *operands: Any, operand: Any = ...
 ) -> Any:
     """`jax.lax.switch` with any PyTrees: the result of the function that `index` says.
 

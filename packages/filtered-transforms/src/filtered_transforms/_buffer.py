@@ -6,10 +6,12 @@ from typing import Any, Union
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+from jax.typing import ArrayLike
 
 from ._maybe_set import write, write_anywhere
 from ._predicates import is_array
 from ._read_place import read, read_apart
+from ._types import Index, Scalar, T
 
 Item = Any
 
@@ -201,7 +203,7 @@ def is_buffer(x: Any) -> bool:
     return x.__class__ is Buffer
 
 
-def buffer_at_set(buffer: Any, item: Item, x: Any, *, pred: Any = True, **kwargs: Any) -> Any:
+def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, **kwargs: Any) -> T:
     """`buffer.at[item].set(x)` if `pred`, for buffers of loops and for arrays.
 
     For functions that are called as the body of `while_loop` or `scan`, where `buffer` is one of
@@ -226,11 +228,12 @@ def buffer_at_set(buffer: Any, item: Item, x: Any, *, pred: Any = True, **kwargs
     assert buffer_at_set(x, 1, 5.0, pred=jnp.array(False)).tolist() == [0, 0, 0]
     ```
     """
-    if is_buffer(buffer):
-        return buffer.at[item].set(x, pred=pred, **kwargs)
+    written: Any = buffer
+    if is_buffer(written):
+        return written.at[item].set(x, pred=pred, **kwargs)
     if pred is True:
-        return buffer.at[item].set(x, **kwargs)
-    return write_anywhere(jnp.asarray(buffer), item, x, pred, **kwargs)
+        return written.at[item].set(x, **kwargs)
+    return write_anywhere(jnp.asarray(written), item, x, pred, **kwargs)
 
 
 def find_buffers(

@@ -1,7 +1,7 @@
 """`filter_pure_callback`: Python code in a compiled program."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.tree_util as jtu
@@ -15,17 +15,22 @@ from ._held import is_number
 from ._partition import merge, split
 from ._predicates import is_array
 from ._static_leaf import same_value
+from ._types import PyTree
+
+VmapMethod = Literal[
+    "sequential", "sequential_unrolled", "expand_dims", "broadcast_all", "legacy_vectorized"
+]
 
 
 def filter_pure_callback(
     callback: Callable[..., Any],
-    *args: Any,
-    result_shape_dtypes: Any,
-    sharding: Any = None,
-    vmap_method: str | None = None,
+    *args: PyTree,
+    result_shape_dtypes: PyTree,
+    sharding: jax.sharding.Sharding | None = None,
+    vmap_method: VmapMethod | None = None,
     vectorized: bool | None = None,
-    **kwargs: Any,
-) -> Any:
+    **kwargs: PyTree,
+) -> PyTree:
     """`jax.pure_callback` with any PyTrees: calls a Python function from a compiled program.
 
     **Arguments:**

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ._jax import is_concrete, sub_jaxprs
+from ._jax import Primitive, is_concrete, sub_jaxprs
 
 Translate = Callable[[Exception], BaseException | None]
 
@@ -35,7 +35,7 @@ class _Check(NamedTuple):
 _CHECKS: dict[Any, _Check] = {}
 
 
-def register_check(primitive: Any, translate: Translate, carry: Carry | None = None) -> None:
+def register_check(primitive: Primitive, translate: Translate, carry: Carry | None = None) -> None:
     """Makes `filter_jit` wait for the programs that contain `primitive`, and report its failure.
 
     A program without such a primitive is never waited for. Whether a program has one is read from

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from ._jax import evaluate
 from ._partition import split
 from ._predicates import is_array
 from ._static_leaf import same_value
+from ._types import Converted, P, PyTree, R
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +91,14 @@ class ClosureConverted(Module):
         return hashable_combine(evaluate(self.jaxpr, self.consts, arrays), self._out.rest)
 
 
+@overload
+def filter_closure_convert(
+    fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+) -> Converted[P, R]: ...
+@overload
+def filter_closure_convert(
+    fn: Callable[P, R], *args: PyTree, **kwargs: PyTree
+) -> Converted[P, R]: ...
 def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """A function as a PyTree: all arrays that it closes over, traced ones too, become its leaves.
 

@@ -7,6 +7,8 @@ import jax.tree_util as jtu
 
 from pytree_module import Module, field
 
+from ._types import T
+
 
 class _Code:
     # A function without the values that it captured. Equal for two runs of one `def`, if the
@@ -75,7 +77,7 @@ def _tree(tree: Any, inside: tuple[types.FunctionType, ...]) -> Any:
     return jtu.tree_map(lambda leaf: _converted(leaf, inside), tree)
 
 
-def closure_to_pytree(tree: Any) -> Any:
+def closure_to_pytree(tree: T) -> T:
     """The tree with each local function as a node whose children are the values that it captured.
 
     What is written with functions that return functions, as the optimisers of optax are, can so be

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, Self, overload
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +14,29 @@ from tree_surgery import path_str
 
 from ._held import Held, check_callable
 from ._predicates import is_array
+from ._types import P, Q, R, T, TakesFirst, Wrapped
 
 
-class CustomRule:
+class CustomRule(Generic[P, R]):
     # A function and the rules for its derivatives. Not a PyTree: rules are added to it later.
 
-    def __init__(self, fn: Callable[..., Any]):
+    def __init__(self, fn: Callable[P, R]):
         check_callable(type(self).__name__, fn)
         self.fn = fn
         this: Any = self  # declared to take a function; any object will do
         functools.update_wrapper(this, fn, updated=())
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+    @overload  # as for `Wrapped`
+    def __get__(self: TakesFirst[T, Q, R], instance: object, owner: T, /) -> Wrapped[Q, R]: ...
+    @overload
+    def __get__(self, instance: None, owner: object = None, /) -> Self: ...
+    @overload
+    def __get__(
+        self: TakesFirst[T, Q, R], instance: T, owner: object = None, /
+    ) -> Wrapped[Q, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: object = None, /) -> Self: ...
+    def __get__(self, instance: Any, owner: Any = None, /) -> Any:
         if instance is None:
             return self
         bound: Any = BoundMethod  # declared to take a function; any callable will do

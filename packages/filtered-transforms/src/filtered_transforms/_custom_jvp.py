@@ -1,7 +1,7 @@
 """`filter_custom_jvp`: a function with a forward-mode derivative of its own."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.tree_util as jtu
@@ -13,12 +13,16 @@ from ._custom import CustomRule, as_array, derivatives_like, or_none, zero_of, z
 from ._held import hold, release
 from ._partition import merge, split
 from ._predicates import array_mask, is_inexact_array
+from ._types import P, R
 
 _RULE = "the rule of `filter_custom_jvp`"
 _LIKE = "a pair `(out, tangent_out)`, where `tangent_out` is a tree like `out`"
 
 
-class filter_custom_jvp(CustomRule):
+_Rule = TypeVar("_Rule", bound=Callable[..., Any])
+
+
+class filter_custom_jvp(CustomRule[P, R]):
     """A function whose derivative you give: `jax.custom_jvp` with any PyTrees.
 
     **Arguments:**
@@ -55,20 +59,20 @@ class filter_custom_jvp(CustomRule):
     ```
     """
 
-    def __init__(self, fn: Callable[..., Any]):
+    def __init__(self, fn: Callable[P, R]):
         super().__init__(fn)
         self.fn_jvp: Callable[..., Any] | None = None
 
-    def def_jvp(self, fn_jvp: Callable[..., Any]) -> Callable[..., Any]:
+    def def_jvp(self, fn_jvp: _Rule) -> _Rule:
         """Sets the rule, and returns it."""
         self.fn_jvp = fn_jvp
         return fn_jvp
 
-    def defjvp(self, fn_jvp: Callable[..., Any]) -> Callable[..., Any]:
+    def defjvp(self, fn_jvp: _Rule) -> _Rule:
         """The same as `def_jvp`."""
         return self.def_jvp(fn_jvp)
 
-    def defjvps(self, *a: Any, **kw: Any) -> None:
+    def defjvps(self, *a: Callable[..., Any] | None, **kw: Callable[..., Any] | None) -> None:
         """Sets the rule as a sum, with a function for each positional argument.
 
         Each is called as `(tangent, out, *args, **kwargs)`, returns its part of the tangent of the
@@ -97,7 +101,7 @@ class filter_custom_jvp(CustomRule):
 
         self.def_jvp(rule)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls the function."""
         rule = self.fn_jvp
         if rule is None:

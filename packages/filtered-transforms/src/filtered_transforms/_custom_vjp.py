@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import jax.tree_util as jtu
@@ -12,6 +12,7 @@ from ._custom import CustomRule, as_array, or_none, zeros_of
 from ._held import Held, hold, release
 from ._partition import merge, split
 from ._predicates import array_mask, inexact_mask, is_inexact_array
+from ._types import P, R
 
 _CLOSED_OVER = (
     "the backward rule of `filter_custom_vjp`, {bwd!r}, uses a value that is being differentiated "
@@ -21,7 +22,10 @@ _CLOSED_OVER = (
 )
 
 
-class filter_custom_vjp(CustomRule):
+_Rule = TypeVar("_Rule", bound=Callable[..., Any])
+
+
+class filter_custom_vjp(CustomRule[P, R]):
     """A function whose gradient you give: `jax.custom_vjp` with any PyTrees.
 
     Only the first argument, `vjp_arg`, can be differentiated.
@@ -65,17 +69,17 @@ class filter_custom_vjp(CustomRule):
     ```
     """
 
-    def __init__(self, fn: Callable[..., Any]):
+    def __init__(self, fn: Callable[P, R]):
         super().__init__(fn)
         self.fn_fwd: Callable[..., Any] | None = None
         self.fn_bwd: Callable[..., Any] | None = None
 
-    def def_fwd(self, fn_fwd: Callable[..., Any]) -> Callable[..., Any]:
+    def def_fwd(self, fn_fwd: _Rule) -> _Rule:
         """Sets the forward rule, and returns it."""
         self.fn_fwd = fn_fwd
         return fn_fwd
 
-    def def_bwd(self, fn_bwd: Callable[..., Any]) -> Callable[..., Any]:
+    def def_bwd(self, fn_bwd: _Rule) -> _Rule:
         """Sets the backward rule, and returns it."""
         self.fn_bwd = fn_bwd
         return fn_bwd
@@ -106,7 +110,7 @@ class filter_custom_vjp(CustomRule):
         self.def_fwd(fwd)
         self.def_bwd(bwd)
 
-    def __call__(self, vjp_arg: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, vjp_arg: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Calls the function."""
         fwd, bwd = self.fn_fwd, self.fn_bwd
         if fwd is None or bwd is None:
@@ -149,6 +153,13 @@ class filter_custom_vjp(CustomRule):
         custom = jax.custom_vjp(flat)
         custom.defvjp(flat_fwd, flat_bwd, symbolic_zeros=True)
         return release(custom(call.differentiated, call.rest))
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    else:
+        __call__ = _call
 
 
 class _Call:

@@ -1,7 +1,7 @@
 """`filter_eval_shape`: what a function returns, without computing it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.tree_util as jtu
@@ -9,6 +9,7 @@ import jax.tree_util as jtu
 from ._partition import merge, split
 from ._predicates import array_mask, is_array
 from ._static_leaf import wrap_static
+from ._types import P, PyTree, R
 
 
 def is_abstract(leaf: Any) -> bool:
@@ -24,6 +25,10 @@ def abstract_mask(leaves: list[Any]) -> list[bool]:
     ]
 
 
+@overload
+def filter_eval_shape(fun: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+@overload
+def filter_eval_shape(fun: Callable[..., R], *args: PyTree, **kwargs: PyTree) -> R: ...
 def filter_eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """What `fun(*args, **kwargs)` returns, with a `jax.ShapeDtypeStruct` for each array.
 

@@ -5,20 +5,21 @@ examples of a `vmap` at once, to be differentiated by a rule. Once all transform
 may be replaced by what they compute, for tools that know JAX's own primitives alone.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, overload
 
 import jax
 import jax.tree_util as jtu
 
 from ._evaluate import WITHOUT_JVP, WITHOUT_VJP, Rule, evaluate_with
-from ._jax import opened, traced_anew
+from ._jax import ClosedJaxpr, Jaxpr, Primitive, opened, traced_anew
+from ._types import P, R
 
 primitive_finalisations: dict[Any, Callable[..., Any]] = {}
 """Of each primitive that finalisation replaces, the function that takes its place."""
 
 
-def register_impl_finalisation(prim: Any) -> None:
+def register_impl_finalisation(prim: Primitive) -> None:
     """Says that finalisation replaces a primitive by its `impl` rule.
 
     **Arguments:**
@@ -46,7 +47,7 @@ def register_impl_finalisation(prim: Any) -> None:
     primitive_finalisations[prim] = lambda *args, **params: prim.impl(*args, **params)
 
 
-def finalise_eval_jaxpr(jaxpr: Any, consts: Any, *args: Any) -> list[Any]:
+def finalise_eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
     """The results of a jaxpr, evaluated with what takes the place of its primitives.
 
     **Arguments:**
@@ -68,7 +69,7 @@ _FINALISED = Rule(
 _evaluate = evaluate_with(_FINALISED, WITHOUT_JVP, WITHOUT_VJP)
 
 
-def finalise_jaxpr(jaxpr: Any) -> Any:
+def finalise_jaxpr(jaxpr: ClosedJaxpr) -> ClosedJaxpr:
     """The jaxpr with what takes the place of its primitives.
 
     **Arguments:**
@@ -80,7 +81,7 @@ def finalise_jaxpr(jaxpr: Any) -> Any:
     return traced_anew(jaxpr, finalise_eval_jaxpr)
 
 
-def finalise_jaxpr_as_fn(jaxpr: Any) -> Callable[..., list[Any]]:
+def finalise_jaxpr_as_fn(jaxpr: ClosedJaxpr) -> Callable[..., list[Any]]:
     """A closed jaxpr as a function of its arguments that returns a list, finalised.
 
     **Arguments:**
@@ -91,7 +92,7 @@ def finalise_jaxpr_as_fn(jaxpr: Any) -> Callable[..., list[Any]]:
     return lambda *args: finalise_eval_jaxpr(inner, consts, *args)
 
 
-def finalise_fn(fn: Callable[..., Any]) -> Callable[..., Any]:
+def finalise_fn(fn: Callable[P, R]) -> Callable[P, R]:
     """The function, traced and evaluated with what takes the place of its primitives.
 
     **Arguments:**
@@ -110,7 +111,7 @@ def finalise_fn(fn: Callable[..., Any]) -> Callable[..., Any]:
     ```
     """
 
-    def finalised(*args: Any, **kwargs: Any) -> Any:
+    def finalised(*args: P.args, **kwargs: P.kwargs) -> R:
         jaxpr, shapes = jax.make_jaxpr(fn, return_shape=True)(*args, **kwargs)
         leaves = jtu.tree_leaves((args, kwargs))
         out = finalise_jaxpr_as_fn(jaxpr)(*leaves)
@@ -119,6 +120,14 @@ def finalise_fn(fn: Callable[..., Any]) -> Callable[..., Any]:
     return finalised
 
 
+@overload
+def finalise_make_jaxpr(
+    fn: Callable[P, Any], *, return_shape: Literal[False] = False
+) -> Callable[P, ClosedJaxpr]: ...
+@overload
+def finalise_make_jaxpr(
+    fn: Callable[P, R], *, return_shape: Literal[True]
+) -> Callable[P, tuple[ClosedJaxpr, R]]: ...
 def finalise_make_jaxpr(fn: Callable[..., Any], *, return_shape: bool = False) -> Any:
     """As `jax.make_jaxpr`, with what takes the place of the primitives.
 

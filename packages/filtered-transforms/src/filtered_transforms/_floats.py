@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 
 def _next(x: Any, towards: float) -> jax.Array:
@@ -18,7 +19,7 @@ def _next(x: Any, towards: float) -> jax.Array:
 
 
 @jax.custom_jvp
-def nextafter(x: Any) -> jax.Array:
+def nextafter(x: ArrayLike) -> jax.Array:
     """The smallest floating-point number greater than `x`; after zero, the smallest normal one.
 
     **Arguments:**
@@ -41,7 +42,7 @@ def nextafter(x: Any) -> jax.Array:
 
 
 @jax.custom_jvp
-def prevbefore(x: Any) -> jax.Array:
+def prevbefore(x: ArrayLike) -> jax.Array:
     """The greatest floating-point number smaller than `x`; before zero, the first normal one.
 
     **Arguments**, **Returns** and **Raises:** as `nextafter`, the other way.
@@ -66,7 +67,7 @@ def _prevbefore_jvp(primals: Any, tangents: Any) -> Any:
     return prevbefore(*primals), tangents[0]
 
 
-def left_broadcast_to(arr: Any, shape: tuple[int, ...]) -> jax.Array:
+def left_broadcast_to(arr: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
     """The array broadcast to a shape whose *first* axes are its own.
 
     **Arguments:**

@@ -1,6 +1,7 @@
 """Gradients by the inexact arrays of the first argument, or by some of them."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Concatenate, Literal, TypedDict, Unpack, overload
 
 import jax
 import jax.tree_util as jtu
@@ -9,8 +10,27 @@ from pytree_module import field
 
 from ._partition import merge, split
 from ._static_leaf import wrap_static
+from ._types import (
+    A,
+    Aux,
+    GradAuxDecorator,
+    GradDecorator,
+    P,
+    PyTree,
+    R,
+    ValueAndGradDecorator,
+    Wrapped,
+)
 from ._wrapper import Wrapper, decorate, module_of
 from ._wrt import differentiated
+
+
+class GradKwargs(TypedDict, total=False):
+    """The options of `jax.grad` that do not go by parameters."""
+
+    holomorphic: bool
+    allow_int: bool
+
 
 _Options = tuple[bool, bool, tuple[tuple[str, Any], ...]]  # has_aux, with_value, gradkwargs
 
@@ -122,8 +142,20 @@ def _wrap(fun: Any, wrt: Any, has_aux: bool, with_value: bool, gradkwargs: dict[
     return decorate(wrap, fun, name)
 
 
+@overload
 def filter_value_and_grad(
-    fun: Any = ..., *, has_aux: bool = False, wrt: Any = None, **gradkwargs: Any
+    *, has_aux: bool = False, wrt: PyTree = None, **gradkwargs: Unpack[GradKwargs]
+) -> ValueAndGradDecorator: ...
+@overload
+def filter_value_and_grad(
+    fun: Callable[Concatenate[A, P], R],
+    *,
+    has_aux: bool = False,
+    wrt: PyTree = None,
+    **gradkwargs: Unpack[GradKwargs],
+) -> Wrapped[Concatenate[A, P], tuple[R, A]]: ...
+def filter_value_and_grad(
+    fun: Any = ..., *, has_aux: bool = False, wrt: PyTree = None, **gradkwargs: Any
 ) -> Any:
     """The value of a function and its gradient by the inexact arrays of the first argument.
 
@@ -174,8 +206,32 @@ def filter_value_and_grad(
     return _wrap(fun, wrt, has_aux, True, gradkwargs)
 
 
+@overload
 def filter_grad(
-    fun: Any = ..., *, has_aux: bool = False, wrt: Any = None, **gradkwargs: Any
+    *, has_aux: Literal[False] = False, wrt: PyTree = None, **gradkwargs: Unpack[GradKwargs]
+) -> GradDecorator: ...
+@overload
+def filter_grad(
+    *, has_aux: Literal[True], wrt: PyTree = None, **gradkwargs: Unpack[GradKwargs]
+) -> GradAuxDecorator: ...
+@overload
+def filter_grad(
+    fun: Callable[Concatenate[A, P], Any],
+    *,
+    has_aux: Literal[False] = False,
+    wrt: PyTree = None,
+    **gradkwargs: Unpack[GradKwargs],
+) -> Wrapped[Concatenate[A, P], A]: ...
+@overload
+def filter_grad(
+    fun: Callable[Concatenate[A, P], tuple[Any, Aux]],
+    *,
+    has_aux: Literal[True],
+    wrt: PyTree = None,
+    **gradkwargs: Unpack[GradKwargs],
+) -> Wrapped[Concatenate[A, P], tuple[A, Aux]]: ...
+def filter_grad(
+    fun: Any = ..., *, has_aux: bool = False, wrt: PyTree = None, **gradkwargs: Any
 ) -> Any:
     """The gradient of a function by the inexact arrays of the first argument.
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 from ._partition import mask_of, merge, split
+from ._types import FilterSpec, PyTree
 
 
-def hashable_partition(pytree: Any, filter_fn: Any) -> tuple[list[Any], tuple[Any, ...]]:
+def hashable_partition(pytree: PyTree, filter_fn: FilterSpec) -> tuple[list[Any], tuple[Any, ...]]:
     """Splits a tree into the list of leaves that a filter selects, and a hashable rest.
 
     **Arguments:**
@@ -35,7 +36,7 @@ def hashable_partition(pytree: Any, filter_fn: Any) -> tuple[list[Any], tuple[An
     return dynamic, (treedef, tuple(mask), tuple(others), tuple(map(type, others)))
 
 
-def hashable_combine(dynamic_leaves: list[Any], static: tuple[Any, ...]) -> Any:
+def hashable_combine(dynamic_leaves: list[Any], static: tuple[Any, ...]) -> PyTree:
     """The inverse of `hashable_partition`.
 
     **Arguments:**

@@ -1,13 +1,14 @@
 """Whole Jacobians and Hessians: `filter_jacfwd`, `filter_jacrev`, `filter_hessian`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Concatenate, Literal, overload
 
 import jax
 
 from pytree_module import field
 
 from ._inexact import InexactInputs, InexactOutputs, pair
+from ._types import A, Aux, P, PyTree, Wrapped
 from ._wrapper import Wrapper, decorate, module_of
 
 _JAX: dict[str, Callable[..., Any]] = {
@@ -55,9 +56,37 @@ def _wrap(fun: Any, name: str, has_aux: bool, holomorphic: bool) -> Any:
     return decorate(lambda fun: JacobianWrapper(fun, name, has_aux, holomorphic), fun, name)
 
 
+@overload
+def filter_jacfwd(
+    fun: Callable[Concatenate[A, P], tuple[jax.Array, Aux]],
+    has_aux: Literal[True],
+    *,
+    holomorphic: bool = False,
+) -> Wrapped[Concatenate[A, P], tuple[A, Aux]]: ...
+@overload
+def filter_jacfwd(
+    fun: Callable[Concatenate[A, P], tuple[Any, Aux]],
+    has_aux: Literal[True],
+    *,
+    holomorphic: bool = False,
+) -> Wrapped[Concatenate[A, P], tuple[PyTree, Aux]]: ...
+@overload
+def filter_jacfwd(
+    fun: Callable[Concatenate[A, P], jax.Array],
+    has_aux: Literal[False] = False,
+    *,
+    holomorphic: bool = False,
+) -> Wrapped[Concatenate[A, P], A]: ...
+@overload
+def filter_jacfwd(
+    fun: Callable[Concatenate[A, P], Any],
+    has_aux: Literal[False] = False,
+    *,
+    holomorphic: bool = False,
+) -> Wrapped[Concatenate[A, P], PyTree]: ...
 def filter_jacfwd(
     fun: Callable[..., Any], has_aux: bool = False, *, holomorphic: bool = False
-) -> Callable[..., Any]:
+) -> Any:
     """The Jacobian of a function by the inexact arrays of its first argument, column by column.
 
     For tall Jacobians: it costs one forward pass for each element of the argument.
@@ -85,9 +114,37 @@ def filter_jacfwd(
     return _wrap(fun, "filter_jacfwd", has_aux, holomorphic)
 
 
+@overload
+def filter_jacrev(
+    fun: Callable[Concatenate[A, P], tuple[jax.Array, Aux]],
+    has_aux: Literal[True],
+    *,
+    holomorphic: bool = False,
+) -> Wrapped[Concatenate[A, P], tuple[A, Aux]]: ...
+@overload
+def filter_jacrev(
+    fun: Callable[Concatenate[A, P], tuple[Any, Aux]],
+    has_aux: Literal[True],
+    *,
+    holomorphic: bool = False,
+) -> Wrapped[Concatenate[A, P], tuple[PyTree, Aux]]: ...
+@overload
+def filter_jacrev(
+    fun: Callable[Concatenate[A, P], jax.Array],
+    has_aux: Literal[False] = False,
+    *,
+    holomorphic: bool = False,
+) -> Wrapped[Concatenate[A, P], A]: ...
+@overload
+def filter_jacrev(
+    fun: Callable[Concatenate[A, P], Any],
+    has_aux: Literal[False] = False,
+    *,
+    holomorphic: bool = False,
+) -> Wrapped[Concatenate[A, P], PyTree]: ...
 def filter_jacrev(
     fun: Callable[..., Any], has_aux: bool = False, *, holomorphic: bool = False
-) -> Callable[..., Any]:
+) -> Any:
     """The Jacobian of a function by the inexact arrays of its first argument, row by row.
 
     For wide Jacobians: it costs one backward pass for each element of the result.
@@ -105,9 +162,30 @@ def filter_jacrev(
     return _wrap(fun, "filter_jacrev", has_aux, holomorphic)
 
 
+@overload
+def filter_hessian(
+    fun: Callable[Concatenate[jax.Array, P], jax.Array],
+    has_aux: Literal[False] = False,
+    *,
+    holomorphic: bool = False,
+) -> Wrapped[Concatenate[jax.Array, P], jax.Array]: ...
+@overload
+def filter_hessian(
+    fun: Callable[Concatenate[A, P], tuple[Any, Aux]],
+    has_aux: Literal[True],
+    *,
+    holomorphic: bool = False,
+) -> Wrapped[Concatenate[A, P], tuple[PyTree, Aux]]: ...
+@overload
+def filter_hessian(
+    fun: Callable[Concatenate[A, P], Any],
+    has_aux: Literal[False] = False,
+    *,
+    holomorphic: bool = False,
+) -> Wrapped[Concatenate[A, P], PyTree]: ...
 def filter_hessian(
     fun: Callable[..., Any], has_aux: bool = False, *, holomorphic: bool = False
-) -> Callable[..., Any]:
+) -> Any:
     """The second derivatives of a function by the inexact arrays of its first argument.
 
     **Arguments** and **Returns:** as `filter_jacfwd`, with a tree of trees for each leaf of the

@@ -34,6 +34,8 @@ def evaluate(jaxpr: Any, consts: list[Any], args: list[Any]) -> list[Any]:
 # --- primitives: for the toolkit in `extend`. `jax.interpreters`, all JAX versions.
 
 Primitive = jax.extend.core.Primitive
+ClosedJaxpr = jax.extend.core.ClosedJaxpr
+Jaxpr = jax.extend.core.Jaxpr
 ShapedArray = jax.core.ShapedArray
 Zero = ad.Zero
 UndefinedPrimal = ad.UndefinedPrimal
@@ -64,7 +66,7 @@ def shaped_array(x: Any) -> Any:
     return jax.typeof(x)
 
 
-def new_primitive(name: str, multiple_results: bool) -> Any:
+def new_primitive(name: str, multiple_results: bool) -> Primitive:
     """A primitive without rules."""
     primitive = jax.extend.core.Primitive(name)
     primitive.multiple_results = multiple_results

@@ -1,8 +1,9 @@
 """`filter_jit`: arrays are traced, everything else is static."""
 
 import weakref
+from collections.abc import Callable
 from itertools import compress
-from typing import Any
+from typing import Any, Unpack, overload
 
 import jax
 import jax.tree_util as jtu
@@ -16,6 +17,7 @@ from ._predicates import all_arrays
 from ._programs import QUIET, Programs, stop_quiet
 from ._signature import Signature
 from ._stages import Lowered, Traced
+from ._types import Donate, JitDecorator, JitFunction, JitKwargs, P, R
 from ._wrapper import Wrapper, decorate, module_of
 
 _flatten = jtu.tree_flatten
@@ -217,7 +219,13 @@ def _settle(program: Any, args: tuple[Any, ...], arrays: list[Any], signature: S
         wait(arrays)
 
 
-def filter_jit(fun: Any = ..., *, donate: Any = "none", **jitkwargs: Any) -> Any:
+@overload
+def filter_jit(*, donate: Donate = "none", **jitkwargs: Unpack[JitKwargs]) -> JitDecorator: ...
+@overload
+def filter_jit(
+    fun: Callable[P, R], *, donate: Donate = "none", **jitkwargs: Unpack[JitKwargs]
+) -> JitFunction[P, R]: ...
+def filter_jit(fun: Any = ..., *, donate: Donate = "none", **jitkwargs: Any) -> Any:
     """Compiles a function: all arrays among its arguments are traced, everything else is static.
 
     **Arguments:**

@@ -1,7 +1,7 @@
 """Products with the Jacobian: `filter_jvp` and `filter_vjp`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from ._inexact import InexactInputs, InexactOutputs, pair
 from ._partition import merge, split
 from ._predicates import is_inexact_array_like
 from ._signature import sign
+from ._types import Aux, PullbackOf, PyTree, R, Ts
 
 
 def _is_zero_known(x: Any, found: list[bool]) -> Any:
@@ -55,11 +56,11 @@ def _fitting(treedef: Any, tree: Any, expected: str) -> list[Any]:
 
 
 def filter_jvp(
-    fn: Callable[..., Any],
+    fn: Callable[..., R],
     primals: tuple[Any, ...] | list[Any],
     tangents: tuple[Any, ...] | list[Any],
-    **kwargs: Any,
-) -> tuple[Any, Any]:
+    **kwargs: PyTree,
+) -> tuple[R, R]:
     """The value of a function, and its derivative in the direction of `tangents`.
 
     **Arguments:**
@@ -145,6 +146,14 @@ class Pullback(Module):
         return in_treedef.unflatten(merge(list(in_mask), found, nothing))
 
 
+@overload
+def filter_vjp(
+    fun: Callable[[*Ts], R], *primals: *Ts, has_aux: Literal[False] = False
+) -> tuple[R, PullbackOf[tuple[*Ts]]]: ...
+@overload
+def filter_vjp(
+    fun: Callable[[*Ts], tuple[R, Aux]], *primals: *Ts, has_aux: Literal[True]
+) -> tuple[R, PullbackOf[tuple[*Ts]], Aux]: ...
 def filter_vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """The value of a function, and a function from cotangents of it to those of its arguments.
 
@@ -190,7 +199,7 @@ def filter_vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) ->
     return (out, pullback, outputs.aux.result(aux)) if has_aux else (out, pullback)
 
 
-def filter_linearize(fun: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+def filter_linearize(fun: Callable[[*Ts], R], *primals: *Ts) -> tuple[R, Callable[..., R]]:
     """The value of a function, and its derivative there as a function of the direction.
 
     The function is differentiated once; each call of the result costs one linear map.
@@ -213,11 +222,12 @@ def filter_linearize(fun: Callable[..., Any], *primals: Any) -> tuple[Any, Calla
     assert out == 9.0 and jvp_fn(jnp.array(2.0), None) == 12.0
     ```
     """
+    function: Any = fun  # called with other arrays
     inputs, outputs = InexactInputs(primals), InexactOutputs()
     found: dict[str, Any] = {}
 
     def flat(arrays: list[Any]) -> Any:
-        inexact, kept = outputs.split(fun(*inputs.tree(arrays)))
+        inexact, kept = outputs.split(function(*inputs.tree(arrays)))
         found["count"] = len(inexact)
         return [*inexact, *kept]
 

@@ -1,12 +1,13 @@
 """`filter_scan`, `filter_while_loop`, `filter_fori_loop`: loops with a carry."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import jax
 
 from ._agree import hold_like
 from ._held import Bodies, check_callable, hold, release
+from ._types import R, Scalar, T, X
 
 _CARRY = "the carry"
 
@@ -54,6 +55,26 @@ _FORI = Bodies(_make_fori)
 _CONDITION = Bodies(_make_condition)
 
 
+@overload
+def filter_scan(
+    f: Callable[[T, None], tuple[T, R]],
+    init: T,
+    xs: None = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+    _split_transpose: bool = False,
+) -> tuple[T, R]: ...
+@overload
+def filter_scan(
+    f: Callable[[T, X], tuple[T, R]],
+    init: T,
+    xs: X,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+    _split_transpose: bool = False,
+) -> tuple[T, R]: ...
 def filter_scan(
     f: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,
@@ -113,8 +134,8 @@ def filter_scan(
 
 
 def filter_while_loop(
-    cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any
-) -> Any:
+    cond_fun: Callable[[T], Scalar], body_fun: Callable[[T], T], init_val: T
+) -> T:
     """`jax.lax.while_loop` with any PyTrees: a loop for as long as a condition holds.
 
     On trees of arrays it is `jax.lax.while_loop`.
@@ -146,13 +167,13 @@ def filter_while_loop(
 
 
 def filter_fori_loop(
-    lower: Any,
-    upper: Any,
-    body_fun: Callable[[Any, Any], Any],
-    init_val: Any,
+    lower: Scalar,
+    upper: Scalar,
+    body_fun: Callable[[jax.Array, T], T],
+    init_val: T,
     *,
     unroll: int | bool | None = None,
-) -> Any:
+) -> T:
     """`jax.lax.fori_loop` with any PyTrees: a loop over a range of integers.
 
     On trees of arrays it is `jax.lax.fori_loop`.

@@ -8,6 +8,7 @@ import jax.tree_util as jtu
 
 from ._agree import hold_like
 from ._held import Bodies, check_callable, hold, release
+from ._types import R, T
 
 
 def _make_map(get: Callable[[], Any]) -> Callable[..., Any]:
@@ -20,7 +21,7 @@ def _make_map(get: Callable[[], Any]) -> Callable[..., Any]:
 _MAP = Bodies(_make_map)
 
 
-def filter_map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> Any:
+def filter_map(f: Callable[[T], R], xs: T, *, batch_size: int | None = None) -> R:
     """`jax.lax.map` with any PyTrees: a function applied to one slice of arrays after the other.
 
     On trees of arrays it is `jax.lax.map`.
@@ -55,8 +56,8 @@ def filter_map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = Non
 
 
 def filter_associative_scan(
-    fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0
-) -> Any:
+    fn: Callable[[T, T], T], elems: T, reverse: bool = False, axis: int = 0
+) -> T:
     """`jax.lax.associative_scan` with any PyTrees: all partial results of an associative function.
 
     On trees of arrays it is `jax.lax.associative_scan`.

@@ -20,6 +20,7 @@ from pytree_module import Module, field
 from ._finalise import primitive_finalisations
 from ._hashable import hashable_combine, hashable_partition
 from ._jax import (
+    Primitive,
     is_concrete,
     is_undefined,
     is_zero,
@@ -30,6 +31,7 @@ from ._jax import (
 )
 from ._partition import combine, filter, merge, split
 from ._predicates import is_array
+from ._types import Function, P, R
 
 Flat = Callable[..., list[Any]]  # of arrays, to arrays
 Shapes = tuple[jax.ShapeDtypeStruct, ...]
@@ -134,7 +136,7 @@ def _inexact(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jnp.inexact)
 
 
-noinline_p = new_primitive("noinline", multiple_results=True)
+noinline_p: Primitive = new_primitive("noinline", multiple_results=True)
 
 
 def _impl(number: Any, *arrays: Any, call: _Call) -> list[Any]:
@@ -228,7 +230,7 @@ class NoInline(Module):
         return hashable_combine(noinline_p.bind(self.number, *arrays, call=call), found)
 
 
-def noinline(fn: Callable[..., Any], abstract_fn: Callable[..., Any] | None = None) -> NoInline:
+def noinline(fn: Callable[P, R], abstract_fn: Callable[..., Any] | None = None) -> Function[P, R]:
     """The function, compiled once on its own, and called by each program in which it stands.
 
     A large function that stands in a program several times, or in several programs, is compiled a

@@ -1,16 +1,20 @@
 """`ω`: arithmetic on trees, leaf by leaf, written as on arrays."""
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.tree_util as jtu
+
+from ._types import PyTree
 
 
 class _Powered(type):
     # `tree**ω` is `ω(tree)`: fewer brackets where formulas are long.
 
-    def __rpow__(cls, value: Any) -> Any:
+    def __rpow__(cls, value: PyTree) -> ω:
         return cls(value)
 
 
@@ -42,26 +46,29 @@ class ω(metaclass=_Powered):
     __slots__ = ("__weakref__", "is_leaf", "ω")
     __array_ufunc__ = None  # so that NumPy leaves `array * ω(tree)` to us
 
-    def __init__(self, value: Any, is_leaf: Callable[[Any], bool] | None = None):
+    ω: PyTree
+    is_leaf: Callable[[Any], bool] | None
+
+    def __init__(self, value: PyTree, is_leaf: Callable[[Any], bool] | None = None):
         self.ω = value
         self.is_leaf = is_leaf
 
     def __repr__(self) -> str:
         return f"ω({self.ω!r})"
 
-    def call(self, fn: Callable[[Any], Any]) -> "ω":
+    def call(self, fn: Callable[[Any], Any]) -> ω:
         """`fn` of each leaf."""
         return ω(jtu.tree_map(fn, self.ω, is_leaf=self.is_leaf), self.is_leaf)
 
-    def __getitem__(self, item: Any) -> "ω":
+    def __getitem__(self, item: Any) -> ω:
         return self.call(lambda leaf: leaf[item])
 
     @property
-    def at(self) -> "_At":
+    def at(self) -> _At:
         """Updates of the elements of each leaf: `.at[index].set(value)` and so on."""
         return _At(self)
 
-    def with_other(self, other: Any, function: Callable[[Any, Any], Any]) -> "ω":
+    def with_other(self, other: Any, function: Callable[[Any, Any], Any]) -> ω:
         """`function` of each leaf and that of `other`, or and the one number that `other` is."""
         if not isinstance(other, ω):
             if not _is_one_for_all(other):
@@ -81,7 +88,51 @@ class ω(metaclass=_Powered):
         return ω(jtu.tree_map(function, self.ω, other.ω, is_leaf=self.is_leaf), self.is_leaf)
 
     # Comparisons are of leaves, so that an `ω` has the hash of an object.
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return object.__hash__(self)
+
+    if TYPE_CHECKING:  # `_define` below
+        # `object.__eq__` and `__ne__` return a `bool`; these are arithmetic like the others.
+        def __add__(self, other: PyTree, /) -> ω: ...
+        def __radd__(self, other: PyTree, /) -> ω: ...
+        def __sub__(self, other: PyTree, /) -> ω: ...
+        def __rsub__(self, other: PyTree, /) -> ω: ...
+        def __mul__(self, other: PyTree, /) -> ω: ...
+        def __rmul__(self, other: PyTree, /) -> ω: ...
+        def __matmul__(self, other: PyTree, /) -> ω: ...
+        def __rmatmul__(self, other: PyTree, /) -> ω: ...
+        def __truediv__(self, other: PyTree, /) -> ω: ...
+        def __rtruediv__(self, other: PyTree, /) -> ω: ...
+        def __floordiv__(self, other: PyTree, /) -> ω: ...
+        def __rfloordiv__(self, other: PyTree, /) -> ω: ...
+        def __mod__(self, other: PyTree, /) -> ω: ...
+        def __rmod__(self, other: PyTree, /) -> ω: ...
+        def __pow__(self, other: PyTree, /) -> ω: ...
+        def __rpow__(self, other: PyTree, /) -> ω: ...
+        def __lshift__(self, other: PyTree, /) -> ω: ...
+        def __rlshift__(self, other: PyTree, /) -> ω: ...
+        def __rshift__(self, other: PyTree, /) -> ω: ...
+        def __rrshift__(self, other: PyTree, /) -> ω: ...
+        def __and__(self, other: PyTree, /) -> ω: ...
+        def __rand__(self, other: PyTree, /) -> ω: ...
+        def __or__(self, other: PyTree, /) -> ω: ...
+        def __ror__(self, other: PyTree, /) -> ω: ...
+        def __xor__(self, other: PyTree, /) -> ω: ...
+        def __rxor__(self, other: PyTree, /) -> ω: ...
+        def __lt__(self, other: PyTree, /) -> ω: ...
+        def __le__(self, other: PyTree, /) -> ω: ...
+        def __gt__(self, other: PyTree, /) -> ω: ...
+        def __ge__(self, other: PyTree, /) -> ω: ...
+        def __eq__(  # pyright: ignore[reportIncompatibleMethodOverride]
+            self, other: PyTree, /
+        ) -> ω: ...
+        def __ne__(  # pyright: ignore[reportIncompatibleMethodOverride]
+            self, other: PyTree, /
+        ) -> ω: ...
+        def __neg__(self) -> ω: ...
+        def __pos__(self) -> ω: ...
+        def __abs__(self) -> ω: ...
+        def __invert__(self) -> ω: ...
 
 
 def _is_one_for_all(x: Any) -> bool:
@@ -117,11 +168,14 @@ for _name in ("neg", "pos", "abs", "invert"):
 class _At:
     __slots__ = ("item", "omega")
 
+    omega: ω
+    item: Any
+
     def __init__(self, omega: ω, item: Any = None):
         self.omega = omega
         self.item = item
 
-    def __getitem__(self, item: Any) -> "_At":
+    def __getitem__(self, item: Any) -> _At:
         return _At(self.omega, item)
 
     def __getattr__(self, name: str) -> Any:

@@ -11,6 +11,7 @@ import jax.tree_util as jtu
 from tree_surgery import path_str
 
 from ._predicates import array_mask, inexact_mask, is_array, is_inexact_array
+from ._types import FilterSpec, T
 
 _MASKS: dict[Any, Callable[[list[Any]], list[bool]]] = {
     is_array: array_mask,
@@ -75,11 +76,11 @@ def _prefix(spec_treedef: Any, spec: Any, pytree: Any, is_leaf: Any, name: str) 
 
 
 def partition(
-    pytree: Any,
-    filter_spec: Any,
-    replace: Any = None,
+    pytree: T,
+    filter_spec: FilterSpec,
+    replace: object = None,
     is_leaf: Callable[[Any], bool] | None = None,
-) -> tuple[Any, Any]:
+) -> tuple[T, T]:
     """Splits a tree in two of the same shape: the leaves that a filter selects, and the others.
 
     `combine` puts them together again: `combine(*partition(tree, spec))` equals `tree`.
@@ -112,12 +113,12 @@ def partition(
 
 
 def filter(
-    pytree: Any,
-    filter_spec: Any,
+    pytree: T,
+    filter_spec: FilterSpec,
     inverse: bool = False,
-    replace: Any = None,
+    replace: object = None,
     is_leaf: Callable[[Any], bool] | None = None,
-) -> Any:
+) -> T:
     """Keeps the leaves of a tree that a filter selects, and puts `replace` for the others.
 
     **Arguments:**
@@ -149,7 +150,7 @@ def filter(
 _is_none = functools.partial(operator.is_, None)  # a third quicker than a function of ours
 
 
-def combine(*pytrees: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+def combine(*pytrees: T, is_leaf: Callable[[Any], bool] | None = None) -> T:
     """Merges trees of the same shape: each leaf is the first that is not `None`.
 
     **Arguments:**

@@ -1,9 +1,9 @@
 """`filter_pmap`: a function on several devices at once, one slice of the arrays on each."""
 
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from itertools import compress
-from typing import Any
+from typing import Any, TypedDict, Unpack, overload
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from ._partition import merge
 from ._predicates import array_mask
 from ._signature import Signature
 from ._static_leaf import StaticLeaf
+from ._types import AxesSpec, Donate, P, PmapDecorator, PmapFunction, R
 from ._wrapper import Wrapper, decorate, module_of
 
 _MAX_PROGRAMS = 1024  # of one wrapped function; the oldest goes first, as for `filter_jit`
@@ -222,14 +223,42 @@ class Lowered:
         return getattr(self._stage, name)
 
 
+class PmapKwargs(TypedDict, total=False):
+    """The other options of `jax.pmap`."""
+
+    devices: Sequence[Any] | None
+    backend: str | None
+
+
+@overload
 def filter_pmap(
-    fun: Callable[..., Any] | Any = ...,
     *,
-    in_axes: Any = if_array(0),  # noqa: B008 (immutable)
-    out_axes: Any = if_array(0),  # noqa: B008
+    in_axes: AxesSpec = ...,
+    out_axes: AxesSpec = ...,
     axis_name: Hashable = None,
     axis_size: int | None = None,
-    donate: Any = "none",
+    donate: Donate = "none",
+    **pmapkwargs: Unpack[PmapKwargs],
+) -> PmapDecorator: ...
+@overload
+def filter_pmap(
+    fun: Callable[P, R],
+    *,
+    in_axes: AxesSpec = ...,
+    out_axes: AxesSpec = ...,
+    axis_name: Hashable = None,
+    axis_size: int | None = None,
+    donate: Donate = "none",
+    **pmapkwargs: Unpack[PmapKwargs],
+) -> PmapFunction[P, R]: ...
+def filter_pmap(
+    fun: Any = ...,
+    *,
+    in_axes: AxesSpec = if_array(0),  # noqa: B008 (immutable)
+    out_axes: AxesSpec = if_array(0),  # noqa: B008
+    axis_name: Hashable = None,
+    axis_size: int | None = None,
+    donate: Donate = "none",
     **pmapkwargs: Any,
 ) -> Any:
     """Runs a function on several devices at once, each with its slice of the array arguments.

@@ -1,15 +1,17 @@
 """What counts as an array: the functions that filters are usually made of."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ._jax import Tracer
+from ._types import AnyArray
 
 
-def is_array(element: Any) -> bool:
+def is_array(element: object) -> TypeGuard[AnyArray]:
     """True for JAX arrays (traced ones and typed keys included), NumPy arrays and NumPy scalars.
 
     **Arguments:**
@@ -28,7 +30,7 @@ def is_array(element: Any) -> bool:
     return isinstance(element, (np.ndarray, np.generic, jax.Array))
 
 
-def is_array_like(element: Any) -> bool:
+def is_array_like(element: object) -> TypeGuard[ArrayLike]:
     """True for all that `jax.numpy` takes as an array: arrays, Python numbers, `__jax_array__`.
 
     **Arguments:**
@@ -48,7 +50,7 @@ def is_array_like(element: Any) -> bool:
     ) or hasattr(element, "__jax_array__")
 
 
-def is_inexact_array(element: Any) -> bool:
+def is_inexact_array(element: object) -> TypeGuard[AnyArray]:
     """True for arrays, as `is_array`, of floating-point or complex dtype: what has a gradient.
 
     **Arguments:**
@@ -68,7 +70,7 @@ def is_inexact_array(element: Any) -> bool:
     return is_array(element) and jnp.issubdtype(element.dtype, jnp.inexact)
 
 
-def is_inexact_array_like(element: Any) -> bool:
+def is_inexact_array_like(element: object) -> TypeGuard[ArrayLike]:
     """True for arrays and numbers, as `is_array_like`, of floating-point or complex dtype.
 
     **Arguments:**

@@ -8,16 +8,17 @@ for equal calls, and read by `filter_primitive_bind` when JAX returns.
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ._hashable import hashable_combine, hashable_partition
-from ._jax import ShapedArray, Zero, is_undefined, is_zero, zero_tangent
+from ._jax import Primitive, ShapedArray, Zero, is_undefined, is_zero, zero_tangent
 from ._partition import merge
 from ._predicates import is_array
+from ._types import PyTree
 
 Rule = Callable[..., Any]
 
@@ -65,7 +66,7 @@ def _leaves_beside(tree: Any, rest: tuple[Any, ...], what: str) -> list[Any]:
     return [leaf for leaf, here in zip(leaves, mask, strict=True) if here]
 
 
-def filter_primitive_bind(prim: Any, *args: Any) -> Any:
+def filter_primitive_bind(prim: Primitive, *args: PyTree) -> PyTree:
     """Calls a primitive with any PyTrees.
 
     **Arguments:**
@@ -161,7 +162,11 @@ def filter_primitive_jvp(rule: Rule) -> Rule:
     return flat
 
 
-def filter_primitive_transpose(rule: Rule | Any = ..., *, materialise_zeros: bool = False) -> Any:
+@overload
+def filter_primitive_transpose(*, materialise_zeros: bool = False) -> Callable[[Rule], Rule]: ...
+@overload
+def filter_primitive_transpose(rule: Rule, *, materialise_zeros: bool = False) -> Rule: ...
+def filter_primitive_transpose(rule: Any = ..., *, materialise_zeros: bool = False) -> Any:
     """A rule for the transpose of a linear primitive on trees, as JAX takes it.
 
     **Arguments:**
@@ -222,7 +227,7 @@ def filter_primitive_batching(rule: Rule) -> Rule:
     return flat
 
 
-def materialise_zeros(primal: Any, tangent: Any, allow_struct: bool = False) -> Any:
+def materialise_zeros(primal: PyTree, tangent: PyTree, allow_struct: bool = False) -> PyTree:
     """The tangent, or zeros in place of `None`, if the primal is a number.
 
     **Arguments:**

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from pytree_module import Module
 
 from ._show import show
+from ._types import PyTree
 from ._unvmap import unvmap_max, unvmap_min
 
 
@@ -42,14 +44,14 @@ class AbstractProgressMeter(Module):
     """
 
     @abc.abstractmethod
-    def init(self) -> Any:
+    def init(self) -> PyTree:
         """Starts the meter at zero.
 
         **Returns:** its state, a tree of arrays whose structure and types do not change.
         """
 
     @abc.abstractmethod
-    def step(self, state: Any, progress: Any) -> Any:
+    def step(self, state: PyTree, progress: ArrayLike) -> PyTree:
         """Shows progress, if it is time to.
 
         **Arguments:**
@@ -61,7 +63,7 @@ class AbstractProgressMeter(Module):
         """
 
     @abc.abstractmethod
-    def close(self, state: Any) -> None:
+    def close(self, state: PyTree) -> None:
         """Ends the meter.
 
         **Arguments:**
@@ -80,15 +82,15 @@ class NoProgressMeter(AbstractProgressMeter):
     ```
     """
 
-    def init(self) -> Any:
+    def init(self) -> PyTree:
         """**Returns:** `None`."""
         return None
 
-    def step(self, state: Any, progress: Any) -> Any:
+    def step(self, state: PyTree, progress: ArrayLike) -> PyTree:
         """**Returns:** `state`."""
         return state
 
-    def close(self, state: Any) -> None:
+    def close(self, state: PyTree) -> None:
         """Does nothing."""
 
 
@@ -112,18 +114,18 @@ class TextProgressMeter(AbstractProgressMeter):
 
     minimum_increase: Any = 0.02
 
-    def init(self) -> Any:
+    def init(self) -> PyTree:
         """Prints 0.00%. **Returns:** what was printed last."""
         zero = jnp.zeros((), _float_dtype())
         return show(zero, True, _print_percentage, zero)
 
-    def step(self, state: Any, progress: Any) -> Any:
+    def step(self, state: PyTree, progress: ArrayLike) -> PyTree:
         """As for all progress meters."""
         progress, last = _least(progress), _same(state)
         more = progress - last > jnp.asarray(self.minimum_increase, last.dtype)
         return show(jnp.where(more, progress, last), more, _print_percentage, progress)
 
-    def close(self, state: Any) -> None:
+    def close(self, state: PyTree) -> None:
         """Prints 100.00%, if that was not printed already."""
         last = _same(state)
         show(last, last < 1, _print_percentage, jnp.ones_like(last))
@@ -153,7 +155,7 @@ class TqdmProgressMeter(AbstractProgressMeter):
 
     refresh_steps: Any = 20
 
-    def init(self) -> Any:
+    def init(self) -> PyTree:
         """Draws an empty bar. **Returns:** which one, and how many steps there have been.
 
         **Raises:** `ImportError` without `tqdm`.
@@ -162,7 +164,7 @@ class TqdmProgressMeter(AbstractProgressMeter):
         number = jnp.asarray(next(_BARS.numbers), jnp.int32)
         return _BarState(show(number, True, _BARS.open, number), jnp.zeros((), jnp.int32))
 
-    def step(self, state: Any, progress: Any) -> Any:
+    def step(self, state: PyTree, progress: ArrayLike) -> PyTree:
         """As for all progress meters."""
         number, steps = _same(state.number), _same(state.steps)
         is_time = steps % jnp.asarray(self.refresh_steps, steps.dtype) == 0

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 
 from ._finalise import register_impl_finalisation
-from ._jax import is_zero, new_primitive, set_rules, zero_tangent
+from ._jax import Primitive, is_zero, new_primitive, set_rules, zero_tangent
 from ._predicates import is_array, is_inexact_array
 from ._raise_if import raise_if
+from ._types import T
 
 
 def _each(x: Any, function: Any, is_meant: Any) -> Any:
@@ -26,7 +27,7 @@ def _same(aval: Any, **_: Any) -> Any:
 
 # --- vmap
 
-nonbatchable_p = new_primitive("nonbatchable", multiple_results=False)
+nonbatchable_p: Primitive = new_primitive("nonbatchable", multiple_results=False)
 
 
 def _nonbatchable_batch(
@@ -49,12 +50,12 @@ register_impl_finalisation(nonbatchable_p)
 
 
 def nonbatchable(
-    x: Any,
+    x: T,
     *,
     name: str | None = None,
     msg: str | None = None,
     allow_constant_across_batch: bool = False,
-) -> Any:
+) -> T:
     """The same values, which `vmap` may not batch.
 
     **Arguments:**
@@ -98,7 +99,7 @@ def nonbatchable(
 
 # --- every transformation
 
-nontraceable_p = new_primitive("nontraceable", multiple_results=False)
+nontraceable_p: Primitive = new_primitive("nontraceable", multiple_results=False)
 
 
 def _refuse(what: str) -> Any:
@@ -119,7 +120,7 @@ set_rules(
 register_impl_finalisation(nontraceable_p)
 
 
-def nontraceable(x: Any, *, name: str = "nontraceable operation") -> Any:
+def nontraceable(x: T, *, name: str = "nontraceable operation") -> T:
     """The same values, which may be neither batched nor differentiated nor transposed.
 
     At the end of the `impl` rule of a primitive it shows that no traced value came in by closure.
@@ -144,7 +145,7 @@ def nontraceable(x: Any, *, name: str = "nontraceable operation") -> Any:
 # --- derivatives
 
 
-def nondifferentiable(x: Any, *, name: str | None = None, msg: str | None = None) -> Any:
+def nondifferentiable(x: T, *, name: str | None = None, msg: str | None = None) -> T:
     """The same values, which may not be differentiated, neither forwards nor backwards.
 
     **Arguments:**
@@ -176,7 +177,7 @@ def _refuse_tangent(primals: Any, tangents: Any, *, msg: str) -> Any:
     return _nondifferentiable_p.bind(*primals, msg=msg), zero_tangent(primals[0])
 
 
-_nondifferentiable_p = new_primitive("nondifferentiable", multiple_results=False)
+_nondifferentiable_p: Primitive = new_primitive("nondifferentiable", multiple_results=False)
 set_rules(
     _nondifferentiable_p,
     _identity,
@@ -189,7 +190,9 @@ set_rules(
 )
 register_impl_finalisation(_nondifferentiable_p)
 
-nondifferentiable_backward_p = new_primitive("nondifferentiable_backward", multiple_results=False)
+nondifferentiable_backward_p: Primitive = new_primitive(
+    "nondifferentiable_backward", multiple_results=False
+)
 
 
 def _pass_tangent(primals: Any, tangents: Any, **params: Any) -> Any:
@@ -223,8 +226,8 @@ register_impl_finalisation(nondifferentiable_backward_p)
 
 
 def nondifferentiable_backward(
-    x: Any, name: str | None = None, msg: str | None = None, symbolic: bool = True
-) -> Any:
+    x: T, name: str | None = None, msg: str | None = None, symbolic: bool = True
+) -> T:
     """The same values, which may be differentiated forwards but not backwards.
 
     **Arguments:**

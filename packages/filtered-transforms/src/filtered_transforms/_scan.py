@@ -1,7 +1,7 @@
 """`scan`: a loop of known length that can be differentiated in reverse in little memory."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,32 @@ from ._predicates import array_mask
 from ._schedule import default_checkpoints
 from ._signature import Signature, sign
 from ._traced_loop import Steps, TracedLoop, trace_body, trace_exactly
+from ._types import LoopKind, PyTree, R, T, X
 from ._while import check_checkpoints
 
 
+@overload
+def scan(
+    f: Callable[[T, X], tuple[T, R]],
+    init: T,
+    xs: X,
+    length: int | None = None,
+    *,
+    buffers: Callable[[T], PyTree] | None = None,
+    kind: LoopKind,
+    checkpoints: int | Literal["all"] | None = None,
+) -> tuple[T, R]: ...
+@overload  # numbers in the first carry become arrays
+def scan(
+    f: Callable[[T, X], tuple[T, R]],
+    init: PyTree,
+    xs: X,
+    length: int | None = None,
+    *,
+    buffers: Callable[[T], PyTree] | None = None,
+    kind: LoopKind,
+    checkpoints: int | Literal["all"] | None = None,
+) -> tuple[T, R]: ...
 def scan(
     f: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,
@@ -25,7 +48,7 @@ def scan(
     length: int | None = None,
     *,
     buffers: Callable[[Any], Any] | None = None,
-    kind: Literal["lax", "bounded", "checkpointed"],
+    kind: LoopKind,
     checkpoints: int | Literal["all"] | None = None,
 ) -> tuple[Any, Any]:
     """`jax.lax.scan` that can be differentiated in reverse in memory that you choose.

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from ._finalise import register_impl_finalisation
-from ._jax import is_undefined, is_zero, new_primitive, set_rules, zero_tangent
+from ._jax import Primitive, is_undefined, is_zero, new_primitive, set_rules, zero_tangent
 
-select_if_vmap_p = new_primitive("select_if_vmap", multiple_results=False)
+select_if_vmap_p: Primitive = new_primitive("select_if_vmap", multiple_results=False)
 """`(pred, x, y)` is `x` where `pred`, a boolean scalar, is not batched; under a `vmap` of `pred` it
 is `x` for the examples of which `pred` is true, and `y` for the others.
 

@@ -7,9 +7,10 @@ import jax.tree_util as jtu
 
 from ._jax import is_concrete
 from ._predicates import is_array
+from ._types import PyTree, T
 
 
-def filter_shard(x: Any, device_or_shardings: Any) -> Any:
+def filter_shard(x: T, device_or_shardings: PyTree) -> T:
     """Puts the arrays of a tree on a device, or distributes them over several.
 
     **Arguments:**

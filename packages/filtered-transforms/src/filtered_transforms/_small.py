@@ -12,7 +12,7 @@ from pytree_module import Module
 T = TypeVar("T")
 
 
-def str2jax(msg: str) -> Any:
+def str2jax(msg: str) -> object:
     """An object without leaves whose `str` is `msg`: a mark that can go where PyTrees go.
 
     **Arguments:**

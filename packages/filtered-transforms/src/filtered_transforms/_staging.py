@@ -1,7 +1,7 @@
 """Functions traced on their own: `filter_checkpoint`, `filter_make_jaxpr`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.tree_util as jtu
@@ -11,6 +11,7 @@ from pytree_module import field
 from ._eval_shape import abstract_mask
 from ._partition import merge, split
 from ._signature import sign
+from ._types import Decorator, MakeJaxpr, P, R, Wrapped
 from ._wrapper import Wrapper, decorate, module_of
 
 
@@ -44,11 +45,20 @@ class CheckpointWrapper(Wrapper):
         return f"filter_checkpoint({self.fun!r})"
 
 
+Policy = Callable[..., bool]
+
+
+@overload
+def filter_checkpoint(*, prevent_cse: bool = True, policy: Policy | None = None) -> Decorator: ...
+@overload
+def filter_checkpoint(
+    fun: Callable[P, R], *, prevent_cse: bool = True, policy: Policy | None = None
+) -> Wrapped[P, R]: ...
 def filter_checkpoint(
     fun: Any = ...,
     *,
     prevent_cse: bool = True,
-    policy: Callable[..., bool] | None = None,
+    policy: Policy | None = None,
 ) -> Any:
     """Saves memory: what a function computes on the way is computed again for its gradient.
 
@@ -77,7 +87,7 @@ def filter_checkpoint(
     return decorate(wrap, fun, "filter_checkpoint")
 
 
-def filter_make_jaxpr(fun: Callable[..., Any]) -> Callable[..., tuple[Any, Any, Any]]:
+def filter_make_jaxpr(fun: Callable[P, Any]) -> MakeJaxpr[P]:
     """The program of a function as a jaxpr.
 
     **Arguments:**

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from ._eval_shape import filter_eval_shape, is_abstract
 from ._hashable import hashable_combine, hashable_partition
+from ._types import PyTree, R, T
 
 
 @functools.lru_cache(maxsize=1024)
@@ -17,7 +18,7 @@ def _cached(static: Any, shapes: tuple[Any, ...], x64: bool) -> Any:
     return filter_eval_shape(fn, *args, **kwargs)
 
 
-def cached_filter_eval_shape(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def cached_filter_eval_shape(fn: Callable[..., R], *args: PyTree, **kwargs: PyTree) -> R:
     """As `filter_eval_shape`; the function is traced once for the same shapes and static values.
 
     **Arguments** and **Returns:** as `filter_eval_shape`. What is no array must have a hash, `fn`
@@ -50,7 +51,7 @@ def _shape(array: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(jnp.shape(array), array.dtype, weak_type=weak)
 
 
-def eval_zero(fn: Callable[..., Any], *inputs: Any) -> Any:
+def eval_zero(fn: Callable[..., R], *inputs: PyTree) -> R:
     """Zeros of the shapes and dtypes of a result that is not computed.
 
     **Arguments:**
@@ -70,7 +71,7 @@ def eval_zero(fn: Callable[..., Any], *inputs: Any) -> Any:
     return _filled(jnp.zeros, fn, inputs)
 
 
-def eval_empty(fn: Callable[..., Any], *inputs: Any) -> Any:
+def eval_empty(fn: Callable[..., R], *inputs: PyTree) -> R:
     """Arrays of the shapes and dtypes of a result that is not computed; their values mean nothing.
 
     For what must be there, such as the first carry of a loop, and is never read.
@@ -94,9 +95,7 @@ def _filled(make: Callable[..., jax.Array], fn: Callable[..., Any], inputs: Any)
     )
 
 
-def scan_trick(
-    fn: Callable[[Any], Any], intermediates: Sequence[Callable[[Any], Any]], init: Any
-) -> Any:
+def scan_trick(fn: Callable[[T], T], intermediates: Sequence[Callable[[T], T]], init: T) -> T:
     """A function called several times in a row, with others between, and compiled once.
 
     `scan_trick(f, [g, h], x)` is `f(h(f(g(f(x)))))`: a loop whose body is `f` and then one of the

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ._finalise import register_impl_finalisation
-from ._jax import ShapedArray, new_primitive, set_rules
+from ._jax import Primitive, ShapedArray, new_primitive, set_rules
 
 
-def _reduction(name: str, reduce: Callable[[Any], Any], to_bool: bool) -> Any:
+def _reduction(name: str, reduce: Callable[[Any], Any], to_bool: bool) -> Primitive:
     """A primitive from an array of any shape to a scalar, of which `vmap` sees one for all."""
     primitive = new_primitive(name, multiple_results=False)
 
@@ -24,13 +26,13 @@ def _reduction(name: str, reduce: Callable[[Any], Any], to_bool: bool) -> Any:
     return primitive
 
 
-unvmap_any_p = _reduction("unvmap_any", jnp.any, to_bool=True)
-unvmap_all_p = _reduction("unvmap_all", jnp.all, to_bool=True)
-unvmap_max_p = _reduction("unvmap_max", jnp.max, to_bool=False)
-unvmap_min_p = _reduction("unvmap_min", jnp.min, to_bool=False)
+unvmap_any_p: Primitive = _reduction("unvmap_any", jnp.any, to_bool=True)
+unvmap_all_p: Primitive = _reduction("unvmap_all", jnp.all, to_bool=True)
+unvmap_max_p: Primitive = _reduction("unvmap_max", jnp.max, to_bool=False)
+unvmap_min_p: Primitive = _reduction("unvmap_min", jnp.min, to_bool=False)
 
 
-def unvmap_any(x: Any) -> Any:
+def unvmap_any(x: ArrayLike) -> jax.Array:
     """Whether any element is true, of all examples of a `vmap` together.
 
     **Arguments:**
@@ -53,7 +55,7 @@ def unvmap_any(x: Any) -> Any:
     return unvmap_any_p.bind(jnp.asarray(x))
 
 
-def unvmap_all(x: Any) -> Any:
+def unvmap_all(x: ArrayLike) -> jax.Array:
     """Whether all elements are true, of all examples of a `vmap` together.
 
     **Arguments** and **Returns:** as `unvmap_any`.
@@ -69,7 +71,7 @@ def unvmap_all(x: Any) -> Any:
     return unvmap_all_p.bind(jnp.asarray(x))
 
 
-def unvmap_max(x: Any) -> Any:
+def unvmap_max(x: ArrayLike) -> jax.Array:
     """The largest element, of all examples of a `vmap` together.
 
     **Arguments:**
@@ -89,7 +91,7 @@ def unvmap_max(x: Any) -> Any:
     return unvmap_max_p.bind(jnp.asarray(x))
 
 
-def unvmap_min(x: Any) -> Any:
+def unvmap_min(x: ArrayLike) -> jax.Array:
     """The smallest element, of all examples of a `vmap` together.
 
     **Arguments** and **Returns:** as `unvmap_max`.

@@ -1,8 +1,8 @@
 """`filter_vmap`: arrays are mapped over, everything else is passed as it is."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from itertools import compress
-from typing import Any
+from typing import Any, TypedDict, Unpack, overload
 
 import jax
 import jax.tree_util as jtu
@@ -13,6 +13,7 @@ from ._axes import axes_of, if_array, positional_axes
 from ._partition import merge
 from ._predicates import array_mask
 from ._signature import Signature
+from ._types import AxesSpec, Decorator, P, R, Wrapped
 from ._wrapper import Wrapper, decorate, module_of
 
 
@@ -100,11 +101,36 @@ def _no_axis() -> ValueError:
     )
 
 
+class VmapKwargs(TypedDict, total=False):
+    """The other options of `jax.vmap`."""
+
+    spmd_axis_name: Hashable
+
+
+@overload
+def filter_vmap(
+    *,
+    in_axes: AxesSpec = ...,
+    out_axes: AxesSpec = ...,
+    axis_name: Hashable = None,
+    axis_size: int | None = None,
+    **vmapkwargs: Unpack[VmapKwargs],
+) -> Decorator: ...
+@overload
+def filter_vmap(
+    fun: Callable[P, R],
+    *,
+    in_axes: AxesSpec = ...,
+    out_axes: AxesSpec = ...,
+    axis_name: Hashable = None,
+    axis_size: int | None = None,
+    **vmapkwargs: Unpack[VmapKwargs],
+) -> Wrapped[P, R]: ...
 def filter_vmap(
     fun: Any = ...,
     *,
-    in_axes: Any = if_array(0),  # noqa: B008 (immutable)
-    out_axes: Any = if_array(0),  # noqa: B008
+    in_axes: AxesSpec = if_array(0),  # noqa: B008 (immutable)
+    out_axes: AxesSpec = if_array(0),  # noqa: B008
     axis_name: Hashable = None,
     axis_size: int | None = None,
     **vmapkwargs: Any,

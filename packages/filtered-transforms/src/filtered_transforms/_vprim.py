@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from ._finalise import primitive_finalisations
 from ._jax import (
+    Primitive,
     ShapedArray,
     UndefinedPrimal,
     Zero,
@@ -56,7 +57,7 @@ def _inner(avals: Sequence[Any], levels: Sequence[_Level]) -> list[Any]:
 
 def create_vprim(
     name: str, impl: Rule, abstract_eval: Rule, jvp: Rule | None, transpose: Rule | None
-) -> Any:
+) -> Primitive:
     """A primitive with these rules, and with one for `vmap` that maps each of them.
 
     **Arguments:**

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, overload
 
 from ._bounded import run_bounded
 from ._checkpointed import Ends, checkpointed
@@ -11,10 +11,35 @@ from ._lax_loop import run_lax
 from ._loop_state import LoopState
 from ._schedule import default_checkpoints
 from ._traced_loop import TracedLoop, trace_exactly, trace_while
+from ._types import LoopKind, PyTree, Scalar, T
 
 _MOST = 2**31 - 1  # counters are of 32 bits
 
 
+@overload
+def while_loop(
+    cond_fun: Callable[[T], Scalar],
+    body_fun: Callable[[T], T],
+    init_val: T,
+    *,
+    max_steps: int | None = None,
+    buffers: Callable[[T], PyTree] | None = None,
+    kind: LoopKind,
+    checkpoints: int | None = None,
+    base: int = 16,
+) -> T: ...
+@overload  # numbers in the first state become arrays
+def while_loop(
+    cond_fun: Callable[[T], Scalar],
+    body_fun: Callable[[T], T],
+    init_val: PyTree,
+    *,
+    max_steps: int | None = None,
+    buffers: Callable[[T], PyTree] | None = None,
+    kind: LoopKind,
+    checkpoints: int | None = None,
+    base: int = 16,
+) -> T: ...
 def while_loop(
     cond_fun: Callable[[Any], Any],
     body_fun: Callable[[Any], Any],
@@ -22,7 +47,7 @@ def while_loop(
     *,
     max_steps: int | None = None,
     buffers: Callable[[Any], Any] | None = None,
-    kind: Literal["lax", "bounded", "checkpointed"],
+    kind: LoopKind,
     checkpoints: int | None = None,
     base: int = 16,
 ) -> Any:

@@ -27,9 +27,10 @@ def predicate_of(pred: Any) -> Any:
         raise TypeError(
             f"`pred` must be a bool or an array of them; got a {type(pred).__name__}: {pred!r}."
         )
-    if isinstance(pred, (Tracer, jax.Array)):
-        return pred if pred.dtype == bool else pred != jnp.zeros((), pred.dtype)
-    return np.asarray(pred).astype(bool)
+    array: Any = pred  # `Tracer` is a bare `type` to the checker
+    if isinstance(array, (Tracer, jax.Array)):
+        return array if array.dtype == bool else array != jnp.zeros((), array.dtype)
+    return np.asarray(array).astype(bool)
 
 
 def check_tree(
