@@ -26,11 +26,11 @@ class Generated(Module):
     k: int = field(default_factory=lambda: 3, kw_only=True)
 
 
-made = Generated(1, "b", "2", k=4)
+made = Generated(1, "b", "2", k=4)  # type: ignore[arg-type]  # mypy knows no converters
 assert_type(made.z, float)  # the parameter is `int | str`, the attribute a float
-Generated("1")  # pyright: ignore[reportArgumentType]
-Generated(1, "b", [2])  # pyright: ignore[reportArgumentType]
-Generated(1, w=3)  # pyright: ignore[reportCallIssue]
+Generated("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Generated(1, "b", [2])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Generated(1, w=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 class Own(Module):
@@ -49,14 +49,14 @@ class Own(Module):
 assert_type(Own(3)(1), float)
 assert_type(Own(3).method(1), str)
 assert_type(module_update_wrapper(Own(3)), Own)
-Own("a")  # pyright: ignore[reportArgumentType]
+Own("a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 class Frozen(Module, frozen=True):
     x: int
 
 
-Frozen(1).x = 3  # pyright: ignore[reportAttributeAccessIssue]
+Frozen(1).x = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class AbstractSized(Module):

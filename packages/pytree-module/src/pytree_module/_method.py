@@ -28,7 +28,7 @@ class BoundMethod(functools.partial[Any]):
     # JAX can look up `jax.jit(module.method)` in its caches.
 
     @property
-    def __doc__(self) -> str | None:  # type: ignore[override]
+    def __doc__(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.func.__doc__
 
     @property

@@ -67,7 +67,7 @@ def module_update_wrapper(wrapper: _M, wrapped: Any = None) -> _M:
                 f"none. Give it a property of that name which returns the wrapped function, or "
                 f"pass `wrapped=`."
             )
-        wrapped = wrapper.__wrapped__  # type: ignore[attr-defined]
+        wrapped = wrapper.__wrapped__  # pyright: ignore[reportAttributeAccessIssue]
     if isinstance(wrapped, BoundMethod):
         wrapped = wrapped.__wrapped__  # Its `__module__` would be that of `BoundMethod`.
     copied = object.__new__(type(wrapper))

@@ -7,8 +7,8 @@ answer is there; if it chose whole nodes, a second walk, which stops at these no
 (Patterns and other selectors know the places themselves; they go the way of `tree_set`.)
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, cast, overload
 
 import jax.tree_util as jtu
 
@@ -17,18 +17,59 @@ from ._edit import put
 from ._errors import WhereError
 from ._selector import Selector, find, is_exact_path
 from ._standin import stand_in_tree
+from ._types import Node, Tree
 
 _MISSING: Final[Any] = object()
 
 _VALUES = "`where` must use only the structure of the tree, not the values of its leaves:"
 
 
+@overload
 def tree_at(
-    where: Callable[[Any], Any | Sequence[Any]] | str | type | Selector,
+    where: str | type[Any] | Selector | Callable[[Tree], object],
+    pytree: Tree,
+    replace: object,
+    *,
+    is_leaf: IsLeaf = None,
+) -> Tree: ...
+@overload
+def tree_at(
+    where: type[Node],
+    pytree: Tree,
+    *,
+    replace_fn: Callable[[Node], object],
+    is_leaf: IsLeaf = None,
+) -> Tree: ...
+@overload
+def tree_at(
+    where: str | Selector,
+    pytree: Tree,
+    *,
+    replace_fn: Callable[[Any], object],
+    is_leaf: IsLeaf = None,
+) -> Tree: ...
+@overload  # several nodes, or one that is itself a list or a tuple: types do not tell which
+def tree_at(
+    where: Callable[[Tree], tuple[Any, ...] | list[Any]],
+    pytree: Tree,
+    *,
+    replace_fn: Callable[[Any], object],
+    is_leaf: IsLeaf = None,
+) -> Tree: ...
+@overload
+def tree_at(
+    where: Callable[[Tree], Node],
+    pytree: Tree,
+    *,
+    replace_fn: Callable[[Node], object],
+    is_leaf: IsLeaf = None,
+) -> Tree: ...
+def tree_at(
+    where: Any,
     pytree: Any,
-    replace: Any | Sequence[Any] = _MISSING,
-    replace_fn: Callable[[Any], Any] = _MISSING,
-    is_leaf: Callable[[Any], bool] | None = None,
+    replace: Any = _MISSING,
+    replace_fn: Callable[[Any], object] = _MISSING,
+    is_leaf: IsLeaf = None,
 ) -> Any:
     """The tree is rebuilt with the nodes that `where` points at replaced, and else is the same.
 
@@ -77,7 +118,7 @@ def tree_at(
     selected = _ask(where, tree, pytree)
     found = cut(Flat(pytree, leaves, treedef, tree, stand_ins), selected, is_leaf)
     if not isinstance(found, Cut):
-        return tree_at(where, pytree, replace, replace_fn, found)
+        return cast(Any, tree_at)(where, pytree, replace, replace_fn, found)
     originals = _ask_again(where, pytree, leaves, found, is_leaf)
     if replace is _MISSING:
         _apply(found.parts, found.chosen, originals, replace_fn)

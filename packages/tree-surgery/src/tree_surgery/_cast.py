@@ -5,14 +5,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+from jax.typing import DTypeLike
 
 from ._arrays import is_of
-from ._selector import mask
+from ._selector import Selects, mask
+from ._types import Tree
 
 _KINDS = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
 
 
-def tree_cast(tree: Any, dtype: Any, where: Any = None) -> Any:
+def tree_cast(tree: Tree, dtype: DTypeLike, where: Selects | None = None) -> Tree:
     """Each array whose dtype is of the kind of `dtype` is cast to it, and nothing else changes.
 
     The kinds are: booleans, integers, floating and complex numbers. To cast a model to `bfloat16`

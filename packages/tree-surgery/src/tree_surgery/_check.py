@@ -24,7 +24,7 @@ _CONSTANTS = (
 )
 
 
-def tree_check(pytree: Any) -> None:
+def tree_check(pytree: object) -> None:
     """No node of a well-formed tree is in it twice, and none contains itself.
 
     JAX copies a node that is in two places into two nodes as soon as the tree is flattened, as at

@@ -80,7 +80,7 @@ class TreeDiff:
         return "\n".join([f"{counts}:", *lines])
 
 
-def tree_diff(a: Any, b: Any) -> TreeDiff:
+def tree_diff(a: object, b: object) -> TreeDiff:
     """What is added, removed and changed from the first tree to the second, path by path.
 
     There is no difference where arrays agree in shape, dtype and all values, NaN in the same places

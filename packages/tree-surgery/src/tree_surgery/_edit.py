@@ -1,20 +1,27 @@
 """Selecting, setting and changing nodes by path, type or predicate."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Generic, TypeVar, cast, overload
 
 import jax.tree_util as jtu
 
 from ._errors import WhereError
 from ._one_level import open_node
 from ._replace import with_fields
-from ._selector import find, is_exact_path
+from ._selector import Selects, SelectsOther, find, is_exact_path
 from ._spot import Place, Spot, static_names
+from ._types import Node, Tree
 
 _MISSING: Final[Any] = object()
 
+_Got = TypeVar("_Got")
 
-def tree_select(tree: Any, where: Any) -> dict[str, Any]:
+
+@overload
+def tree_select(tree: object, where: type[Node]) -> dict[str, Node]: ...
+@overload
+def tree_select(tree: object, where: Selects) -> dict[str, Any]: ...
+def tree_select(tree: object, where: Selects) -> dict[str, Any]:
     """The selected nodes by path; `tree_set(tree, tree_select(tree, where))` is the tree itself.
 
     **Arguments:**
@@ -43,6 +50,10 @@ def tree_select(tree: Any, where: Any) -> dict[str, Any]:
     return {spot.path: spot.value for spot in find(where, tree)}
 
 
+@overload
+def tree_set(tree: Tree, where: Selects, value: object) -> Tree: ...
+@overload
+def tree_set(tree: Tree, where: Mapping[Any, object]) -> Tree: ...
 def tree_set(tree: Any, where: Any, value: Any = _MISSING) -> Any:
     """The tree is rebuilt with each selected node replaced, and else is the same.
 
@@ -84,7 +95,11 @@ def tree_set(tree: Any, where: Any, value: Any = _MISSING) -> Any:
     return put(tree, changes)
 
 
-def tree_apply(tree: Any, where: Any, fn: Callable[[Any], Any]) -> Any:
+@overload
+def tree_apply(tree: Tree, where: type[Node], fn: Callable[[Node], object]) -> Tree: ...
+@overload
+def tree_apply(tree: Tree, where: SelectsOther, fn: Callable[[Any], object]) -> Tree: ...
+def tree_apply(tree: Any, where: Any, fn: Callable[[Any], object]) -> Any:
     """Each selected node `x` is replaced by `fn(x)`, and else the tree is the same.
 
     **Arguments:**
@@ -112,44 +127,51 @@ def tree_apply(tree: Any, where: Any, fn: Callable[[Any], Any]) -> Any:
     return put(tree, {spot.place: _call(fn, spot) for spot in find(where, tree)})
 
 
-class At:
+class At(Generic[Tree]):
     """See `at`."""
 
     __slots__ = ("_tree",)
 
-    def __init__(self, tree: Any):
+    def __init__(self, tree: Tree):
         self._tree = tree
 
-    def __getitem__(self, where: Any) -> "Selection":
+    @overload
+    def __getitem__(self, where: type[Node]) -> "Selection[Tree, Node, dict[str, Node]]": ...
+    @overload
+    def __getitem__(self, where: str) -> "Selection[Tree, Any, Any]": ...
+    @overload
+    def __getitem__(self, where: SelectsOther) -> "Selection[Tree, Any, dict[str, Any]]": ...
+    def __getitem__(self, where: Any) -> "Selection[Tree, Any, Any]":
         return Selection(self._tree, where)
 
 
-class Selection:
+class Selection(Generic[Tree, Node, _Got]):
     """The nodes of one tree that a selector means: `at(tree)[where]`."""
 
     __slots__ = ("_tree", "_where")
 
-    def __init__(self, tree: Any, where: Any):
+    def __init__(self, tree: Tree, where: Any):
         self._tree = tree
         self._where = where
 
-    def get(self) -> Any:
+    def get(self) -> _Got:
         """The node at an exact path; for every other selector, `tree_select(tree, where)`."""
         if is_exact_path(self._where):
             (spot,) = find(self._where, self._tree)
             return spot.value
-        return tree_select(self._tree, self._where)
+        found: Any = tree_select(self._tree, self._where)
+        return found
 
-    def set(self, value: Any) -> Any:
+    def set(self, value: object) -> Tree:
         """`tree_set(tree, where, value)`."""
         return tree_set(self._tree, self._where, value)
 
-    def apply(self, fn: Callable[[Any], Any]) -> Any:
+    def apply(self, fn: Callable[[Node], object]) -> Tree:
         """`tree_apply(tree, where, fn)`."""
         return tree_apply(self._tree, self._where, fn)
 
 
-def at(tree: Any) -> At:
+def at(tree: Tree) -> At[Tree]:
     """`at(tree)[where]` are the selected nodes of a tree, to `get`, `set` or `apply` a function to.
 
     **Arguments:**

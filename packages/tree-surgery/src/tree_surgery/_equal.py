@@ -1,24 +1,49 @@
 """`tree_equal`: equality of whole trees by value."""
 
 import functools as ft
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+from jax.typing import ArrayLike
 
 from ._first import Equality, first_difference
 from ._jax import Tracer
 
 
+@overload
 def tree_equal(
-    *pytrees: Any,
+    *pytrees: object,
     typematch: bool = False,
-    rtol: Any = 0.0,
-    atol: Any = 0.0,
+    rtol: ArrayLike = 0.0,
+    atol: ArrayLike = 0.0,
+    explain: Literal[False] = False,
+) -> bool | jax.Array: ...
+@overload
+def tree_equal(
+    *pytrees: object,
+    typematch: bool = False,
+    rtol: ArrayLike = 0.0,
+    atol: ArrayLike = 0.0,
+    explain: Literal[True],
+) -> Equality: ...
+@overload
+def tree_equal(
+    *pytrees: object,
+    typematch: bool = False,
+    rtol: ArrayLike = 0.0,
+    atol: ArrayLike = 0.0,
     explain: bool = False,
-) -> Any:
+) -> bool | jax.Array | Equality: ...
+def tree_equal(
+    *pytrees: object,
+    typematch: bool = False,
+    rtol: ArrayLike = 0.0,
+    atol: ArrayLike = 0.0,
+    explain: bool = False,
+) -> bool | jax.Array | Equality:
     """Trees are equal if their structures are, and each leaf of one equals that of the others.
 
     Arrays (of JAX or NumPy, NumPy's scalars among them) are equal if shape, dtype and all values

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ._report import LoadReport
+
 
 class WhereError(ValueError, TypeError):
     """`tree_at` could not tell from `where` which nodes are meant, or what should replace them.
@@ -14,7 +16,7 @@ class WhereError(ValueError, TypeError):
 
     selected: Any
 
-    def __init__(self, message: str, selected: Any = None):
+    def __init__(self, message: str, selected: object = None):
         super().__init__(message)
         self.selected = selected
 
@@ -32,7 +34,7 @@ class SerialiseError(RuntimeError):
     path: str | None
     expected: str | None
     found: str | None
-    report: Any
+    report: LoadReport | None
 
     def __init__(
         self,
@@ -41,7 +43,7 @@ class SerialiseError(RuntimeError):
         path: str | None = None,
         expected: str | None = None,
         found: str | None = None,
-        report: Any = None,
+        report: LoadReport | None = None,
     ):
         super().__init__(message)
         self.path = path

@@ -6,7 +6,7 @@ and stops the gradient there; `trainable` tells the optimiser.
 """
 
 import dataclasses as dc
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,9 @@ import jax.tree_util as jtu
 from ._arrays import is_array, is_of
 from ._edit import put
 from ._jax import Tracer
-from ._selector import find
+from ._selector import Selects, find
 from ._spot import Spot
+from ._types import Tree
 
 _HINT = (
     "A frozen leaf cannot be used as it is. Where the tree is used, as in a loss function, begin "
@@ -42,17 +43,21 @@ class Frozen:
 
     value: Any
 
-    def _refuse(self, *_: Any) -> NoReturn:
-        raise TypeError(_HINT)
+    if not TYPE_CHECKING:  # to compute with it is a mistake that type checkers should find
 
-    __jax_array__ = __getitem__ = __neg__ = __add__ = __radd__ = __sub__ = __rsub__ = _refuse
-    __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __matmul__ = __rmatmul__ = _refuse
+        def _refuse(self, *_: Any) -> NoReturn:
+            raise TypeError(_HINT)
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"`Frozen` has no `{name}`. {_HINT}", name=name, obj=self)
+        __jax_array__ = __getitem__ = __neg__ = __add__ = __radd__ = __sub__ = __rsub__ = _refuse
+        __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __matmul__ = __rmatmul__ = (
+            _refuse
+        )
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(f"`Frozen` has no `{name}`. {_HINT}", name=name, obj=self)
 
 
-def freeze(tree: Any, where: Any) -> Any:
+def freeze(tree: Tree, where: Selects) -> Tree:
     """Each number that is selected is frozen: no gradient, no update and no decay reaches it.
 
     The one spec of what is frozen is the tree itself. Its frozen leaves are in
@@ -106,7 +111,7 @@ def freeze(tree: Any, where: Any) -> Any:
     return put(tree, {leaf.place: Frozen(leaf.value) for leaf in leaves})
 
 
-def unfreeze(tree: Any, where: Any = None) -> Any:
+def unfreeze(tree: Tree, where: Selects | None = None) -> Tree:
     """The frozen leaves are what they were, and no gradient flows from them to the frozen tree.
 
     Within a function that is differentiated, this makes the tree usable and stops the gradient;
@@ -145,7 +150,7 @@ def unfreeze(tree: Any, where: Any = None) -> Any:
     return put(tree, {place: _thaw(spot.value) for place, spot in spots.items()})
 
 
-def trainable(tree: Any) -> Any:
+def trainable(tree: object) -> Any:
     """The tree with `True` for each floating or complex array that is not frozen, else `False`.
 
     **Arguments:**

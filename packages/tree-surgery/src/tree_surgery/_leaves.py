@@ -1,7 +1,7 @@
 """How one leaf is saved and loaded: the default filter specs, and leaves that do it themselves."""
 
 from collections.abc import Callable
-from typing import IO, Any, Protocol, runtime_checkable
+from typing import IO, Any, BinaryIO, Protocol, Self, TypeVar, cast, overload, runtime_checkable
 
 import jax
 import numpy as np
@@ -14,6 +14,8 @@ from ._records import read_record_data, read_record_header, write_record
 from ._streams import read_exactly
 
 _KEY = "prng_key:"
+
+_Leaf = TypeVar("_Leaf")
 
 
 @runtime_checkable
@@ -46,12 +48,12 @@ class SerialisableLeaf(Protocol):
     ```
     """
 
-    def __serialise_leaf__(self, f: IO[bytes], /) -> None: ...
+    def __serialise_leaf__(self, f: BinaryIO, /) -> None: ...
 
-    def __deserialise_leaf__(self, f: IO[bytes], /) -> Any: ...
+    def __deserialise_leaf__(self, f: BinaryIO, /) -> Self: ...
 
 
-def default_serialise_filter_spec(f: IO[bytes], x: Any) -> None:
+def default_serialise_filter_spec(f: IO[bytes], x: object) -> None:
     """Arrays and numbers are written as one NumPy record each; other leaves are not written.
 
     Arrays are those of JAX (typed PRNG keys, with the name of their implementation, among them) and
@@ -77,9 +79,13 @@ def default_serialise_filter_spec(f: IO[bytes], x: Any) -> None:
     elif isinstance(x, jax.ShapeDtypeStruct):
         raise SerialiseError(f"{x} has no values to save.")
     elif hasattr(type(x), "__serialise_leaf__"):
-        x.__serialise_leaf__(f)
+        cast(Any, x).__serialise_leaf__(f)
 
 
+@overload
+def default_deserialise_filter_spec(f: IO[bytes], x: jax.ShapeDtypeStruct) -> jax.Array: ...
+@overload
+def default_deserialise_filter_spec(f: IO[bytes], x: _Leaf) -> _Leaf: ...
 def default_deserialise_filter_spec(f: IO[bytes], x: Any) -> Any:
     """What [`tree_surgery.default_serialise_filter_spec`][] wrote is read, if it is like `x`.
 

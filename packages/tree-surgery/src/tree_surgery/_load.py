@@ -1,17 +1,47 @@
 """`load`: the leaves of a safetensors file, by name, in a tree."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias, overload
 
-from ._open import PathOrFile
+from jax.typing import DTypeLike
+
+from ._report import LoadReport
+from ._types import ToRead, Tree
+
+_Rename: TypeAlias = Mapping[str, str | None] | Callable[[str], str | None] | None
+_DType: TypeAlias = DTypeLike | Literal["like"] | None
 
 
+@overload
 def load(
-    path_or_file: PathOrFile,
+    path_or_file: ToRead,
+    like: Tree,
+    strict: Literal[True] = True,
+    rename: _Rename = None,
+    dtype: _DType = None,
+) -> Tree: ...
+@overload
+def load(
+    path_or_file: ToRead,
+    like: Tree,
+    strict: Literal[False],
+    rename: _Rename = None,
+    dtype: _DType = None,
+) -> tuple[Tree, LoadReport]: ...
+@overload
+def load(
+    path_or_file: ToRead,
+    like: Tree,
+    strict: bool = True,
+    rename: _Rename = None,
+    dtype: _DType = None,
+) -> Tree | tuple[Tree, LoadReport]: ...
+def load(
+    path_or_file: ToRead,
     like: Any,
     strict: bool = True,
-    rename: Mapping[str, str | None] | Callable[[str], str | None] | None = None,
-    dtype: Any = None,
+    rename: _Rename = None,
+    dtype: _DType = None,
 ) -> Any:
     """The tree that was saved is read into the structure of `like`, leaf by leaf by their names.
 
@@ -64,7 +94,7 @@ def load(
     return read_tree(path_or_file, like, strict, rename, dtype)
 
 
-def load_state_dict(path_or_file: PathOrFile) -> dict[str, Any]:
+def load_state_dict(path_or_file: ToRead) -> dict[str, Any]:
     """All leaves of a safetensors file are in a dictionary by name, as they are there.
 
     **Arguments:**

@@ -7,7 +7,7 @@ import jax.tree_util as jtu
 
 from ._errors import WhereError
 from ._path import leaf_paths
-from ._selector import mask
+from ._selector import Selects, mask
 
 _MISSING: Final[Any] = object()
 
@@ -32,10 +32,12 @@ class Labels:
 
     __slots__ = ("tree",)
 
-    def __init__(self, tree: Any):
+    tree: Any
+
+    def __init__(self, tree: object):
         self.tree = tree
 
-    def __call__(self, params: Any = None) -> Any:
+    def __call__(self, params: object = None) -> Any:
         return self.tree
 
     def __repr__(self) -> str:
@@ -49,7 +51,7 @@ class Labels:
         return cls(*children)
 
 
-def tree_mask(tree: Any, where: Any) -> Any:
+def tree_mask(tree: object, where: Selects) -> Any:
     """The tree with `True` for each leaf that is selected, or in a selected node, and else `False`.
 
     **Arguments:**
@@ -77,7 +79,7 @@ def tree_mask(tree: Any, where: Any) -> Any:
     return jtu.tree_structure(tree).unflatten(mask(where, tree))
 
 
-def tree_labels(tree: Any, labels: Mapping[Any, Any], default: Any = _MISSING) -> Any:
+def tree_labels(tree: object, labels: Mapping[Any, Selects], default: object = _MISSING) -> Any:
     """The tree with a label for each leaf: the first of which the selector selects it.
 
     **Arguments:**

@@ -7,7 +7,7 @@ import jax.tree_util as jtu
 from ._jax import PyTreeDef
 
 
-def tree_flatten_one_level(pytree: Any) -> tuple[list[Any], PyTreeDef]:
+def tree_flatten_one_level(pytree: object) -> tuple[list[Any], PyTreeDef]:
     """The immediate children of a node are its leaves, however deep they go on themselves.
 
     **Arguments:**

@@ -8,9 +8,10 @@ from typing import IO, Any
 
 from ._atomic import replacing
 from ._errors import SerialiseError
+from ._types import ToRead, ToWrite
 
 SUFFIX = ".safetensors"  # of files in which leaves have names
-PathOrFile = str | os.PathLike[Any] | IO[bytes]
+PathOrFile = ToRead | ToWrite
 
 
 @contextlib.contextmanager
@@ -20,7 +21,7 @@ def open_stream(
     """The file object to use, and whether it is ours rather than the caller's."""
     # Paths first: some kinds of them can read and write too.
     if not isinstance(path_or_file, str | bytes | os.PathLike):
-        file = path_or_file
+        file: Any = path_or_file
         if not hasattr(file, "write" if write else "read"):
             raise TypeError(
                 "Expected a path (a string or an `os.PathLike`) or a binary file object, got a "

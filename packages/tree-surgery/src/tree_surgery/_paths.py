@@ -1,12 +1,10 @@
 """`tree_paths`: what places a tree has."""
 
-from typing import Any
-
-from ._selector import find
+from ._selector import Selects, find
 from ._spot import Spot
 
 
-def tree_paths(tree: Any, where: Any = None) -> list[str]:
+def tree_paths(tree: object, where: Selects | None = None) -> list[str]:
     """The paths of the leaves of a tree, each of which is a pattern that selects that leaf alone.
 
     **Arguments:**

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ._open import PathOrFile
+from ._types import ToRead
 from ._what import LeafInfo
 
 
@@ -34,7 +34,7 @@ class FileInfo(NamedTuple):
     version: int | None
 
 
-def peek(path_or_file: PathOrFile) -> FileInfo:
+def peek(path_or_file: ToRead) -> FileInfo:
     """What is in a file is known without reading its arrays: of gigabytes, some kilobytes are read.
 
     **Arguments:**

@@ -9,7 +9,7 @@ def _false(_: Any) -> bool:
 
 
 def tree_pformat(
-    pytree: Any,
+    pytree: object,
     *,
     width: int = 80,
     indent: int = 2,
@@ -61,7 +61,7 @@ def tree_pformat(
 
 
 def tree_pprint(
-    pytree: Any,
+    pytree: object,
     *,
     width: int = 80,
     indent: int = 2,

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ._open import PathOrFile
+from ._types import ToWrite
 
 
-def save(path_or_file: PathOrFile, tree: Any, metadata: Mapping[str, Any] | None = None) -> None:
+def save(path_or_file: ToWrite, tree: object, metadata: Mapping[str, Any] | None = None) -> None:
     """All arrays and numbers of a tree are in the file under their names, exactly as they are.
 
     The format is [safetensors](https://huggingface.co/docs/safetensors), which many programs read.
@@ -52,7 +52,7 @@ def save(path_or_file: PathOrFile, tree: Any, metadata: Mapping[str, Any] | None
     write_tree(path_or_file, tree, metadata)
 
 
-def tree_fingerprint(tree: Any) -> str:
+def tree_fingerprint(tree: object) -> str:
     """Two trees have the same fingerprint if the one can be loaded into the other.
 
     It depends on what [`tree_surgery.save`][] would save: names, shapes, dtypes and kinds of

@@ -3,18 +3,22 @@
 import inspect
 from collections.abc import Callable, Sequence
 from types import UnionType
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from ._errors import WhereError
 from ._match import match, no_match
 from ._pattern import is_exact, parse
 from ._spot import Place, Spot
+from ._types import Kind, Predicate
 
 
 class Found:
     """What a selector picks of a tree, and which nodes it covers: these, and all within them."""
 
     __slots__ = ("covers", "picks")
+
+    picks: dict[Place, Spot]
+    covers: Callable[[Place], bool]
 
     def __init__(self, picks: dict[Place, Spot], covers: Callable[[Place], bool]):
         self.picks = picks
@@ -45,16 +49,16 @@ class Selector:
 
     __slots__ = ()
 
-    def __or__(self, other: Any) -> "Selector":
+    def __or__(self, other: "Selects") -> "Selector":
         return Either(self, as_selector(other))
 
-    def __ror__(self, other: Any) -> "Selector":
+    def __ror__(self, other: "Selects") -> "Selector":
         return Either(as_selector(other), self)
 
-    def __and__(self, other: Any) -> "Selector":
+    def __and__(self, other: "Selects") -> "Selector":
         return Both(self, as_selector(other))
 
-    def __rand__(self, other: Any) -> "Selector":
+    def __rand__(self, other: "Selects") -> "Selector":
         return Both(as_selector(other), self)
 
     def __invert__(self) -> "Selector":
@@ -63,6 +67,12 @@ class Selector:
     def find(self, root: Spot) -> Found:
         """What is selected of a tree. For the functions of this library."""
         raise NotImplementedError
+
+
+# What stands for a selector; the types, which say what the nodes are, apart, since some functions
+# have an overload for them.
+SelectsOther: TypeAlias = str | UnionType | Selector | Predicate | Sequence["Selects"]
+Selects: TypeAlias = Kind | SelectsOther
 
 
 class Path(Selector):
@@ -89,7 +99,7 @@ class Type(Selector):
 
     __slots__ = ("kinds",)
 
-    def __init__(self, kinds: tuple[Any, ...]):
+    def __init__(self, kinds: tuple[Kind, ...]):
         self.kinds = kinds
 
     def __repr__(self) -> str:
@@ -105,7 +115,7 @@ class Leaf(Selector):
 
     __slots__ = ("predicate",)
 
-    def __init__(self, predicate: Callable[[str, Any], Any]):
+    def __init__(self, predicate: Predicate):
         self.predicate = predicate
 
     def __repr__(self) -> str:
@@ -222,7 +232,7 @@ def mask(where: Any, tree: Any) -> list[bool]:
     return [covers(spot.place) for spot in root.walk() if spot.is_leaf]
 
 
-def _check_takes_two(predicate: Callable[[str, Any], Any]) -> None:
+def _check_takes_two(predicate: Predicate) -> None:
     try:
         signature = inspect.signature(predicate)
     except (TypeError, ValueError):  # as of some functions that are not written in Python

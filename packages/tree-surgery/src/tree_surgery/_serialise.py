@@ -1,7 +1,7 @@
 """`tree_serialise_leaves`, `tree_deserialise_leaves`: the leaves of a tree in a file, in order."""
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn, TypeAlias
 
 import jax
 import jax.tree_util as jtu
@@ -10,16 +10,20 @@ import numpy as np
 from ._errors import SerialiseError
 from ._jax import PyTreeDef
 from ._leaves import default_deserialise_filter_spec, default_serialise_filter_spec
-from ._open import PathOrFile, open_stream
+from ._open import open_stream
 from ._path import leaf_paths
+from ._types import ToRead, ToWrite, Tree
 
-_IsLeaf = Callable[[Any], bool] | None
+_IsLeaf: TypeAlias = Callable[[Any], bool] | None
+# A function, from which checkers take what its parameters are; or any tree of such functions.
+_Writes: TypeAlias = Callable[[BinaryIO, Any], object] | object
+_Reads: TypeAlias = Callable[[BinaryIO, Any], Any] | object
 
 
 def tree_serialise_leaves(
-    path_or_file: PathOrFile,
-    pytree: Any,
-    filter_spec: Any = default_serialise_filter_spec,
+    path_or_file: ToWrite,
+    pytree: object,
+    filter_spec: _Writes = default_serialise_filter_spec,
     is_leaf: _IsLeaf = None,
 ) -> None:
     """The leaves of a tree are written to a file, one after the other, and nothing else is.
@@ -70,11 +74,11 @@ def tree_serialise_leaves(
 
 
 def tree_deserialise_leaves(
-    path_or_file: PathOrFile,
-    like: Any,
-    filter_spec: Any = default_deserialise_filter_spec,
+    path_or_file: ToRead,
+    like: Tree,
+    filter_spec: _Reads = default_deserialise_filter_spec,
     is_leaf: _IsLeaf = None,
-) -> Any:
+) -> Tree:
     """The tree that was saved is read back into the structure of `like`, exactly as it was.
 
     **Arguments:**

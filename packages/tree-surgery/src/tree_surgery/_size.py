@@ -30,7 +30,7 @@ class TreeSize(NamedTuple):
     per_device: dict[Any, int]
 
 
-def tree_size(tree: Any) -> TreeSize:
+def tree_size(tree: object) -> TreeSize:
     """The parameters and bytes of all arrays in a tree, each array counted once.
 
     Nothing is computed or moved. An array that is one object in several places is counted once; one

@@ -19,11 +19,16 @@ class Spot:
 
     __slots__ = ("_children", "_is_leaf", "_static", "key", "parent", "place", "value")
 
+    value: Any
+    key: Any
+    parent: "Spot | None"
+    place: Place
+
     def __init__(self, value: Any, key: Any = None, parent: "Spot | None" = None, at: int = 0):
         self.value = value
         self.key = key
         self.parent = parent
-        self.place: Place = () if parent is None else (*parent.place, at)
+        self.place = () if parent is None else (*parent.place, at)
         self._children: list[Spot] | None = None
         self._static: list[Spot] | None = None
         self._is_leaf = False

@@ -11,10 +11,11 @@ import numpy as np
 from ._arrays import is_array
 from ._diff import tree_diff
 from ._path import leaf_paths
+from ._types import Tree
 from ._what import number_kind
 
 
-def tree_stack(trees: Sequence[Any], axis: int = 0) -> Any:
+def tree_stack(trees: Sequence[Tree], axis: int = 0) -> Tree:
     """Each array of the new tree has the arrays in its place stacked, along a new axis.
 
     **Arguments:**
@@ -75,7 +76,7 @@ def _hint(x: Any) -> str:
     return "" if number_kind(x) is None else " To stack numbers, make them arrays first."
 
 
-def tree_unstack(tree: Any, axis: int = 0) -> list[Any]:
+def tree_unstack(tree: Tree, axis: int = 0) -> list[Tree]:
     """The trees that [`tree_surgery.tree_stack`][] makes this one of.
 
     **Arguments:**

@@ -1,14 +1,20 @@
 """Trees to and from state dictionaries: flat dictionaries of arrays by dotted path."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias, overload
 
-_Rename = Mapping[str, str | None] | Callable[[str], str | None]
-_Transpose = Mapping[str, Sequence[int] | Callable[[Any], Any]]
+from jax.typing import DTypeLike
+
+from ._report import LoadReport
+from ._types import Tree
+
+_Rename: TypeAlias = Mapping[str, str | None] | Callable[[str], str | None]
+_Transpose: TypeAlias = Mapping[str, Sequence[int] | Callable[[Any], Any]]
+_DType: TypeAlias = DTypeLike | Literal["like"] | None
 
 
 def to_state_dict(
-    tree: Any,
+    tree: object,
     rename: _Rename | None = None,
     transpose: _Transpose | None = None,
     split: Sequence[str] | str = (),
@@ -60,6 +66,40 @@ def to_state_dict(
     return to_dictionary(tree, rename, transpose, split, join)
 
 
+@overload
+def from_state_dict(
+    state_dict: Mapping[str, Any],
+    like: Tree,
+    rename: _Rename | None = None,
+    transpose: _Transpose | None = None,
+    split: Sequence[str] | str = (),
+    join: Sequence[str] | str = (),
+    dtype: _DType = None,
+    strict: Literal[True] = True,
+) -> Tree: ...
+@overload
+def from_state_dict(
+    state_dict: Mapping[str, Any],
+    like: Tree,
+    rename: _Rename | None = None,
+    transpose: _Transpose | None = None,
+    split: Sequence[str] | str = (),
+    join: Sequence[str] | str = (),
+    dtype: _DType = None,
+    *,
+    strict: Literal[False],
+) -> tuple[Tree, LoadReport]: ...
+@overload
+def from_state_dict(
+    state_dict: Mapping[str, Any],
+    like: Tree,
+    rename: _Rename | None = None,
+    transpose: _Transpose | None = None,
+    split: Sequence[str] | str = (),
+    join: Sequence[str] | str = (),
+    dtype: _DType = None,
+    strict: bool = True,
+) -> Tree | tuple[Tree, LoadReport]: ...
 def from_state_dict(
     state_dict: Mapping[str, Any],
     like: Any,
@@ -67,7 +107,7 @@ def from_state_dict(
     transpose: _Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
-    dtype: Any = None,
+    dtype: _DType = None,
     strict: bool = True,
 ) -> Any:
     """The tree with each leaf taken from a flat dictionary, where it is under its dotted path.

@@ -19,7 +19,7 @@ RIGHT = frozenset({"parameters", "bytes"})
 
 
 def tree_summary(
-    tree: Any, depth: int | None = None, format: Literal["text", "markdown", "html"] = "text"
+    tree: object, depth: int | None = None, format: Literal["text", "markdown", "html"] = "text"
 ) -> str:
     """A table of all arrays in a tree, and of the nodes that hold them, with the totals of each.
 

@@ -2,7 +2,7 @@
 
 import dataclasses as dc
 from collections.abc import Sequence
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import jax
 import jax.tree_util as jtu
@@ -12,8 +12,9 @@ from ._arrays import is_array
 from ._edit import put
 from ._errors import WhereError
 from ._pformat import tree_pformat
-from ._selector import find
+from ._selector import Selects, find
 from ._spot import Spot
+from ._types import Tree
 
 _HINT = (
     "It holds nothing itself. Where the tree is used, as in a loss function, begin with "
@@ -38,17 +39,21 @@ class Tied:
 
     to: str
 
-    def _refuse(self, *_: Any) -> NoReturn:
-        raise TypeError(f"This is tied to `{self.to}`. {_HINT}")
+    if not TYPE_CHECKING:  # to compute with it is a mistake that type checkers should find
 
-    __jax_array__ = __getitem__ = __neg__ = __add__ = __radd__ = __sub__ = __rsub__ = _refuse
-    __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __matmul__ = __rmatmul__ = _refuse
+        def _refuse(self, *_: Any) -> NoReturn:
+            raise TypeError(f"This is tied to `{self.to}`. {_HINT}")
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"`Tied` has no `{name}`. {_HINT}", name=name, obj=self)
+        __jax_array__ = __getitem__ = __neg__ = __add__ = __radd__ = __sub__ = __rsub__ = _refuse
+        __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __matmul__ = __rmatmul__ = (
+            _refuse
+        )
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(f"`Tied` has no `{name}`. {_HINT}", name=name, obj=self)
 
 
-def tie(tree: Any, pairs: Sequence[tuple[Any, Any]]) -> Any:
+def tie(tree: Tree, pairs: Sequence[tuple[Selects, Selects]]) -> Tree:
     """Each `dst` is from now on what is at its `src`: there is one set of weights, in one place.
 
     In place of each `dst` there is a [`tree_surgery.Tied`][], a node without leaves. So `jax.jit`,
@@ -123,7 +128,7 @@ def _pair(pair: Any) -> tuple[Any, Any]:
     return cast(Any, tuple(cast(Sequence[Any], pair)))
 
 
-def untie(tree: Any) -> Any:
+def untie(tree: Tree) -> Tree:
     """Everything that is tied is where it is used: each `dst` is the very object at its `src`.
 
     **Arguments:**
@@ -161,7 +166,7 @@ def untie(tree: Any) -> Any:
     return treedef.unflatten(_copy(sources[x.to]) if _is_tied(x) else x for x in nodes)
 
 
-def find_shared(tree: Any) -> list[list[str]]:
+def find_shared(tree: object) -> list[list[str]]:
     """The places of each array that is in several places of a tree.
 
     JAX makes several arrays of it as soon as the tree is an argument of a compiled function or an

@@ -7,13 +7,14 @@ import numpy as np
 
 from ._one_level import open_node
 from ._path import leaf_paths, path_str
+from ._types import Tree
 
 
 def _is_none(x: Any) -> bool:
     return x is None
 
 
-def apply_updates(model: Any, updates: Any) -> Any:
+def apply_updates(model: Tree, updates: object) -> Tree:
     """Each leaf of `updates` is added to the leaf of `model` in its place; `None` adds nothing.
 
     **Arguments:**

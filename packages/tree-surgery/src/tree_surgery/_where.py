@@ -1,9 +1,7 @@
 """`where`: how selectors are made."""
 
-from collections.abc import Callable
-from typing import Any
-
-from ._selector import Leaf, Path, Selector, Type, as_selector
+from ._selector import Leaf, Path, Selector, Selects, Type, as_selector
+from ._types import Kind, Predicate
 
 
 class Where:
@@ -44,20 +42,20 @@ class Where:
     ```
     """
 
-    def __call__(self, selector: Any, /) -> Selector:
+    def __call__(self, selector: Selects, /) -> Selector:
         return as_selector(selector)
 
     def path(self, pattern: str, *, optional: bool = False) -> Selector:
         """The nodes whose path fits; unless it is optional, there must be one."""
         return Path(pattern, optional)
 
-    def type(self, *kinds: Any) -> Selector:
+    def type(self, *kinds: Kind) -> Selector:
         """The nodes and leaves that are instances of one of these types."""
         return Type(kinds)
 
-    def leaf(self, predicate: Callable[[str, Any], Any]) -> Selector:
+    def leaf(self, predicate: Predicate) -> Selector:
         """The leaves for which `predicate(path, leaf)` is true."""
         return Leaf(predicate)
 
 
-where = Where()
+where: Where = Where()

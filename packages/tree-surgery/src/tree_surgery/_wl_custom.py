@@ -38,7 +38,7 @@ class TreeWLCustom:
     short_arrays: bool
     struct_as_array: bool
 
-    def __call__(self, obj: Any) -> "wl.AbstractDoc | None":
+    def __call__(self, obj: object) -> "wl.AbstractDoc | None":
         from ._document import array_document, truncated, wrapper_document
 
         if self.truncate_leaf(obj):
