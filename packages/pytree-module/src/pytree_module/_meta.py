@@ -20,6 +20,7 @@ from ._construct import (
 )
 from ._field import converter_annotation, field, static_field
 from ._method import as_method
+from ._mixin import bind_inherited
 from ._scope import scope_of
 from ._strict import StrictOption, check_strict, strict_config
 
@@ -167,6 +168,7 @@ class ModuleMeta(abc.ABCMeta):
             method = as_method(attribute, value, scope)
             if method is not None and attribute not in annotations:
                 type.__setattr__(cls, attribute, method)
+        bind_inherited(cls, ModuleMeta)
         abstract = own_abstract(cls.__qualname__, cls.__module__, annotations, namespace)
         type.__setattr__(cls, "__own_abstract__", abstract)
         type.__setattr__(cls, "__open_abstract__", open_abstract(cls))
