@@ -107,11 +107,26 @@ def _make_dataclass(cls: Any, annotations: dict[str, Any], abstract: dict[str, s
     if abstract:
         cls.__annotations__ = annotations
     if generate:
+        cls.__init__.__doc__ = super(cls, cls).__init__.__doc__
         # Run-time type checkers hold the arguments to these: before, not after conversion.
         for made in dataclasses.fields(cls):
             converter = made.metadata.get("converter")
             if converter is not None and made.init:
                 cls.__init__.__annotations__[made.name] = converter_annotation(converter)
+
+
+def _note_open(cls: Any) -> None:
+    """Writes into `cls` which abstract attributes it leaves open; as sets, beside Python's own
+    `__abstractmethods__`, for whoever asks a class what it lacks.
+    """
+    kinds = open_abstract(cls)
+    type.__setattr__(cls, "__open_abstract__", kinds)
+    for note, kind in (
+        ("__abstractvars__", "attribute"),
+        ("__abstractclassvars__", "class attribute"),
+    ):
+        names = frozenset(name for name, open_kind in kinds.items() if open_kind == kind)
+        type.__setattr__(cls, note, names)
 
 
 def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
@@ -145,6 +160,8 @@ class ModuleMeta(abc.ABCMeta):
 
     __info__: ClassInfo | None
     __open_abstract__: dict[str, str]
+    __abstractvars__: frozenset[str]
+    __abstractclassvars__: frozenset[str]
     __scope__: str | None
 
     def __new__(
@@ -171,7 +188,7 @@ class ModuleMeta(abc.ABCMeta):
         bind_inherited(cls, ModuleMeta)
         abstract = own_abstract(cls.__qualname__, cls.__module__, annotations, namespace)
         type.__setattr__(cls, "__own_abstract__", abstract)
-        type.__setattr__(cls, "__open_abstract__", open_abstract(cls))
+        _note_open(cls)
         _make_dataclass(cls, annotations, abstract)
         type.__setattr__(cls, "__info__", None)
         config = strict_config(strict)
