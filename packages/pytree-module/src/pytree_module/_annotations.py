@@ -4,7 +4,9 @@ Before Python 3.14 they are values, or strings, in a dictionary. Since then they
 `__annotate__`, which evaluates them when somebody asks, and they may name what is defined later, or
 never while the program runs (PEP 649 and 749). So nothing here asks for values that nobody has
 asked us for: where `annotationlib` exists, names that are not defined stay forward references, and
-what we change are the functions. (Written after the documentation of 3.14, and tested on a stand-in.)
+what we change are the functions.
+
+This is written after the documentation of 3.14, and tested on a stand-in for it.
 """
 
 import contextlib
