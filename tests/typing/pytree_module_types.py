@@ -9,7 +9,15 @@ from typing import Generic, TypeVar, assert_type
 import jax
 import jax.numpy as jnp
 
-from pytree_module import AbstractVar, Module, Partial, StrictConfig, field, module_update_wrapper
+from pytree_module import (
+    AbstractVar,
+    Module,
+    Partial,
+    Static,
+    StrictConfig,
+    field,
+    module_update_wrapper,
+)
 
 T = TypeVar("T")
 
@@ -80,3 +88,7 @@ class Box(Module, Generic[T]):
 
 assert_type(Box(3).value, int)
 assert_type(Partial(to_float, 3), Partial[float])
+
+assert_type(Static("relu").value, str)
+assert_type(Static[int | None](None).value, int | None)
+Static[int]("relu")  # pyright: ignore[reportArgumentType]

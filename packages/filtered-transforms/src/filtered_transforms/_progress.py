@@ -3,7 +3,7 @@
 import abc
 import itertools
 import threading
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +15,16 @@ from ._show import show
 from ._types import PyTree
 from ._unvmap import unvmap_max, unvmap_min
 
+_State = TypeVar("_State")
 
-class AbstractProgressMeter(Module):
+
+class AbstractProgressMeter(Module, Generic[_State]):
     """Shows how far a loop is, while it runs.
 
     `state = meter.init()` before the loop, `state = meter.step(state, progress)` in each step, with
-    the state in the carry, and `meter.close(state)` after it. Under `vmap` there is one meter for
-    all examples, which shows the one that is least far.
+    the state in the carry, and `meter.close(state)` after it. `AbstractProgressMeter[S]` has a
+    state of type `S`. Under `vmap` there is one meter for all examples, which shows the one that is
+    least far.
 
     It works by calling Python from the compiled program, which some accelerators do not allow
     within loops; the loops of this library never do so themselves.
@@ -31,7 +34,7 @@ class AbstractProgressMeter(Module):
     import jax.numpy as jnp
     from filtered_transforms.extend import AbstractProgressMeter, TextProgressMeter
 
-    def count(n: int, meter: AbstractProgressMeter) -> jax.Array:
+    def count(n: int, meter: AbstractProgressMeter[jax.Array]) -> jax.Array:
         def body(i, state):
             return meter.step(state, (i + 1) / n)
 
@@ -44,14 +47,14 @@ class AbstractProgressMeter(Module):
     """
 
     @abc.abstractmethod
-    def init(self) -> PyTree:
+    def init(self) -> _State:
         """Starts the meter at zero.
 
         **Returns:** its state, a tree of arrays whose structure and types do not change.
         """
 
     @abc.abstractmethod
-    def step(self, state: PyTree, progress: ArrayLike) -> PyTree:
+    def step(self, state: _State, progress: ArrayLike) -> _State:
         """Shows progress, if it is time to.
 
         **Arguments:**
@@ -63,7 +66,7 @@ class AbstractProgressMeter(Module):
         """
 
     @abc.abstractmethod
-    def close(self, state: PyTree) -> None:
+    def close(self, state: _State) -> None:
         """Ends the meter.
 
         **Arguments:**
@@ -72,7 +75,7 @@ class AbstractProgressMeter(Module):
         """
 
 
-class NoProgressMeter(AbstractProgressMeter):
+class NoProgressMeter(AbstractProgressMeter[Any]):
     """Shows nothing.
 
     ```python
@@ -94,7 +97,7 @@ class NoProgressMeter(AbstractProgressMeter):
         """Does nothing."""
 
 
-class TextProgressMeter(AbstractProgressMeter):
+class TextProgressMeter(AbstractProgressMeter[Any]):
     """Prints progress, a line each time, as in `2.00%`.
 
     **Arguments:**
@@ -136,7 +139,7 @@ class _BarState(NamedTuple):
     steps: Any
 
 
-class TqdmProgressMeter(AbstractProgressMeter):
+class TqdmProgressMeter(AbstractProgressMeter[Any]):
     """Shows progress as a bar, by the library `tqdm`, which has to be installed.
 
     **Arguments:**

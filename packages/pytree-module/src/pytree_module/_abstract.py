@@ -127,13 +127,14 @@ def own_abstract(
 
 def open_abstract(cls: type) -> dict[str, str]:
     """The abstract attributes that `cls` leaves open: the first class of the MRO to mention a
-    name says whether it is abstract.
+    name says whether it is abstract. What a base wants on the class stays wanted there.
     """
     decided: dict[str, str | None] = {}
     for base in cls.__mro__:
         own: dict[str, str] = base.__dict__.get("__own_abstract__", {})
         for attribute, kind in own.items():
-            decided.setdefault(attribute, kind)
+            if decided.setdefault(attribute, kind) is not None and kind == "class attribute":
+                decided[attribute] = kind
         for attribute in (*base.__dict__, *own_annotations(base)):
             decided.setdefault(attribute, None)
     return {attribute: kind for attribute, kind in decided.items() if kind is not None}

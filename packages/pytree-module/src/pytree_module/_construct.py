@@ -3,7 +3,8 @@
 The order is fixed, for generated and own `__init__` alike:
 
 1. `__init__` (and `__post_init__` of a generated one) sets the fields;
-2. fields that it left unset take their default; one without a default is an error;
+2. fields that it left unset take their default, unless a subclass has a class attribute in their
+   place; one without a default is an error;
 3. each converter runs once;
 4. the values are checked: no cycle, no array in a static field, no hidden parameters;
 5. the instance is frozen;
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ._annotations import own_annotations
 from ._checks import check_dynamic, check_static, find_cycle, is_plain_dynamic, is_plain_static
 from ._codegen import field_names, is_computed
 
@@ -59,6 +61,14 @@ class ClassInfo:
         )
         self.plain_new = owner.__new__ is object.__new__
 
+    def of_set(self, values: dict[str, Any]) -> "ClassInfo":
+        """What holds for an instance that has `values`, fewer than the class has fields."""
+        info = ClassInfo(self.owner)
+        info.dynamic = tuple(name for name in info.dynamic if name in values)
+        info.static = tuple(name for name in info.static if name in values)
+        info.converters = tuple(pair for pair in info.converters if pair[0] in values)
+        return info
+
     def __reduce__(self) -> tuple[Any, ...]:
         # cloudpickle sends the attributes of a class of `__main__`; this one is found again there.
         return type(None), ()
@@ -97,11 +107,24 @@ def refuse_abstract(cls: type, open_abstract: dict[str, str]) -> None:
     )
 
 
+def _is_class_attribute(cls: type, name: str) -> bool:
+    """Whether the class has a value in the place of a field of a base, which is not its default.
+
+    Then an instance on which `__init__` leaves the field unset has nothing of its own to hold.
+    """
+    for base in cls.__mro__:
+        if name in vars(base):
+            return not (dataclasses.is_dataclass(base) and name in own_annotations(base))
+    return False
+
+
 def take_defaults(owner: Any, values: dict[str, Any], required: bool) -> None:
     """Gives each field of `owner` that `values` lacks its default; without one it is an error, if
-    `required`."""
+    `required`. Not one in whose place a subclass has a class attribute: that stays there."""
     for field in dataclasses.fields(owner):
         if field.name in values or is_computed(owner, field):
+            continue
+        if _is_class_attribute(owner, field.name):
             continue
         if field.default is not dataclasses.MISSING:
             values[field.name] = field.default
@@ -123,6 +146,8 @@ def finish(info: ClassInfo, module: Any, values: dict[str, Any]) -> None:
     """Steps 2 to 6 of the module docstring, for a `module` whose `__dict__` is `values`."""
     if not values.keys() >= info.names:
         take_defaults(info.owner, values, required=True)
+        if not values.keys() >= info.names:
+            info = info.of_set(values)
     for name, converter in info.converters:
         values[name] = converter(values[name])
     for name in info.dynamic:

@@ -1,7 +1,6 @@
 """Fields of a `Module`: `dataclasses.field` with two more options, `static` and `converter`."""
 
 import dataclasses
-import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -60,18 +59,6 @@ def field(
             )
         metadata[option] = value
     return dataclasses.field(metadata=metadata, **kwargs)
-
-
-def converter_annotation(converter: Callable[[Any], Any]) -> Any:
-    """The type that `converter` says it takes: what a constructor takes in its field's place."""
-    try:
-        parameters = inspect.signature(converter).parameters
-        if any(isinstance(p.annotation, str) for p in parameters.values()):
-            parameters = inspect.signature(converter, eval_str=True).parameters
-        annotation = next(iter(parameters.values())).annotation
-    except Exception:  # A builtin without a signature, a name that is not there when it runs, ...
-        return Any
-    return Any if annotation is inspect.Parameter.empty else annotation
 
 
 def static_field(**kwargs: Any) -> Any:

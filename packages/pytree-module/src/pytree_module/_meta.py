@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, dataclass_transform
 
 from ._abstract import open_abstract, own_abstract
-from ._annotations import own_annotations
+from ._annotations import annotate_converted, own_annotations, signature, without_annotations
 from ._codegen import register
 from ._construct import (
     UNDER_CONSTRUCTION,
@@ -18,8 +18,9 @@ from ._construct import (
     refuse_abstract,
     take_defaults,
 )
-from ._field import converter_annotation, field, static_field
+from ._field import field, static_field
 from ._method import as_method
+from ._mixin import bind_inherited
 from ._scope import scope_of
 from ._strict import StrictOption, check_strict, strict_config
 
@@ -65,7 +66,7 @@ class _SignatureDoc:
     """The docstring of a class without one, made when it is asked for: `Linear(size: int)`."""
 
     def __get__(self, instance: object, owner: type) -> str:
-        return owner.__name__ + str(inspect.signature(owner)).removesuffix(" -> None")
+        return owner.__name__ + str(signature(owner)).removesuffix(" -> None")
 
 
 _SIGNATURE_DOC = _SignatureDoc()
@@ -79,7 +80,7 @@ def _refuse_slots(name: str, namespace: dict[str, Any]) -> None:
         )
 
 
-def _make_dataclass(cls: Any, annotations: dict[str, Any], abstract: dict[str, str]) -> None:
+def _make_dataclass(cls: Any, abstract: dict[str, str]) -> None:
     """Makes `cls` a dataclass whose fields are its annotations, less the abstract ones.
 
     Not with `frozen=True`, which generates a `__setattr__` for every class: that of `Module`
@@ -88,13 +89,12 @@ def _make_dataclass(cls: Any, annotations: dict[str, Any], abstract: dict[str, s
     generate = _generates_init(cls)
     if not generate:
         _warn_of_both_inits(cls)
-    if abstract:
-        cls.__annotations__ = {k: v for k, v in annotations.items() if k not in abstract}
     doc = cls.__doc__ or _SIGNATURE_DOC
     # Else dataclasses would write the signature there, which takes longer than all the rest.
     cls.__doc__ = "-"
     try:
-        dataclasses.dataclass(init=generate, repr=False, eq=False)(cls)
+        with without_annotations(cls, abstract):
+            dataclasses.dataclass(init=generate, repr=False, eq=False)(cls)
     except ValueError as error:
         if "mutable default" not in str(error):
             raise
@@ -103,14 +103,28 @@ def _make_dataclass(cls: Any, annotations: dict[str, Any], abstract: dict[str, s
             f"that each instance gets a value of its own."
         ) from None
     cls.__doc__ = doc
-    if abstract:
-        cls.__annotations__ = annotations
     if generate:
-        # Run-time type checkers hold the arguments to these: before, not after conversion.
-        for made in dataclasses.fields(cls):
-            converter = made.metadata.get("converter")
-            if converter is not None and made.init:
-                cls.__init__.__annotations__[made.name] = converter_annotation(converter)
+        cls.__init__.__doc__ = super(cls, cls).__init__.__doc__
+        converters = {
+            made.name: made.metadata["converter"]
+            for made in dataclasses.fields(cls)
+            if made.init and made.metadata.get("converter") is not None
+        }
+        annotate_converted(cls.__init__, converters)
+
+
+def _note_open(cls: Any) -> None:
+    """Writes into `cls` which abstract attributes it leaves open; as sets, beside Python's own
+    `__abstractmethods__`, for whoever asks a class what it lacks.
+    """
+    kinds = open_abstract(cls)
+    type.__setattr__(cls, "__open_abstract__", kinds)
+    for note, kind in (
+        ("__abstractvars__", "attribute"),
+        ("__abstractclassvars__", "class attribute"),
+    ):
+        names = frozenset(name for name, open_kind in kinds.items() if open_kind == kind)
+        type.__setattr__(cls, note, names)
 
 
 def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
@@ -144,6 +158,8 @@ class ModuleMeta(abc.ABCMeta):
 
     __info__: ClassInfo | None
     __open_abstract__: dict[str, str]
+    __abstractvars__: frozenset[str]
+    __abstractclassvars__: frozenset[str]
     __scope__: str | None
 
     def __new__(
@@ -167,10 +183,11 @@ class ModuleMeta(abc.ABCMeta):
             method = as_method(attribute, value, scope)
             if method is not None and attribute not in annotations:
                 type.__setattr__(cls, attribute, method)
+        bind_inherited(cls, ModuleMeta)
         abstract = own_abstract(cls.__qualname__, cls.__module__, annotations, namespace)
         type.__setattr__(cls, "__own_abstract__", abstract)
-        type.__setattr__(cls, "__open_abstract__", open_abstract(cls))
-        _make_dataclass(cls, annotations, abstract)
+        _note_open(cls)
+        _make_dataclass(cls, abstract)
         type.__setattr__(cls, "__info__", None)
         config = strict_config(strict)
         if config is not None:
@@ -210,8 +227,11 @@ class ModuleMeta(abc.ABCMeta):
 
     def __setattr__(cls, name: str, value: Any) -> None:
         # A function set on a class that exists becomes a method like those of its body.
-        method = None if name in own_annotations(cls) else as_method(name, value, cls.__scope__)
-        super().__setattr__(name, value if method is None else method)
+        method = as_method(name, value, cls.__scope__)
+        if method is None or name in own_annotations(cls):
+            super().__setattr__(name, value)
+        else:
+            super().__setattr__(name, method)
 
     @property
     def __signature__(cls) -> inspect.Signature:
@@ -219,5 +239,5 @@ class ModuleMeta(abc.ABCMeta):
         init = cls.__init__
         if init is object.__init__ and cls.__new__ is not object.__new__:
             init = cls.__new__
-        signature = inspect.signature(init)
-        return signature.replace(parameters=list(signature.parameters.values())[1:])
+        whole = signature(init)
+        return whole.replace(parameters=list(whole.parameters.values())[1:])

@@ -2,9 +2,16 @@
 
 import dataclasses
 import functools
+import inspect
 import reprlib
 from collections.abc import Callable
-from types import FunctionType, MethodType
+from types import (
+    ClassMethodDescriptorType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    WrapperDescriptorType,
+)
 from typing import Any
 
 import jax.tree_util as jtu
@@ -103,16 +110,16 @@ class Method:
 
     __slots__ = ("__dict__", "func")
 
-    def __init__(self, func: FunctionType):
+    def __init__(self, func: Callable[..., Any]):
         self.func = func
         self.__doc__ = func.__doc__
-        self.__module__ = func.__module__
+        self.__module__ = getattr(func, "__module__", __name__)  # A descriptor may have none.
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self.func if instance is None else BoundMethod(self.func, instance)
 
     @property
-    def __wrapped__(self) -> FunctionType:
+    def __wrapped__(self) -> Callable[..., Any]:
         return self.func
 
     @property
@@ -127,14 +134,76 @@ class Method:
         return Method, (self.func,)
 
 
-def as_method(name: str, value: object, scope: str | None) -> Method | None:
+class ForeignMethod(Method):
+    """As `Method`, for what is no function and yet may become a method when it is read: what
+    `jax.jit` and `functools.lru_cache` return, and descriptors of other libraries.
+    """
+
+    __slots__ = ()
+
+    func: Any
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        value = self.func.__get__(instance, owner)
+        return value if instance is None else as_bound(value, instance)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.func, name)
+
+    @property
+    def __isabstractmethod__(self) -> bool:
+        return getattr(self.func, "__isabstractmethod__", False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ForeignMethod, (self.func,)
+
+
+def as_bound(value: Any, instance: Any) -> Any:
+    """`value`, just read from `instance`; if it is a method of Python's bound to that, a PyTree."""
+    if type(value) is MethodType and value.__self__ is instance:
+        return BoundMethod(value.__func__, instance)
+    return value
+
+
+# Descriptors of which is known that they give no methods bound to the instance.
+_NO_METHODS = (
+    Method,
+    BoundMethod,
+    MethodType,
+    classmethod,
+    staticmethod,
+    functools.cached_property,
+    functools.partialmethod,
+    functools.singledispatchmethod,
+    MethodDescriptorType,
+    ClassMethodDescriptorType,
+    WrapperDescriptorType,
+)
+
+
+def _may_give_methods(value: object) -> bool:
+    if isinstance(value, _NO_METHODS) or hasattr(type(value), "__open_abstract__"):  # A Module.
+        return False
+    return hasattr(type(value), "__get__") and not inspect.isdatadescriptor(value)
+
+
+def is_dunder(name: str) -> bool:
+    """Whether Python looks `name` up on the type and calls it itself.
+
+    Of these only `__call__` is worth having as a value.
+    """
+    return name.startswith("__") and name.endswith("__") and name != "__call__"
+
+
+def as_method(name: str, value: Any, scope: str | None) -> Method | None:
     """The `Method` for `value`, named so in a class body, if it is to become one.
 
-    Python looks dunder methods up on the type and calls them itself; only `__call__` is worth
-    having as a value. It is in a named scope, unless its class has none.
+    `__call__` is in a named scope, unless its class has none.
     """
-    if not isinstance(value, FunctionType):
+    if is_dunder(name):
         return None
-    if name == "__call__":
-        return Method(value if scope is None else in_scope(value))
-    return None if name.startswith("__") and name.endswith("__") else Method(value)
+    if not isinstance(value, FunctionType):
+        return ForeignMethod(value) if _may_give_methods(value) else None
+    if name == "__call__" and scope is not None:
+        return Method(in_scope(value))
+    return Method(value)

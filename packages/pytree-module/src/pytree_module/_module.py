@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import reprlib
-from typing import Any
+from typing import Any, get_origin
 
 import jax
 import jax.tree_util as jtu
@@ -162,10 +162,20 @@ def _annotation(value: Any) -> str:
     return type(value).__qualname__
 
 
+def _is_alias_of(value: Any, cls: type) -> bool:
+    """Whether `value` is `cls` or a base of it with arguments in brackets."""
+    origin = get_origin(value)
+    return isinstance(origin, type) and issubclass(cls, origin)
+
+
 def _set_other(module: Module, names: frozenset[str] | None, name: str, value: Any) -> None:
     """Sets what is no field: a property with a setter or a wrapper's name, in `__init__` alone."""
     cls = type(module)
     if names is None:
+        if name == "__orig_class__" and _is_alias_of(value, cls) and name not in vars(module):
+            # `typing` does so after `Layer[int](...)`. It is a note, and no part of the tree.
+            vars(module)[name] = value
+            return
         if name in {field.name for field in dataclasses.fields(cls)}:
             raise dataclasses.FrozenInstanceError(
                 f"cannot assign to field {name!r} of `{cls.__qualname__}`: modules are immutable. "

@@ -11,8 +11,11 @@ from typing import Any
 
 from ._annotations import own_annotations
 
-# Names that Python or this library looks up on each class for itself, or runs for all classes.
-_EXEMPT = frozenset({"__check_init__", "__init__", "__init_subclass__", "__class_getitem__"})
+# Names that Python or this library looks up on each class for itself, or runs for all classes. The
+# last stands in a class body for its annotations, since Python 3.14.
+_EXEMPT = frozenset(
+    {"__check_init__", "__init__", "__init_subclass__", "__class_getitem__", "__annotate_func__"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
