@@ -1,9 +1,22 @@
 """What all wrapped functions share: they are modules, methods, and named as what they wrap."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from pytree_module import BoundMethod, Module, field
+
+
+class _Annotations(dict[str, Any]):
+    # The annotations of a class of wrappers. Python looks `__annotations__` of an instance up on
+    # its class, where it finds these: they give way to those of the function.
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else getattr(instance.fun, "__annotations__", {})
+
+
+# What Python keeps of a function beside its name, docstring, annotations and `__dict__`.
+_OF_FUNCTION = frozenset({"__name__", "__qualname__", "__defaults__", "__kwdefaults__"})
 
 
 class Wrapper(Module):
@@ -18,6 +31,7 @@ class Wrapper(Module):
         super().__init_subclass__(**kwargs)
         # Python has put the subclass's own there, which is None.
         type.__setattr__(cls, "__doc__", Wrapper.__dict__["__doc__"])
+        type.__setattr__(cls, "__annotations__", _Annotations(inspect.get_annotations(cls)))
 
     @property
     def __wrapped__(self) -> Any:
@@ -32,7 +46,7 @@ class Wrapper(Module):
         return getattr(self.fun, "__isabstractmethod__", False)
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("__name__", "__qualname__"):
+        if name in _OF_FUNCTION:
             return getattr(self.fun, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
