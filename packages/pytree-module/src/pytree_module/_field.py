@@ -4,11 +4,49 @@ import dataclasses
 import inspect
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack, overload
+
+from ._types import FieldOptions, In, T
 
 __all__ = ["field", "static_field"]
 
 
+@overload
+def field(
+    *,
+    converter: Callable[[In], T],
+    default: In,
+    static: bool = False,
+    **options: Unpack[FieldOptions],
+) -> T: ...
+@overload
+def field(
+    *,
+    converter: Callable[[In], T],
+    default_factory: Callable[[], In],
+    static: bool = False,
+    **options: Unpack[FieldOptions],
+) -> T: ...
+@overload
+def field(
+    *, converter: Callable[[Any], T], static: bool = False, **options: Unpack[FieldOptions]
+) -> T: ...
+@overload
+def field(
+    *, converter: None = None, default: T, static: bool = False, **options: Unpack[FieldOptions]
+) -> T: ...
+@overload
+def field(
+    *,
+    converter: None = None,
+    default_factory: Callable[[], T],
+    static: bool = False,
+    **options: Unpack[FieldOptions],
+) -> T: ...
+@overload
+def field(
+    *, converter: None = None, static: bool = False, **options: Unpack[FieldOptions]
+) -> Any: ...
 def field(
     *, converter: Callable[[Any], Any] | None = None, static: bool = False, **kwargs: Any
 ) -> Any:
@@ -74,6 +112,30 @@ def converter_annotation(converter: Callable[[Any], Any]) -> Any:
     return Any if annotation is inspect.Parameter.empty else annotation
 
 
+@overload
+def static_field(
+    *, converter: Callable[[In], T], default: In, **options: Unpack[FieldOptions]
+) -> T: ...
+@overload
+def static_field(
+    *,
+    converter: Callable[[In], T],
+    default_factory: Callable[[], In],
+    **options: Unpack[FieldOptions],
+) -> T: ...
+@overload
+def static_field(*, converter: Callable[[Any], T], **options: Unpack[FieldOptions]) -> T: ...
+@overload
+def static_field(*, converter: None = None, default: T, **options: Unpack[FieldOptions]) -> T: ...
+@overload
+def static_field(
+    *,
+    converter: None = None,
+    default_factory: Callable[[], T],
+    **options: Unpack[FieldOptions],
+) -> T: ...
+@overload
+def static_field(*, converter: None = None, **options: Unpack[FieldOptions]) -> Any: ...
 def static_field(**kwargs: Any) -> Any:
     """Deprecated: use `field(static=True, ...)`.
 
