@@ -93,7 +93,7 @@ class Module(metaclass=ModuleMeta):
 
     if not TYPE_CHECKING:  # which would then let any attribute be set
 
-        def __setattr__(self, name: str, value: Any) -> None:
+        def __setattr__(self, name: str, value: object) -> None:
             values: dict[str, Any] = vars(self)
             names = values.get(UNDER_CONSTRUCTION)
             if names is None or name not in names:
