@@ -10,7 +10,10 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES = {name: BLOCK.findall((DOCS / name).read_text()) for name in ("looking.md", "saving.md")}
+PAGES = {
+    name: BLOCK.findall((DOCS / name).read_text())
+    for name in ("looking.md", "saving.md", "typing.md")
+}
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -272,6 +272,33 @@ def test_slots_are_refused() -> None:
             __slots__ = ("a",)
 
 
+def test_init_false_generates_none_and_inherits_what_is_there() -> None:
+    class Own(Module):
+        x: int
+
+        def __init__(self, x: str) -> None:
+            self.x = int(x)
+
+    class Child(Own, init=False):
+        y: int = 2
+
+    class Generated(Module):
+        x: int
+
+    class Renamed(Generated, init=False):
+        y: int = 2
+
+    class Below(Renamed):
+        z: int = 3
+
+    assert Child("1") == Child("1") and (Child("1").x, Child("1").y) == (1, 2)
+    assert "__init__" not in vars(Child)
+    assert (Renamed(1).x, Renamed(1).y) == (1, 2)
+    with pytest.raises(TypeError, match="y"):
+        Renamed(1, y=3)
+    assert (Below(1, 4, z=5).y, Below(1, 4, z=5).z) == (4, 5)
+
+
 def test_frozen_false_is_refused_and_frozen_true_accepted() -> None:
     class Explicit(Module, frozen=True):
         a: int

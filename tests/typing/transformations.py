@@ -7,7 +7,7 @@ from typing import assert_type
 
 import jax
 import jax.numpy as jnp
-import optax  # type: ignore[import-untyped]  # it ships no `py.typed`
+import optax
 from jax import Array
 
 from filtered_transforms import (

@@ -1,7 +1,12 @@
 """Classes that are PyTrees: `Module`, its fields, abstract attributes and bound methods."""
 
-from ._abstract import AbstractClassVar as AbstractClassVar
+# In this order: pyright 1.1.414 does not know the metaclass of generic classes if `ClassVar`, which
+# `AbstractClassVar` is to it, is the first name that it looks at in a package.
+# isort: off
 from ._abstract import AbstractVar as AbstractVar
+from ._abstract import AbstractClassVar as AbstractClassVar
+
+# isort: on
 from ._field import field as field
 from ._field import static_field as static_field
 from ._method import BoundMethod as BoundMethod

@@ -40,6 +40,13 @@ class ClassInfo:
         "static",
     )
 
+    owner: Any
+    dynamic: tuple[str, ...]
+    static: tuple[str, ...]
+    names: frozenset[str]
+    is_abstract: bool
+    plain_new: bool
+
     def __init__(self, owner: Any):
         self.owner = owner
         fields = dataclasses.fields(owner)

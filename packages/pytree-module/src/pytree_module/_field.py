@@ -3,11 +3,49 @@
 import dataclasses
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack, overload
+
+from ._types import FieldOptions, In, T
 
 __all__ = ["field", "static_field"]
 
 
+@overload
+def field(
+    *,
+    converter: Callable[[In], T],
+    default: In,
+    static: bool = False,
+    **options: Unpack[FieldOptions],
+) -> T: ...
+@overload
+def field(
+    *,
+    converter: Callable[[In], T],
+    default_factory: Callable[[], In],
+    static: bool = False,
+    **options: Unpack[FieldOptions],
+) -> T: ...
+@overload
+def field(
+    *, converter: Callable[[Any], T], static: bool = False, **options: Unpack[FieldOptions]
+) -> T: ...
+@overload
+def field(
+    *, converter: None = None, default: T, static: bool = False, **options: Unpack[FieldOptions]
+) -> T: ...
+@overload
+def field(
+    *,
+    converter: None = None,
+    default_factory: Callable[[], T],
+    static: bool = False,
+    **options: Unpack[FieldOptions],
+) -> T: ...
+@overload
+def field(
+    *, converter: None = None, static: bool = False, **options: Unpack[FieldOptions]
+) -> Any: ...
 def field(
     *, converter: Callable[[Any], Any] | None = None, static: bool = False, **kwargs: Any
 ) -> Any:
@@ -61,6 +99,30 @@ def field(
     return dataclasses.field(metadata=metadata, **kwargs)
 
 
+@overload
+def static_field(
+    *, converter: Callable[[In], T], default: In, **options: Unpack[FieldOptions]
+) -> T: ...
+@overload
+def static_field(
+    *,
+    converter: Callable[[In], T],
+    default_factory: Callable[[], In],
+    **options: Unpack[FieldOptions],
+) -> T: ...
+@overload
+def static_field(*, converter: Callable[[Any], T], **options: Unpack[FieldOptions]) -> T: ...
+@overload
+def static_field(*, converter: None = None, default: T, **options: Unpack[FieldOptions]) -> T: ...
+@overload
+def static_field(
+    *,
+    converter: None = None,
+    default_factory: Callable[[], T],
+    **options: Unpack[FieldOptions],
+) -> T: ...
+@overload
+def static_field(*, converter: None = None, **options: Unpack[FieldOptions]) -> Any: ...
 def static_field(**kwargs: Any) -> Any:
     """Deprecated: use `field(static=True, ...)`.
 

@@ -80,13 +80,13 @@ def _refuse_slots(name: str, namespace: dict[str, Any]) -> None:
         )
 
 
-def _make_dataclass(cls: Any, abstract: dict[str, str]) -> None:
+def _make_dataclass(cls: Any, abstract: dict[str, str], init: bool) -> None:
     """Makes `cls` a dataclass whose fields are its annotations, less the abstract ones.
 
     Not with `frozen=True`, which generates a `__setattr__` for every class: that of `Module`
     serves all, and knows when an instance is under construction.
     """
-    generate = _generates_init(cls)
+    generate = init and _generates_init(cls)
     if not generate:
         _warn_of_both_inits(cls)
     doc = cls.__doc__ or _SIGNATURE_DOC
@@ -152,7 +152,7 @@ def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
 
 # Not `frozen_default=True`: type checkers would then refuse `self.x = x` in an own `__init__`. A
 # class without one can ask for the check by `class Foo(Module, frozen=True)`.
-@dataclass_transform(field_specifiers=(dataclasses.field, field, static_field))
+@dataclass_transform(eq_default=False, field_specifiers=(dataclasses.field, field, static_field))
 class ModuleMeta(abc.ABCMeta):
     """Makes each class a dataclass and a PyTree, and each instance complete and frozen."""
 
@@ -170,6 +170,7 @@ class ModuleMeta(abc.ABCMeta):
         /,
         strict: bool | StrictOption = False,
         frozen: bool = True,
+        init: bool = True,
         **kwargs: Any,
     ) -> "ModuleMeta":
         if not frozen:
@@ -187,7 +188,7 @@ class ModuleMeta(abc.ABCMeta):
         abstract = own_abstract(cls.__qualname__, cls.__module__, annotations, namespace)
         type.__setattr__(cls, "__own_abstract__", abstract)
         _note_open(cls)
-        _make_dataclass(cls, abstract)
+        _make_dataclass(cls, abstract, init)
         type.__setattr__(cls, "__info__", None)
         config = strict_config(strict)
         if config is not None:

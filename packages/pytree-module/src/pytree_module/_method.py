@@ -12,7 +12,7 @@ from types import (
     MethodType,
     WrapperDescriptorType,
 )
-from typing import Any
+from typing import Any, NoReturn
 
 import jax.tree_util as jtu
 import wadler_lindig as wl
@@ -54,12 +54,12 @@ class BoundMethod(functools.partial[Any]):
         # `__name__`, `__qualname__`, `__annotations__`, and what decorators have left.
         return getattr(self.func, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> NoReturn:
         raise dataclasses.FrozenInstanceError(
             f"cannot assign to field {name!r}: a bound method of a module is as immutable as that."
         )
 
-    def __delattr__(self, name: str) -> None:
+    def __delattr__(self, name: str) -> NoReturn:
         raise dataclasses.FrozenInstanceError(
             f"cannot delete field {name!r}: a bound method of a module is as immutable as that."
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import reprlib
-from typing import Any, get_origin
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, get_origin
 
 import jax
 import jax.tree_util as jtu
@@ -46,6 +47,9 @@ class Module(metaclass=ModuleMeta):
 
     - `frozen`: `True`, for type checkers: they then refuse to assign to fields anywhere, which a
         class with an own `__init__` cannot use. When the program runs, every instance is frozen.
+    - `init`: `False` if the class inherits its `__init__`, for type checkers: they take each class
+        without an `__init__` for one that gets it from the fields. When the program runs, a class
+        inherits an `__init__` that is written in a base class anyway.
     - `strict`: `StrictConfig()` holds the class to the abstract-or-final pattern when it is
         defined: its bases are strict and abstract, abstract classes are called `Abstract...` or
         `_Abstract...`, nothing concrete is overridden, and fields and `__init__` stand in one
@@ -87,26 +91,29 @@ class Module(metaclass=ModuleMeta):
         ```
     """
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        values: dict[str, Any] = vars(self)
-        names = values.get(UNDER_CONSTRUCTION)
-        if names is None or name not in names:
-            _set_other(self, names, name, value)
-        elif value is self:
-            refuse_cycle(type(self), name, through_method=False)
-        elif type(value) is BoundMethod and value.__self__ is self:
-            refuse_cycle(type(self), name, through_method=True)
-        else:
-            values[name] = value
+    if not TYPE_CHECKING:  # which would then let any attribute be set
 
-    def __delattr__(self, name: str) -> None:
-        values: dict[str, Any] = vars(self)
-        if name in values and UNDER_CONSTRUCTION in values:
-            del values[name]
-            return
-        raise dataclasses.FrozenInstanceError(
-            f"cannot delete field {name!r} of `{type(self).__qualname__}`: modules are immutable."
-        )
+        def __setattr__(self, name: str, value: object) -> None:
+            values: dict[str, Any] = vars(self)
+            names = values.get(UNDER_CONSTRUCTION)
+            if names is None or name not in names:
+                _set_other(self, names, name, value)
+            elif value is self:
+                refuse_cycle(type(self), name, through_method=False)
+            elif type(value) is BoundMethod and value.__self__ is self:
+                refuse_cycle(type(self), name, through_method=True)
+            else:
+                values[name] = value
+
+        def __delattr__(self, name: str) -> None:
+            values: dict[str, Any] = vars(self)
+            if name in values and UNDER_CONSTRUCTION in values:
+                del values[name]
+                return
+            raise dataclasses.FrozenInstanceError(
+                f"cannot delete field {name!r} of `{type(self).__qualname__}`: modules are "
+                "immutable."
+            )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # `copy` and `pickle` come here with the `__dict__` of the original.
@@ -114,7 +121,10 @@ class Module(metaclass=ModuleMeta):
         if is_irregular(state):
             expect_irregular(type(self))
 
-    def __eq__(self, other: object, /) -> Any:
+    # It is traced where the leaves are, and `object` has a `bool`.
+    def __eq__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, other: object, /
+    ) -> bool | jax.Array:
         if type(self) is not type(other):
             return NotImplemented
         return tree_equal(self, other)
@@ -130,7 +140,7 @@ class Module(metaclass=ModuleMeta):
     def __repr__(self) -> str:
         return tree_pformat(self)
 
-    def __treescope_repr__(self, path: str | None, subtree_renderer: Any) -> Any:
+    def __treescope_repr__(self, path: str | None, subtree_renderer: Callable[..., Any]) -> object:
         return render(self, path, subtree_renderer)
 
 

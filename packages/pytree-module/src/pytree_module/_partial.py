@@ -42,7 +42,7 @@ class Partial(Module, Generic[R_co]):
     args: tuple[Any, ...]
     keywords: dict[str, Any]
 
-    def __init__(self, func: Callable[..., R_co], /, *args: Any, **kwargs: Any):
+    def __init__(self, func: Callable[..., R_co], /, *args: object, **kwargs: object):
         self.func = func
         self.args = args
         self.keywords = kwargs

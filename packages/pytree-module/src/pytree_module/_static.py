@@ -8,10 +8,10 @@ from ._by_value import ByValue
 from ._field import field
 from ._module import Module
 
-_Value = TypeVar("_Value")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Static(Module, Generic[_Value]):
+class Static(Module, Generic[T_co]):
     """Wraps any PyTree such that JAX sees no leaves in it, only structure.
 
     **Arguments:**
@@ -35,10 +35,10 @@ class Static(Module, Generic[_Value]):
     _leaves: ByValue = field(static=True)
     _treedef: Any = field(static=True)
 
-    def __init__(self, value: _Value):
+    def __init__(self, value: T_co):
         leaves, self._treedef = jtu.tree_flatten(value)
         self._leaves = ByValue(leaves)
 
     @property
-    def value(self) -> _Value:
+    def value(self) -> T_co:
         return jtu.tree_unflatten(self._treedef, self._leaves.value)

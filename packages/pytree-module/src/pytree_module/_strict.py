@@ -7,7 +7,7 @@ one definition of it, and whoever reads a constructor finds all fields beside it
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 from ._annotations import own_annotations
 
@@ -25,6 +25,10 @@ class StrictOption:
     force_abstract: bool
 
 
+@overload
+def StrictConfig(force_abstact: bool = False) -> StrictOption: ...
+@overload
+def StrictConfig(*, force_abstract: bool) -> StrictOption: ...
 def StrictConfig(force_abstact: bool = False, **kwargs: Any) -> StrictOption:
     """Options for `class Foo(Module, strict=StrictConfig(...))`.
 

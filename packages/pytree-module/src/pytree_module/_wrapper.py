@@ -10,7 +10,7 @@ from ._module import Module
 _M = TypeVar("_M", bound=Module)
 
 
-def module_update_wrapper(wrapper: _M, wrapped: Any = None) -> _M:
+def module_update_wrapper(wrapper: _M, wrapped: object = None) -> _M:
     """Like `functools.update_wrapper`, for a `Module`: returns a copy named as what it wraps.
 
     The copy has the `__module__`, `__name__`, `__qualname__`, `__doc__` and `__annotations__` of

@@ -26,7 +26,7 @@ _VALUES = "`where` must use only the structure of the tree, not the values of it
 
 @overload
 def tree_at(
-    where: str | type[Any] | Selector | Callable[[Tree], object],
+    where: Callable[[Tree], object] | str | type[object] | Selector,
     pytree: Tree,
     replace: object,
     *,

@@ -45,7 +45,7 @@ class Frozen:
 
     if not TYPE_CHECKING:  # to compute with it is a mistake that type checkers should find
 
-        def _refuse(self, *_: Any) -> NoReturn:
+        def _refuse(self, *_: object) -> NoReturn:
             raise TypeError(_HINT)
 
         __jax_array__ = __getitem__ = __neg__ = __add__ = __radd__ = __sub__ = __rsub__ = _refuse

@@ -3,6 +3,7 @@
 import copy
 import dataclasses as dc
 import functools as ft
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ._errors import WhereError
@@ -10,7 +11,7 @@ from ._errors import WhereError
 _T = TypeVar("_T")
 
 
-def tree_replace(node: _T, /, **fields: Any) -> _T:
+def tree_replace(node: _T, /, **fields: object) -> _T:
     """The same node with other values in the fields that are named, and nothing else changed.
 
     Unlike `dataclasses.replace` this runs neither `__init__` nor `__post_init__` nor a converter,
@@ -63,7 +64,7 @@ def tree_replace(node: _T, /, **fields: Any) -> _T:
     return with_fields(node, fields)
 
 
-def with_fields(node: _T, fields: dict[str, Any]) -> _T:
+def with_fields(node: _T, fields: Mapping[str, object]) -> _T:
     """A copy of a dataclass with other values in some fields."""
     new = copy.copy(node)
     for name in [name for name in getattr(new, "__dict__", ()) if _is_computed(type(new), name)]:

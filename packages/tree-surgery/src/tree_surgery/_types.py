@@ -10,7 +10,7 @@ Tree = TypeVar("Tree")
 Node = TypeVar("Node")
 """A node of a tree."""
 
-Kind: TypeAlias = type[Any] | UnionType
+Kind: TypeAlias = type[object] | UnionType
 """What a node may be an instance of."""
 Predicate: TypeAlias = Callable[[str, Any], object]
 """A function of the path and the value of a leaf, as `where.leaf` takes it."""
