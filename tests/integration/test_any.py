@@ -27,7 +27,7 @@ MODULES = {
 HELD = {  # which of them are typed so far
     "tree_surgery": True,
     "pytree_module": True,
-    "filtered_transforms": False,
+    "filtered_transforms": True,
     "runtime_checks": False,
     "nn_layers": False,
     "equinoctial": True,

@@ -31,7 +31,7 @@ class if_array:
 
     axis: int
 
-    def __call__(self, x: Any) -> int | None:
+    def __call__(self, x: object) -> int | None:
         return self.axis if is_array(x) else None
 
 

@@ -12,7 +12,7 @@ from ._custom import CustomRule, as_array, or_none, zeros_of
 from ._held import Held, hold, release
 from ._partition import merge, split
 from ._predicates import array_mask, inexact_mask, is_inexact_array
-from ._types import P, R
+from ._types import P, PyTree, R
 
 _CLOSED_OVER = (
     "the backward rule of `filter_custom_vjp`, {bwd!r}, uses a value that is being differentiated "
@@ -110,7 +110,7 @@ class filter_custom_vjp(CustomRule[P, R]):
         self.def_fwd(fwd)
         self.def_bwd(bwd)
 
-    def _call(self, vjp_arg: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, vjp_arg: PyTree, /, *args: PyTree, **kwargs: PyTree) -> PyTree:
         """Calls the function."""
         fwd, bwd = self.fn_fwd, self.fn_bwd
         if fwd is None or bwd is None:

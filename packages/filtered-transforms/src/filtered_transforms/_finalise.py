@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 
 import jax
 import jax.tree_util as jtu
+from jax.typing import ArrayLike
 
 from ._evaluate import WITHOUT_JVP, WITHOUT_VJP, Rule, evaluate_with
 from ._jax import ClosedJaxpr, Jaxpr, Primitive, opened, traced_anew
@@ -47,7 +48,7 @@ def register_impl_finalisation(prim: Primitive) -> None:
     primitive_finalisations[prim] = lambda *args, **params: prim.impl(*args, **params)
 
 
-def finalise_eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
+def finalise_eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: ArrayLike) -> list[Any]:
     """The results of a jaxpr, evaluated with what takes the place of its primitives.
 
     **Arguments:**

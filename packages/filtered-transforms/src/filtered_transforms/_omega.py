@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax.tree_util as jtu
 
-from ._types import PyTree
+from ._types import Index, PyTree
 
 # In the body of the class its own name is that of a field.
 Omega: TypeAlias = "ω"
@@ -63,7 +63,7 @@ class ω(metaclass=_Powered):
         """`fn` of each leaf."""
         return ω(jtu.tree_map(fn, self.ω, is_leaf=self.is_leaf), self.is_leaf)
 
-    def __getitem__(self, item: Any) -> Omega:
+    def __getitem__(self, item: Index) -> Omega:
         return self.call(lambda leaf: leaf[item])
 
     @property
@@ -71,7 +71,7 @@ class ω(metaclass=_Powered):
         """Updates of the elements of each leaf: `.at[index].set(value)` and so on."""
         return _At(self)
 
-    def with_other(self, other: Any, function: Callable[[Any, Any], Any]) -> Omega:
+    def with_other(self, other: PyTree, function: Callable[[Any, Any], Any]) -> Omega:
         """`function` of each leaf and that of `other`, or and the one number that `other` is."""
         if not isinstance(other, ω):
             if not _is_one_for_all(other):
@@ -143,13 +143,13 @@ def _is_one_for_all(x: Any) -> bool:
 
 
 def _define(name: str, function: Callable[..., Any], kind: str) -> None:
-    def unary(self: Any) -> Any:
+    def unary(self: ω) -> Omega:
         return self.call(function)
 
-    def binary(self: Any, other: Any) -> Any:
+    def binary(self: ω, other: PyTree) -> Omega:
         return self.with_other(other, function)
 
-    def reflected(self: Any, other: Any) -> Any:
+    def reflected(self: ω, other: PyTree) -> Omega:
         return self.with_other(other, lambda x, y: function(y, x))
 
     method = {"unary": unary, "binary": binary, "reflected": reflected}[kind]

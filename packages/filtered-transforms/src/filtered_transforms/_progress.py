@@ -115,7 +115,7 @@ class TextProgressMeter(AbstractProgressMeter[Any]):
     ```
     """
 
-    minimum_increase: Any = 0.02
+    minimum_increase: ArrayLike = 0.02
 
     def init(self) -> PyTree:
         """Prints 0.00%. **Returns:** what was printed last."""
@@ -156,7 +156,7 @@ class TqdmProgressMeter(AbstractProgressMeter[Any]):
     ```
     """
 
-    refresh_steps: Any = 20
+    refresh_steps: ArrayLike = 20
 
     def init(self) -> PyTree:
         """Draws an empty bar. **Returns:** which one, and how many steps there have been.
@@ -174,7 +174,7 @@ class TqdmProgressMeter(AbstractProgressMeter[Any]):
         number = show(number, is_time, _BARS.show, number, _least(progress))
         return _BarState(number, steps + 1)
 
-    def close(self, state: Any) -> None:
+    def close(self, state: PyTree) -> None:
         """Fills the bar."""
         number = _same(state.number)
         show(number, True, _BARS.close, number)
