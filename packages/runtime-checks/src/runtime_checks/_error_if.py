@@ -1,17 +1,18 @@
 """`error_if` and its kin: an exception if a predicate, computed by the program, is true."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from ._bind import bind, check_tree, fail_now, predicate_of
 from ._jax import Tracer
 from ._mode import OnError, mode_of
+from ._types import Pred, T
 
 
-def error_if(x: Any, pred: Any, msg: str, *, on_error: OnError = "default") -> Any:
+def error_if(x: T, pred: Pred, msg: str, *, on_error: OnError = "default") -> T:
     """Returns `x`, and raises an exception with the text `msg` if any element of `pred` is true.
 
     The check is part of the computation of `x`: go on with what is returned. It works eagerly,
@@ -62,8 +63,8 @@ def error_if(x: Any, pred: Any, msg: str, *, on_error: OnError = "default") -> A
 
 
 def branched_error_if(
-    x: Any, pred: Any, index: Any, msgs: Sequence[str], *, on_error: OnError = "default"
-) -> Any:
+    x: T, pred: Pred, index: ArrayLike, msgs: Sequence[str], *, on_error: OnError = "default"
+) -> T:
     """As `error_if`, where an integer computed by the program says which text the error has.
 
     **Arguments:**
@@ -101,7 +102,7 @@ def branched_error_if(
     return check_tree(x, pred, texts, on_error, index)
 
 
-def check(pred: Any, msg: str, /, *, on_error: OnError = "default", **values: Any) -> None:
+def check(pred: Pred, msg: str, /, *, on_error: OnError = "default", **values: object) -> None:
     """As `error_if`, but there is nothing to thread through: the check is never left out.
 
     Nothing waits for it: what follows in the program may be computed before the check has failed.

@@ -7,6 +7,7 @@ import jax.tree_util as jtu
 
 from filtered_transforms import is_array
 from runtime_checks._jax import identity_primitive
+from runtime_checks._types import T
 
 # What ends a chain of transformations: nothing further happens to the value.
 _ENDS = ("impl", "abstract", "mlir")
@@ -30,11 +31,11 @@ announce_jaxpr_p.__doc__ = "The primitive of `announce_transform`: the identity 
 
 
 def announce_transform(
-    x: Any,
+    x: T,
     name: str | None = None,
     intermediates: bool = False,
     announce: Callable[[str], Any] = print,
-) -> Any:
+) -> T:
     """Returns `x`, and announces each JAX transformation that is applied to it.
 
     What is announced are the transformations from the innermost to the outermost, with colons

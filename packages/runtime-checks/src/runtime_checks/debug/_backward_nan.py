@@ -8,9 +8,10 @@ import jax.tree_util as jtu
 
 from filtered_transforms import combine, filter_custom_vjp, is_array, is_inexact_array, partition
 from runtime_checks._error_if import error_if
+from runtime_checks._types import T
 
 
-def backward_nan(x: Any, name: str | None = None, terminate: bool = True) -> Any:
+def backward_nan(x: T, name: str | None = None, terminate: bool = True) -> T:
     """Returns `x`, and prints it with its cotangent when the gradient passes through here.
 
     **Arguments:**

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from runtime_checks._jax import any_primitive
+from runtime_checks._types import Pred
 
 _any_p = any_primitive("any_of_all")
 
 
-def breakpoint_if(pred: Any, **kwargs: Any) -> None:
+def breakpoint_if(pred: Pred, **kwargs: Any) -> None:
     """Opens `jax.debug.breakpoint` if any element of `pred` is true, mapped ones included.
 
     **Arguments:**

@@ -1,6 +1,7 @@
 """Which arrays the compiler has left out, since nobody needs them."""
 
 import threading
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,9 @@ import jax.tree_util as jtu
 from filtered_transforms import is_array
 from runtime_checks._bind import check_tree
 from runtime_checks._jax import Tracer
+from runtime_checks._mode import OnError
 from runtime_checks._pending import wait_for_callbacks
+from runtime_checks._types import T
 from tree_surgery import tree_pformat
 
 
@@ -30,7 +33,7 @@ _ENTRIES: dict[Any, list[_Entry]] = {}
 _LOCK = threading.Lock()
 
 
-def store_dce(x: Any, name: Any = None) -> Any:
+def store_dce(x: T, name: Hashable = None) -> T:
     """Returns `x`, and notes which of its arrays the compiled program computes.
 
     `inspect_dce` prints it, after the jitted function has been called. DCE is dead-code
@@ -93,7 +96,7 @@ def _telling(x: Any, entry: _Entry, i: int) -> Any:
     return told(x)
 
 
-def inspect_dce(name: Any = None) -> None:
+def inspect_dce(name: Hashable = None) -> None:
     """Prints for each call of `store_dce` with this name which arrays were left out.
 
     **Arguments:**
@@ -118,7 +121,7 @@ def inspect_dce(name: Any = None) -> None:
         print(f"Entry {number}:\n{tree_pformat(treedef.unflatten(shown), struct_as_array=True)}")
 
 
-def assert_dce(x: Any, msg: str, *, on_error: Any = "default") -> Any:
+def assert_dce(x: T, msg: str, *, on_error: OnError = "default") -> T:
     """Returns `x`, and raises an error when a compiled program runs that needs any array of it.
 
     **Arguments:**

@@ -13,6 +13,7 @@ import numpy as np
 from filtered_transforms import combine, is_array, partition
 from runtime_checks import _jax
 from runtime_checks._frames import Place, is_hidden_file
+from runtime_checks._types import P
 from tree_surgery import tree_pformat
 
 from ._instrument import instrument
@@ -70,7 +71,7 @@ class _Found(Exception):
         self.report = report
 
 
-def find_nan(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> NanReport | None:
+def find_nan(fn: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> NanReport | None:
     """The first operation that makes a NaN or an infinity out of finite numbers.
 
     The function is traced, and its operations are done one by one: through `jit`, `scan`,

@@ -6,15 +6,17 @@ import importlib
 import math
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic
 
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+from jax.typing import ArrayLike
 
 from filtered_transforms import is_inexact_array
 from runtime_checks._pending import wait_for_callbacks
+from runtime_checks._types import P, R, T
 
 from ._instrument import instrument
 
@@ -42,7 +44,7 @@ class Statistics:
     def std(self) -> float:
         return math.sqrt(self._squares / self._seen) if self._seen else math.nan
 
-    def add(self, count: int, summary: Any) -> None:
+    def add(self, count: int, summary: ArrayLike) -> None:
         """Takes in one more array, by what `_summarise` has made of it."""
         seen, mean, squares, largest, zeros, nans = map(float, np.asarray(summary))
         self.calls += 1
@@ -111,15 +113,15 @@ _watched.defvjp(_forward, _backward)
 _COLUMNS = ("shape", "dtype", "mean", "std", "largest", "zeros", "nans", "calls")
 
 
-class ModuleTrace:
+class ModuleTrace(Generic[P, R]):
     """Statistics of the modules of a model, as they come in; see `trace_modules`."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Callable[P, R]):
         self._recorder = _Recorder()
-        self.model = instrument(model, self._wrap)
+        self.model: Callable[P, R] = instrument(model, self._wrap)
         functools.update_wrapper(self, type(model).__call__ if callable(model) else trace_modules)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.model(*args, **kwargs)
 
     @property
@@ -199,7 +201,7 @@ def _cells(stats: Statistics) -> tuple[str, ...]:
     return (shape, stats.dtype, *(f"{x:.3g}" for x in numbers), str(stats.calls))
 
 
-def trace_modules(model: Any) -> ModuleTrace:
+def trace_modules(model: Callable[P, R]) -> ModuleTrace[P, R]:
     """Statistics of what each module of a model returns, and of its gradients.
 
     Works eagerly and under `jit`, `vmap`, `scan` and `grad`: whatever is done with `trace.model`
@@ -242,7 +244,7 @@ def trace_modules(model: Any) -> ModuleTrace:
     return ModuleTrace(model)
 
 
-def name_scopes(model: Any) -> Any:
+def name_scopes(model: T) -> T:
     """A copy of a model in which the named scope of each call of a module is its path.
 
     Profiles, and the metadata of compiled programs, then read by path, `layers[0].linear`, in place

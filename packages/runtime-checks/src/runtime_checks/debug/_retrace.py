@@ -12,6 +12,7 @@ import jax
 
 from filtered_transforms.extend import observe_traces
 from runtime_checks._frames import is_hidden_file, places
+from runtime_checks._types import P, R
 
 from ._signature import Signature, code_of, is_plain_jit, nearest
 
@@ -88,7 +89,7 @@ def _ordinal(number: int) -> str:
     return words[number - 1] if number <= len(words) else f"{number}th"
 
 
-def explain_retrace(fn: Any, report: Report = print) -> Any:
+def explain_retrace(fn: Callable[P, R], report: Report = print) -> Callable[P, R]:
     """`fn`, a jitted function, which says why when a call traces it again.
 
     **Arguments:**

@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from pytree_module import BoundMethod, Module, field
+from runtime_checks._types import P, R
 
 from ._signature import Signature, nearest
 
@@ -72,6 +73,10 @@ def _why(differences: list[str]) -> str:
     return f"What differs from the nearest earlier call:\n{lines}"
 
 
+@overload
+def assert_max_traces(*, max_traces: int | None) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+@overload
+def assert_max_traces(fn: Callable[P, R], *, max_traces: int | None) -> Callable[P, R]: ...
 def assert_max_traces(fn: Any = ..., *, max_traces: int | None) -> Any:
     """`fn`, which raises when it is called more than `max_traces` times.
 
