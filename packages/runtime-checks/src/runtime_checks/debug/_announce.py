@@ -26,7 +26,7 @@ def _on_event(event: str, params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-announce_jaxpr_p = identity_primitive("announce_jaxpr", _on_event)
+announce_jaxpr_p: Any = identity_primitive("announce_jaxpr", _on_event)
 announce_jaxpr_p.__doc__ = "The primitive of `announce_transform`: the identity on arrays."
 
 
