@@ -58,6 +58,20 @@ def frozen_argument(eqx):
 
 
 @program("Module")
+def init_argument(eqx):
+    class A(eqx.Module):
+        a: int
+
+        def __init__(self, a):
+            self.a = a + 1
+
+    class B(A, init=False):
+        pass
+
+    return B(1)
+
+
+@program("Module")
 def frozen_false_argument(eqx):
     class A(eqx.Module, frozen=False):
         a: int

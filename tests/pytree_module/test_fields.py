@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import typing
 from typing import Any
 
 import jax
@@ -243,3 +244,9 @@ def test_constructor_takes_what_the_converter_takes(converter, expected) -> None
         assert parameters["x"].annotation == expected
         assert parameters["y"].annotation is int
     assert Foo.__annotations__ == {"x": int, "y": int}
+
+
+def test_overloads_are_found_where_functions_are_public() -> None:
+    for function in (field, static_field):
+        options = [set(inspect.signature(x).parameters) for x in typing.get_overloads(function)]
+        assert [{"converter", "default"} <= names for names in options].count(True) == 2

@@ -3,6 +3,7 @@
 import collections
 import dataclasses as dc
 import inspect
+import typing
 from typing import Any
 
 import jax
@@ -212,3 +213,13 @@ def test_signatures(name):
         for p in parameters
     )
     assert written == SIGNATURES[name]
+
+
+def test_overloads_are_found_where_functions_are_public():
+    returns = {x.__annotations__["return"] for x in typing.get_overloads(ts.tree_equal)}
+    assert returns == {
+        bool | jax.Array,
+        ts.Equality,
+        bool | jax.Array | ts.Equality,
+    }
+    assert len(typing.get_overloads(ts.tree_at)) == 5

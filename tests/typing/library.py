@@ -237,6 +237,7 @@ assert_type(Partial(scale, by=2.0), Partial[jax.Array])
 assert_type(Partial(scale, by=2.0)(y), jax.Array)
 assert_type(Static("relu").value, str)
 assert_type(Static({"a": 1}), Static[dict[str, int]])
+assert_type(Static[int | None](None).value, int | None)
 
 
 class Timed(Module):

@@ -115,6 +115,7 @@ net.frist  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccess
 StrictConfig(force="abstract")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 module_update_wrapper(to_float)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 number: Partial[int] = Partial(to_float, 3)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+Static[int]("relu")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Static("relu").value.weight  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 

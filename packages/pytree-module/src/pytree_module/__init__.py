@@ -1,5 +1,9 @@
 """Classes that are PyTrees: `Module`, its fields, abstract attributes and bound methods."""
 
+from types import FunctionType as _FunctionType
+from typing import get_overloads as _get_overloads
+from typing import overload as _overload
+
 # In this order: pyright 1.1.414 does not know the metaclass of generic classes if `ClassVar`, which
 # `AbstractClassVar` is to it, is the first name that it looks at in a package.
 # isort: off
@@ -33,4 +37,8 @@ __all__ = [
 
 # What users see in a repr and in a pickle is the public path, wherever the code stands.
 for _name in __all__:
+    if isinstance(globals()[_name], _FunctionType):
+        for _variant in _get_overloads(globals()[_name]):
+            _variant.__module__ = __name__
+            _overload(_variant)  # they are looked up by where the function is
     globals()[_name].__module__ = __name__

@@ -1,6 +1,9 @@
 """Edit, compare, check, print and save any JAX PyTree."""
 
+from types import FunctionType as _FunctionType
 from typing import Any as _Any
+from typing import get_overloads as _get_overloads
+from typing import overload as _overload
 
 from ._at import tree_at as tree_at
 from ._cast import tree_cast as tree_cast
@@ -122,6 +125,10 @@ __all__ = [
 def _publish(names: list[str], namespace: dict[str, _Any]) -> None:
     """`repr` and pickle show where these objects are public, not where they are written."""
     for name in names:
+        if isinstance(namespace[name], _FunctionType):
+            for variant in _get_overloads(namespace[name]):
+                variant.__module__ = __name__
+                _overload(variant)  # they are looked up by where the function is
         namespace[name].__module__ = __name__
 
 

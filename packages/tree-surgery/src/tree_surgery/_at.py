@@ -65,12 +65,12 @@ def tree_at(
     is_leaf: IsLeaf = None,
 ) -> Tree: ...
 def tree_at(
-    where: Any,
-    pytree: Any,
-    replace: Any = _MISSING,
+    where: Callable[[Tree], object] | str | type[object] | Selector,
+    pytree: Tree,
+    replace: object = _MISSING,
     replace_fn: Callable[[Any], object] = _MISSING,
     is_leaf: IsLeaf = None,
-) -> Any:
+) -> Tree:
     """The tree is rebuilt with the nodes that `where` points at replaced, and else is the same.
 
     **Arguments:**

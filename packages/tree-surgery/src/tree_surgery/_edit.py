@@ -54,7 +54,7 @@ def tree_select(tree: object, where: Selects) -> dict[str, Any]:
 def tree_set(tree: Tree, where: Selects, value: object) -> Tree: ...
 @overload
 def tree_set(tree: Tree, where: Mapping[Any, object]) -> Tree: ...
-def tree_set(tree: Any, where: Any, value: Any = _MISSING) -> Any:
+def tree_set(tree: Tree, where: Selects | Mapping[Any, object], value: object = _MISSING) -> Tree:
     """The tree is rebuilt with each selected node replaced, and else is the same.
 
     **Arguments:**
@@ -99,7 +99,7 @@ def tree_set(tree: Any, where: Any, value: Any = _MISSING) -> Any:
 def tree_apply(tree: Tree, where: type[Node], fn: Callable[[Node], object]) -> Tree: ...
 @overload
 def tree_apply(tree: Tree, where: SelectsOther, fn: Callable[[Any], object]) -> Tree: ...
-def tree_apply(tree: Any, where: Any, fn: Callable[[Any], object]) -> Any:
+def tree_apply(tree: Tree, where: Selects, fn: Callable[[Any], object]) -> Tree:
     """Each selected node `x` is replaced by `fn(x)`, and else the tree is the same.
 
     **Arguments:**

@@ -38,11 +38,11 @@ def load(
 ) -> Tree | tuple[Tree, LoadReport]: ...
 def load(
     path_or_file: ToRead,
-    like: Any,
+    like: Tree,
     strict: bool = True,
     rename: _Rename = None,
     dtype: _DType = None,
-) -> Any:
+) -> Tree | tuple[Tree, LoadReport]:
     """The tree that was saved is read into the structure of `like`, leaf by leaf by their names.
 
     Files of [`tree_surgery.save`][] are read, and any safetensors file, in which all names are

@@ -102,14 +102,14 @@ def from_state_dict(
 ) -> Tree | tuple[Tree, LoadReport]: ...
 def from_state_dict(
     state_dict: Mapping[str, Any],
-    like: Any,
+    like: Tree,
     rename: _Rename | None = None,
     transpose: _Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
     dtype: _DType = None,
     strict: bool = True,
-) -> Any:
+) -> Tree | tuple[Tree, LoadReport]:
     """The tree with each leaf taken from a flat dictionary, where it is under its dotted path.
 
     **Arguments:**
