@@ -208,6 +208,10 @@ class ModuleMeta(abc.ABCMeta):
         del values[UNDER_CONSTRUCTION]
         take_defaults(cls, values, required=False)
 
+    def __is_unfrozen__(cls, module: Any) -> bool:
+        """Whether the fields of `module` may be assigned: in its `__init__`, or as above."""
+        return UNDER_CONSTRUCTION in vars(module)
+
     def __setattr__(cls, name: str, value: Any) -> None:
         # A function set on a class that exists becomes a method like those of its body.
         method = None if name in own_annotations(cls) else as_method(name, value, cls.__scope__)
