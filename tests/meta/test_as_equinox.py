@@ -182,13 +182,10 @@ def test_private_modules_give_what_libraries_import(folder: Path):
     assert done.returncode == 0 and done.stdout == "well\n", done.stderr
 
 
-def test_every_private_name_is_an_object_and_documented():
-    page = (Path(__file__).parents[2] / "docs/ecosystem.md").read_text()
+def test_every_private_name_is_an_object_in_a_module():
     for private in NAMES:
         assert private.module in MODULES
-        assert private.find() is not None
-        assert f"`{private.module}.{private.name}`" in page, private
-        assert private.used_by in page, private
+        assert private.find() is not None, private
 
 
 MISTAKES = {

@@ -26,11 +26,12 @@ assert eqx.Module is equinoctial.Module and eqx.nn.Linear is equinoctial.nn.Line
 """
 
 import importlib.machinery
+import inspect
 import os
 import runpy
 import sys
 import warnings
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from . import debug, internal, nn
@@ -56,7 +57,7 @@ class _Alias(ModuleType):
         super().__init__(name, getattr(_PUBLIC.get(name), "__doc__", None))
         self.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
         self.__package__ = name
-        self.__path__: list[str] = []
+        self.__path__ = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -120,8 +121,10 @@ def _asked_by_from() -> bool:
 
     It would then drop a `ModuleNotFoundError` that bears the name, and say nothing of an alias.
     """
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None and "importlib" in frame.f_code.co_filename:
+    frame = inspect.currentframe()
+    while frame is not None and (
+        frame.f_globals is globals() or "importlib" in frame.f_code.co_filename
+    ):
         if frame.f_code.co_name == "_handle_fromlist":
             return True
         frame = frame.f_back

@@ -1,5 +1,6 @@
 """Attention of one head, for layers of one's own."""
 
+import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -84,14 +85,15 @@ def dot_product_attention(
     _check("dot_product_attention", query, key_, value, mask)
     drop = None
     if dropout is not None:
-
-        def drop(weights: Array, key: Any) -> Array:
-            return dropout(weights, key=key, inference=inference)
-
+        drop = functools.partial(_drop, dropout, inference)
     keys = None if key is None else jnp.expand_dims(key, 0)
     mask = None if mask is None else jnp.asarray(mask)
-    heads = (jnp.expand_dims(x, 1) for x in (query, key_, value))
-    return attend(*heads, mask, None, False, drop, keys)[:, 0]
+    q, k, v = (jnp.expand_dims(x, 1) for x in (query, key_, value))
+    return attend(q, k, v, mask, None, False, drop, keys)[:, 0]
+
+
+def _drop(dropout: Dropout, inference: Any, weights: Array, key: Any) -> Array:
+    return dropout(weights, key=key, inference=inference)
 
 
 def _check(name: str, query: Any, key: Any, value: Any, mask: Any) -> None:

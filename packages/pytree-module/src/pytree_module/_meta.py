@@ -3,7 +3,6 @@
 import abc
 import dataclasses
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, dataclass_transform
 
@@ -22,6 +21,7 @@ from ._field import converter_annotation, field, static_field
 from ._method import as_method
 from ._scope import scope_of
 from ._strict import StrictOption, check_strict, strict_config
+from ._user_frames import warn_user
 
 _new = object.__new__
 
@@ -58,7 +58,7 @@ def _warn_of_both_inits(cls: type) -> None:
         return
     name = f"{cls.__module__}.{cls.__qualname__}"
     message = _BOTH_INITS.format(name=name, init=init.__qualname__, post=post.__qualname__)
-    warnings.warn(message, stacklevel=4)
+    warn_user(message)
 
 
 class _SignatureDoc:
