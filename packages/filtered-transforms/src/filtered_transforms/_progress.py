@@ -3,7 +3,7 @@
 import abc
 import itertools
 import threading
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,10 @@ from pytree_module import Module
 from ._show import show
 from ._unvmap import unvmap_max, unvmap_min
 
+S = TypeVar("S")
 
-class AbstractProgressMeter(Module):
+
+class AbstractProgressMeter(Module, Generic[S]):
     """Shows how far a loop is, while it runs.
 
     `state = meter.init()` before the loop, `state = meter.step(state, progress)` in each step, with
@@ -29,7 +31,7 @@ class AbstractProgressMeter(Module):
     import jax.numpy as jnp
     from filtered_transforms.extend import AbstractProgressMeter, TextProgressMeter
 
-    def count(n: int, meter: AbstractProgressMeter) -> jax.Array:
+    def count(n: int, meter: AbstractProgressMeter[Any]) -> jax.Array:
         def body(i, state):
             return meter.step(state, (i + 1) / n)
 
@@ -42,14 +44,14 @@ class AbstractProgressMeter(Module):
     """
 
     @abc.abstractmethod
-    def init(self) -> Any:
+    def init(self) -> S:
         """Starts the meter at zero.
 
         **Returns:** its state, a tree of arrays whose structure and types do not change.
         """
 
     @abc.abstractmethod
-    def step(self, state: Any, progress: Any) -> Any:
+    def step(self, state: S, progress: Any) -> S:
         """Shows progress, if it is time to.
 
         **Arguments:**
@@ -61,7 +63,7 @@ class AbstractProgressMeter(Module):
         """
 
     @abc.abstractmethod
-    def close(self, state: Any) -> None:
+    def close(self, state: S) -> None:
         """Ends the meter.
 
         **Arguments:**
@@ -70,7 +72,7 @@ class AbstractProgressMeter(Module):
         """
 
 
-class NoProgressMeter(AbstractProgressMeter):
+class NoProgressMeter(AbstractProgressMeter[Any]):
     """Shows nothing.
 
     ```python
@@ -92,7 +94,7 @@ class NoProgressMeter(AbstractProgressMeter):
         """Does nothing."""
 
 
-class TextProgressMeter(AbstractProgressMeter):
+class TextProgressMeter(AbstractProgressMeter[Any]):
     """Prints progress, a line each time, as in `2.00%`.
 
     **Arguments:**
@@ -134,7 +136,7 @@ class _BarState(NamedTuple):
     steps: Any
 
 
-class TqdmProgressMeter(AbstractProgressMeter):
+class TqdmProgressMeter(AbstractProgressMeter[Any]):
     """Shows progress as a bar, by the library `tqdm`, which has to be installed.
 
     **Arguments:**

@@ -88,10 +88,10 @@ class BatchNorm(StatefulLayer):
 
     weight: Array | None
     bias: Array | None
-    ema_first_time_index: StateIndex | None
-    ema_state_index: StateIndex | None
-    batch_counter: StateIndex | None
-    batch_state_index: StateIndex | None
+    ema_first_time_index: StateIndex[Any] | None
+    ema_state_index: StateIndex[Any] | None
+    batch_counter: StateIndex[Any] | None
+    batch_state_index: StateIndex[Any] | None
     axis_name: Hashable | Sequence[Hashable]
     inference: bool
     input_size: int = field(static=True)

@@ -1,7 +1,7 @@
 """Weights whose largest singular value is 1."""
 
 import math
-from typing import Any
+from typing import Any, Generic
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -15,7 +15,7 @@ from ._errors import size
 from ._keys import split_key
 from ._sequential import StatefulLayer
 from ._state import State, StateIndex, check_state
-from ._weight_norm import call_with, weight_of
+from ._weight_norm import Layer, call_with, weight_of
 
 _FIRST_ITERATIONS = 15
 
@@ -43,7 +43,7 @@ def _complex(x: Array) -> bool:
     return jnp.issubdtype(x.dtype, jnp.complexfloating)
 
 
-class SpectralNorm(StatefulLayer):
+class SpectralNorm(StatefulLayer, Generic[Layer]):
     r"""Calls a layer with a weight divided by its largest singular value.
 
     $W / \sigma(W)$ with $\sigma(W) = u^\top W v$, where $u$ and $v$ approach the first pair of
@@ -88,16 +88,16 @@ class SpectralNorm(StatefulLayer):
         ```
     """
 
-    layer: Any
+    layer: Layer
     weight_name: str = field(static=True)
-    uv_index: StateIndex
+    uv_index: StateIndex[Any]
     num_power_iterations: int = field(static=True)
     eps: float = field(static=True)
     inference: bool
 
     def __init__(
         self,
-        layer: Any,
+        layer: Layer,
         weight_name: str,
         num_power_iterations: int = 1,
         eps: float = 1e-12,

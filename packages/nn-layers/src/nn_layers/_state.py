@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax.numpy as jnp
 import jax.tree_util as jtu
@@ -21,7 +21,7 @@ class _Sentinel(Module):
     """Stands where the initial value of a `StateIndex` was: it moved into the `State`."""
 
 
-class StateIndex(Module):
+class StateIndex(Module, Generic[_T]):
     """The place of one value in a `State`, and the value that is there at first.
 
     **Arguments:**
@@ -36,11 +36,12 @@ class StateIndex(Module):
     !!! example
 
         ```python
+        import jax
         import jax.numpy as jnp
         from nn_layers import StatefulLayer, StateIndex, make_with_state
 
         class Counter(StatefulLayer):
-            index: StateIndex
+            index: StateIndex[jax.Array]
 
             def __init__(self):
                 self.index = StateIndex(jnp.array(0))
@@ -57,9 +58,9 @@ class StateIndex(Module):
     """
 
     marker: object = field(static=True)
-    init: Any
+    init: _T
 
-    def __init__(self, init: Any):
+    def __init__(self, init: _T):
         self.marker = object()
         self.init = init
 
@@ -68,11 +69,11 @@ def _is_index(x: Any) -> bool:
     return isinstance(x, StateIndex)
 
 
-def _indices(pytree: Any) -> list[StateIndex]:
+def _indices(pytree: Any) -> list[StateIndex[Any]]:
     return [x for x in jtu.tree_leaves(pytree, is_leaf=_is_index) if _is_index(x)]
 
 
-def _index(marker: object, init: Any) -> StateIndex:
+def _index(marker: object, init: Any) -> StateIndex[Any]:
     new = StateIndex(init)
     object.__setattr__(new, "marker", marker)  # it is ours, and nobody has seen it yet
     return new
@@ -184,7 +185,7 @@ class State:
             )
         return values
 
-    def get(self, item: StateIndex) -> Any:
+    def get(self, item: StateIndex[_T]) -> _T:
         """The current value at an index.
 
         **Arguments:**
@@ -198,7 +199,7 @@ class State:
         """
         return self._known(item)[item.marker]
 
-    def set(self, item: StateIndex, value: Any) -> "State":
+    def set(self, item: StateIndex[_T], value: _T) -> "State":
         """A new state, with another value at an index. This one must not be used any more.
 
         **Arguments:**
@@ -285,7 +286,7 @@ class State:
         )
 
 
-def _check_alike(item: StateIndex, old: Any, new: Any) -> None:
+def _check_alike(item: StateIndex[Any], old: Any, new: Any) -> None:
     kinds = [
         (jtu.tree_structure(x), [(leaf.shape, leaf.dtype) for leaf in jtu.tree_leaves(x)])
         for x in (old, new)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ from tree_surgery import tree_replace
 from ._dtypes import exact
 from ._errors import located
 from ._sequential import takes_key
+
+Layer = TypeVar("Layer")
 
 
 def weight_of(wrapper: str, layer: Any, name: str) -> Array:
@@ -66,7 +68,7 @@ def _compiled_norm_of(weight: Array, axis: int | None, of_zero: float) -> Array:
     return jnp.where(is_zero, jnp.full_like(norm, of_zero), norm)
 
 
-class WeightNorm(Module):
+class WeightNorm(Module, Generic[Layer]):
     r"""Calls a layer with a weight whose direction and magnitude are separate parameters.
 
     $$W = g \, \frac{v}{\lVert v \rVert}$$
@@ -105,14 +107,14 @@ class WeightNorm(Module):
         ```
     """
 
-    layer: Any
+    layer: Layer
     g: Array
     weight_name: str = field(static=True)
     axis: int | None = field(static=True)
     # One function for all instances: they are equal, and share their compiled programs.
     _norm: Callable[[Array, int | None, float], Array]
 
-    def __init__(self, layer: Any, weight_name: str = "weight", axis: int | None = 0):
+    def __init__(self, layer: Layer, weight_name: str = "weight", axis: int | None = 0):
         weight = weight_of("WeightNorm", layer, weight_name)
         if axis is not None:
             if isinstance(axis, bool) or not hasattr(axis, "__index__"):

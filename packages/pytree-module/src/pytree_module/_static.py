@@ -1,6 +1,6 @@
 """A PyTree without leaves, around any value."""
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jax.tree_util as jtu
 
@@ -8,8 +8,10 @@ from ._by_value import ByValue
 from ._field import field
 from ._module import Module
 
+T = TypeVar("T")
 
-class Static(Module):
+
+class Static(Module, Generic[T]):
     """Wraps any PyTree such that JAX sees no leaves in it, only structure.
 
     **Arguments:**
@@ -33,10 +35,10 @@ class Static(Module):
     _leaves: ByValue = field(static=True)
     _treedef: Any = field(static=True)
 
-    def __init__(self, value: Any):
+    def __init__(self, value: T):
         leaves, self._treedef = jtu.tree_flatten(value)
         self._leaves = ByValue(leaves)
 
     @property
-    def value(self) -> Any:
+    def value(self) -> T:
         return jtu.tree_unflatten(self._treedef, self._leaves.value)
