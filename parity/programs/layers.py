@@ -132,6 +132,11 @@ short(
     array_p=lambda eqx: eqx.nn.Dropout(jnp.array(0.5))(jnp.ones(8), key=KEY),
     deterministic=lambda eqx: eqx.nn.Dropout(0.5, deterministic=True),
     deterministic_call=lambda eqx: eqx.nn.Dropout(0.5)(jnp.ones(3), deterministic=True),
+    deterministic_read=lambda eqx: eqx.nn.Dropout(0.5, True).deterministic,
+    deterministic_over_inference=lambda eqx: eqx.nn.Dropout(0.5, True, deterministic=False),
+    deterministic_replaced=lambda eqx: eqx.tree_at(
+        lambda d: d.deterministic, eqx.nn.Dropout(0.5), True
+    ),
     scaled=lambda eqx: jnp.unique(eqx.nn.Dropout(0.2)(jnp.ones(64), key=KEY)),
 )
 short(

@@ -142,3 +142,19 @@ short(
     doc=lambda eqx: pair(eqx).__doc__,
     module_name=lambda eqx: (pair(eqx).__module__.rpartition(".")[2], pair(eqx).__qualname__),
 )
+
+short("internal.Static", of_a_type=lambda eqx: eqx.internal.Static[int](3).value)
+short("nn.StateIndex", of_a_type=lambda eqx: eqx.nn.StateIndex[int](3).init)
+short(
+    "nn.WeightNorm",
+    of_a_type=lambda eqx: eqx.nn.WeightNorm[int](eqx.nn.Linear(2, 2, key=jax.random.PRNGKey(0)))(
+        jnp.ones(2)
+    ),
+)
+short(
+    "internal.AbstractProgressMeter",
+    of_a_type=lambda eqx: (
+        issubclass(eqx.internal.NoProgressMeter, eqx.internal.AbstractProgressMeter)
+        and eqx.internal.AbstractProgressMeter[int] is not None
+    ),
+)

@@ -7,6 +7,7 @@ from collections import OrderedDict, defaultdict, namedtuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import wadler_lindig as wl
 from registry import program, short
 
 Point = namedtuple("Point", ["x", "y"])
@@ -344,6 +345,18 @@ def wl_custom(eqx):
     return custom(jnp.ones(2)) is not None, custom([1])
 
 
+@program("internal.TreeWLCustom", "tree_pformat")
+def wl_custom_options(eqx):
+    tree = {"a": jnp.ones(2), "s": jax.ShapeDtypeStruct((2,), jnp.int8), "n": [1, "x"]}
+    shown = []
+    for short_arrays in (True, False):
+        for as_array in (True, False):
+            options = {"short_arrays": short_arrays, "struct_as_array": as_array}
+            custom = eqx.internal.TreeWLCustom(lambda x: isinstance(x, list), **options)
+            shown += [wl.pformat(tree, custom=custom), eqx.tree_pformat(tree, **options)]
+    return shown
+
+
 short(
     "internal.str2jax",
     same=lambda eqx: eqx.internal.str2jax("a") == eqx.internal.str2jax("a"),
@@ -407,6 +420,18 @@ def ω(eqx):
     return eqx.internal.ω
 
 
+def isinstance_of(kind, x):
+    return isinstance(x, kind)
+
+
+def is_a(kind):
+    return lambda x: isinstance(x, kind)
+
+
+def with_leaves(eqx, first, second):
+    return (ω(eqx)([(1, 2)], is_leaf=first) + ω(eqx)([(3, 4)], is_leaf=second)).ω
+
+
 short(
     "internal.ω",
     add=lambda eqx: (ω(eqx)([1, 2]) + ω(eqx)([3, 4])).ω,
@@ -419,6 +444,16 @@ short(
     call=lambda eqx: (ω(eqx)([jnp.zeros(2)]).call(jnp.cos)).ω,
     structure=lambda eqx: (ω(eqx)([1]) + ω(eqx)([1, 2])).ω,
     is_leaf=lambda eqx: ω(eqx)([(1, 2)], is_leaf=lambda x: isinstance(x, tuple)).ω,
+    is_leaf_alike=lambda eqx: with_leaves(eqx, is_a(tuple), is_a(tuple)),
+    is_leaf_written_twice=lambda eqx: with_leaves(
+        eqx, lambda x: isinstance(x, tuple), lambda y: isinstance(y, tuple)
+    ),
+    is_leaf_partial=lambda eqx: with_leaves(
+        eqx, functools.partial(isinstance_of, tuple), functools.partial(isinstance_of, tuple)
+    ),
+    is_leaf_differs=lambda eqx: with_leaves(eqx, is_a(tuple), lambda x: False),
+    is_leaf_of_one=lambda eqx: with_leaves(eqx, is_a(tuple), None),
+    is_leaf_of_the_other=lambda eqx: with_leaves(eqx, None, is_a(tuple)),
     matmul=lambda eqx: (ω(eqx)([jnp.ones((2, 2))]) @ ω(eqx)([jnp.ones(2)])).ω,
     compare=lambda eqx: (ω(eqx)([1, 5]) > 2).ω,
     none=lambda eqx: (ω(eqx)([1, None]) + ω(eqx)([1, None])).ω,

@@ -1,5 +1,6 @@
 """What else libraries take from `extend`: tree arithmetic, closures as trees, neighbours, keys."""
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -69,6 +70,62 @@ def test_leaves_of_omega_may_be_trees():
     assert (ω(pairs, is_pair) + ω(pairs, is_pair)).ω == [(1.0, 2.0) * 2, (3.0, 4.0) * 2]
     with pytest.raises(ValueError, match="`is_leaf` must match"):
         ω(pairs, is_pair) + ω(pairs)
+
+
+def is_a(kind: type) -> Callable[[Any], bool]:
+    return lambda x: isinstance(x, kind)
+
+
+class IsA:
+    def __init__(self, kind: type):
+        self.kind = kind
+
+    def __call__(self, x: Any) -> bool:
+        return isinstance(x, self.kind)
+
+    def method(self, x: Any) -> bool:
+        return isinstance(x, self.kind)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: lambda x: isinstance(x, tuple),
+        lambda: is_a(tuple),
+        lambda: functools.partial(lambda kind, x: isinstance(x, kind), tuple),
+        lambda: IsA(tuple),
+        lambda: IsA(tuple).method,
+    ],
+    ids=["lambda", "closure", "partial", "instance", "method"],
+)
+def test_leaves_by_functions_that_are_written_alike(make: Any):
+    pairs = [(1.0, 2.0), (3.0, 4.0)]
+    first, second = make(), make()
+    assert first is not second
+    assert (ω(pairs, first) + ω(pairs, second)).ω == [(1.0, 2.0) * 2, (3.0, 4.0) * 2]
+
+
+def test_leaves_by_functions_that_are_written_elsewhere():
+    here = lambda x: isinstance(x, tuple)  # noqa: E731
+    there = lambda y: isinstance(y, tuple)  # noqa: E731 (another line, another name)
+    assert (ω([(1, 2)], here) + ω([(3,)], there)).ω == [(1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (is_a(tuple), None, "`is_leaf` must match"),
+        (None, is_a(tuple), "`is_leaf` must match"),
+        (is_a(tuple), lambda x: False, "`is_leaf` must match"),
+        (lambda x: isinstance(x, tuple), lambda x: isinstance(x, list), "`is_leaf` must match"),
+        (callable, all, "`is_leaf` must match"),
+        # Of the same code: what they closed over shows in the trees.
+        (is_a(tuple), is_a(dict), "structures must match"),
+    ],
+)
+def test_leaves_by_functions_that_differ(first: Any, second: Any, message: str):
+    with pytest.raises(ValueError, match=message):
+        ω([(1.0, 2.0)], first) + ω([(1.0, 2.0)], second)
 
 
 def test_wrong_operands_of_omega():
@@ -231,6 +288,34 @@ def test_broadcasting_from_the_left(shape: list[int], more: int):
 def test_broadcasting_what_does_not_fit():
     with pytest.raises(ValueError, match="broadcast"):
         extend.left_broadcast_to(jnp.arange(2), (3, 2))
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_default_dtype(x64: bool):
+    with jax.enable_x64(x64) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64(x64):
+        dtype = extend.default_floating_dtype()
+        assert dtype is (jnp.float64 if x64 else jnp.float32)
+        assert jnp.zeros(2).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        ("float32", np.nan),
+        (jnp.bfloat16, np.nan),
+        ("complex64", np.nan),
+        ("int8", 127),
+        ("uint16", 65535),
+        ("bool", True),
+    ],
+)
+def test_nan_or_what_comes_next_to_it(dtype: Any, expected: Any):
+    for x in (jnp.zeros((2, 3), dtype), np.zeros((2, 3), dtype)):
+        found = extend.nan_like(x)
+        assert found.dtype == x.dtype
+        # As bfloat16 NumPy does not know that NaN is NaN.
+        found = found.astype("complex64")
+        np.testing.assert_array_equal(found.real, np.full((2, 3), expected, "float32"))
 
 
 # --- tokens and keys

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from equinoctial._private_names import NAMES
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,3 +25,12 @@ def test_outputs_are_those_of_now(page: str):
         timeout=200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_private_name_of_the_alias_is_on_the_page():
+    page = (ROOT / "docs/ecosystem.md").read_text()
+    for private in NAMES:
+        row = next(
+            line for line in page.splitlines() if f"`{private.module}.{private.name}`" in line
+        )
+        assert row.endswith(f"| {private.used_by} |"), private

@@ -57,3 +57,42 @@ def test_a_step_of_gradient_descent():
     frozen = eqx.tree_at(lambda m: m.bias, stepped, model.bias)
     assert eqx.tree_equal(frozen.bias, model.bias)
     assert not eqx.tree_equal(frozen, model)
+
+
+KEY = jax.random.key(0)
+GENERIC = {
+    "Static": (lambda cls: cls("a"), eqx.internal.Static),
+    "Partial": (lambda cls: cls(jnp.add, 1), eqx.Partial),
+    "StateIndex": (lambda cls: cls(jnp.zeros(2)), eqx.nn.StateIndex),
+    "WeightNorm": (lambda cls: cls(eqx.nn.Linear(2, 2, key=KEY)), eqx.nn.WeightNorm),
+    "SpectralNorm": (
+        lambda cls: cls(eqx.nn.Linear(2, 2, key=KEY), "weight", key=KEY),
+        eqx.nn.SpectralNorm,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GENERIC)
+def test_takes_a_type_where_equinox_does(name: str):
+    """As `index: StateIndex[Array]` in a class body, which is evaluated."""
+    make, cls = GENERIC[name]
+
+    class Holder(eqx.Module):
+        held: cls[int]
+
+    plain, held = make(cls), Holder(make(cls[int])).held
+    assert type(held) is cls and vars(held).keys() == vars(plain).keys()
+    assert jax.tree.structure(held).num_leaves == jax.tree.structure(plain).num_leaves
+
+
+def test_a_progress_meter_may_name_the_type_of_its_state():
+    class Counts(eqx.internal.AbstractProgressMeter[int]):
+        def init(self) -> int:
+            return 0
+
+        def step(self, state: int, progress: object) -> int:
+            return state + 1
+
+        def close(self, state: int) -> None: ...
+
+    assert Counts().step(Counts().init(), 0.5) == 1

@@ -1,5 +1,7 @@
 """`Dropout`: what it keeps, what it needs, what it never differentiates."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -8,6 +10,7 @@ import pytest
 
 from filtered_transforms import filter_grad, filter_jit, is_array
 from nn_layers import Dropout, Linear, Sequential, inference_mode
+from tree_surgery import tree_at
 
 KEY = jr.PRNGKey(3)
 X = jnp.arange(1.0, 9.0)
@@ -108,6 +111,13 @@ def test_the_old_name_of_the_flag():
         assert Dropout(deterministic=True).inference
     with pytest.warns(UserWarning, match=r"`deterministic` is deprecated"):
         np.testing.assert_array_equal(Dropout()(X, deterministic=True), X)
+    # Reading it does not warn, as on Equinox; it is no field of its own.
+    assert Dropout(inference=True).deterministic is True and Dropout().deterministic is False
+    dropout = Dropout()
+    assert tree_at(lambda d: d.deterministic, dropout, True).inference is True
+    assert inference_mode(dropout).deterministic is True
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        dropout.deterministic = True
 
 
 def test_leaves():

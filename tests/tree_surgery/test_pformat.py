@@ -227,5 +227,18 @@ def test_options_of_leaves_for_wadler_lindig_itself():
     ]
     short = wl.pformat(tree, custom=TreeWLCustom(lambda x: isinstance(x, dict), True, True))
     assert short == "[f32[3], f32[2], dict(...), weak_f32[], <wrapped function sin>]"
-    long = wl.pformat(tree[:3], custom=TreeWLCustom(lambda x: False, False, False))
-    assert long == f"[f32[3](jax), {tree[1]!r}, {{'a': 1}}]"
+    for as_array in (False, True):  # there is no long form of what has no elements
+        long = wl.pformat(tree[:3], custom=TreeWLCustom(lambda x: False, False, as_array))
+        assert long == f"[f32[3](jax), {tree[1]!r}, {{'a': 1}}]"
+        options: Any = {"short_arrays": False, "struct_as_array": as_array, "width": 200}
+        assert tree_pformat(tree[:2], **options) == f"[{tree[0]!r}, {tree[1]!r}]"
+
+
+def test_options_of_leaves_by_name_as_in_equinox():
+    custom = TreeWLCustom(
+        truncate_leaf=lambda x: isinstance(x, int), short_arrays=True, struct_as_array=True
+    )
+    tree = {"a": np.arange(2), "s": jax.ShapeDtypeStruct((2,), jnp.int8), "n": 1}
+    assert wl.pformat(tree, custom=custom) == "{'a': i64[2](numpy), 's': i8[2], 'n': int(...)}"
+    with pytest.raises(TypeError, match="struct_as_array"):
+        TreeWLCustom(lambda x: False, True)

@@ -65,9 +65,24 @@ class _Shape:
 
 
 class ClosureConverted(Module):
-    # A traced function: its program, and the arrays that it closed over, as leaves. The program is
-    # a leaf, equal to itself alone; so what is no array can be exchanged between two conversions of
-    # one function, by `partition` and `combine`. All else is equal for them.
+    """A function that was traced: what `filter_closure_convert` returns.
+
+    Its leaves are its program and the arrays that the function closed over, `consts`. Do not make
+    one yourself.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms import filter_closure_convert
+    from filtered_transforms.extend import ClosureConverted
+
+    y = jnp.arange(2.0)
+    converted = filter_closure_convert(lambda x: x * y, 3.0)
+    assert isinstance(converted, ClosureConverted) and converted.consts[0] is y
+    ```
+    """
+
+    # The program is a leaf, equal to itself alone; so what is no array can be exchanged between two
+    # conversions of one function, by `partition` and `combine`. All else is equal for them.
 
     __scope__ = None  # its calls are no layer
 

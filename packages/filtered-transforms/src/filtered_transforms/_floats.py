@@ -1,10 +1,11 @@
-"""Neighbouring floating-point numbers, and broadcasting from the left."""
+"""Floating-point numbers: the default dtype, neighbours, NaN; and broadcasting from the left."""
 
 import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 
@@ -89,3 +90,43 @@ def left_broadcast_to(arr: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
     """
     arr = jnp.asarray(arr)
     return jnp.broadcast_to(arr.reshape(arr.shape + (1,) * (len(shape) - arr.ndim)), shape)
+
+
+def default_floating_dtype() -> Any:
+    """The dtype of floating-point arrays if none is asked for.
+
+    **Returns:** `jax.numpy.float32`, or `jax.numpy.float64` under `jax_enable_x64`.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import default_floating_dtype
+
+    assert jnp.zeros(2).dtype == default_floating_dtype()
+    ```
+    """
+    return jnp.float64 if jax.dtypes.canonicalize_dtype(float) == jnp.float64 else jnp.float32
+
+
+def nan_like(x: Any) -> np.ndarray:
+    """What a result that means nothing is filled with: NaN, or what comes next to it.
+
+    **Arguments:**
+
+    - `x`: an array.
+
+    **Returns:** a NumPy array of the same shape and dtype: NaN, or the largest integer, or `True`.
+
+    ```python
+    import jax.numpy as jnp
+    import numpy as np
+    from filtered_transforms.extend import nan_like
+
+    assert np.isnan(nan_like(jnp.ones(2))).all()
+    assert nan_like(jnp.array(1, jnp.int8)) == 127
+    ```
+    """
+    if jnp.issubdtype(x.dtype, jnp.inexact):
+        fill: Any = math.nan
+    else:
+        fill = True if x.dtype == bool else jnp.iinfo(x.dtype).max
+    return np.full(x.shape, fill, x.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,7 +28,8 @@ class ω(metaclass=_Powered):
     **Arguments:**
 
     - `value`: any PyTree.
-    - `is_leaf`: as for `jax.tree_util.tree_map`; it must be the same for both operands.
+    - `is_leaf`: as for `jax.tree_util.tree_map`; for both operands the same, or functions with the
+        same code, as two calls of one function make them.
 
     `ω(tree)` may be written `tree**ω`, and `.ω` gives the tree back. Operators take another `ω` of
     the same structure, or one number or array for all leaves: arithmetic, comparison, bits, `@` and
@@ -80,15 +82,16 @@ class ω(metaclass=_Powered):
                     f"a {type(other).__name__}: {other!r}. Write `ω(...)` around a tree."
                 )
             return self.call(lambda leaf: function(leaf, other))
-        if self.is_leaf != other.is_leaf:
+        if self.is_leaf != other.is_leaf and _code(self.is_leaf) != _code(other.is_leaf):
             raise ValueError("`is_leaf` must match: the two `ω` were made with different ones.")
-        mine = jtu.tree_structure(self.ω, is_leaf=self.is_leaf)
-        theirs = jtu.tree_structure(other.ω, is_leaf=self.is_leaf)
+        # Functions with the same code may have closed over different values: each its own tree.
+        leaves, mine = jtu.tree_flatten(self.ω, is_leaf=self.is_leaf)
+        others, theirs = jtu.tree_flatten(other.ω, is_leaf=other.is_leaf)
         if mine != theirs:
             raise ValueError(
                 f"PyTree structures must match; an operator of `ω` got {mine} and {theirs}."
             )
-        return ω(jtu.tree_map(function, self.ω, other.ω, is_leaf=self.is_leaf), self.is_leaf)
+        return ω(mine.unflatten(map(function, leaves, others)), self.is_leaf)
 
     # Comparisons are of leaves, so that an `ω` has the hash of an object.
     def __hash__(self) -> int:
@@ -136,6 +139,16 @@ class ω(metaclass=_Powered):
         def __pos__(self) -> Omega: ...
         def __abs__(self) -> Omega: ...
         def __invert__(self) -> Omega: ...
+
+
+def _code(is_leaf: Any) -> Any:
+    """What a function does, whichever call has made it: equal for those that are written alike."""
+    while isinstance(is_leaf, functools.partial):
+        is_leaf = is_leaf.func
+    code = getattr(is_leaf, "__code__", None)
+    if code is None and is_leaf is not None:
+        code = getattr(type(is_leaf).__call__, "__code__", None)
+    return is_leaf if code is None else (code.co_code, code.co_names, code.co_consts)
 
 
 def _is_one_for_all(x: Any) -> bool:

@@ -14,8 +14,10 @@
   `filtered_transforms`; `MaybeBuffer`, `buffer_at_set` for what they write to.
 - Progress meters for any loop: `AbstractProgressMeter`, `NoProgressMeter`, `TextProgressMeter`,
   `TqdmProgressMeter`.
-- Trials: `eval_zero`, `eval_empty`, `cached_filter_eval_shape`, `scan_trick`; `closure_to_pytree`.
-- Arithmetic: `ω`, `nextafter`, `prevbefore`, `left_broadcast_to`.
+- Trials: `eval_zero`, `eval_empty`, `cached_filter_eval_shape`, `scan_trick`; `closure_to_pytree`;
+  `ClosureConverted`, the class of what `filter_closure_convert` returns.
+- Arithmetic: `ω`, `nextafter`, `prevbefore`, `nan_like`, `default_floating_dtype`,
+  `left_broadcast_to`.
 - Small things: `str2jax`, `doc_repr`, `doc_remove_args`, `GetKey`.
 - Programs without the primitives of libraries: `finalise_fn`, `finalise_jaxpr` and others.
 
@@ -26,6 +28,7 @@ from ._buffer import MaybeBuffer as MaybeBuffer
 from ._buffer import buffer_at_set as buffer_at_set
 from ._checks import Carried as Carried
 from ._checks import register_check as register_check
+from ._closure import ClosureConverted as ClosureConverted
 from ._closure_to_pytree import closure_to_pytree as closure_to_pytree
 from ._container_meta import ContainerMeta as ContainerMeta
 from ._finalise import finalise_eval_jaxpr as finalise_eval_jaxpr
@@ -35,7 +38,9 @@ from ._finalise import finalise_jaxpr_as_fn as finalise_jaxpr_as_fn
 from ._finalise import finalise_make_jaxpr as finalise_make_jaxpr
 from ._finalise import primitive_finalisations as primitive_finalisations
 from ._finalise import register_impl_finalisation as register_impl_finalisation
+from ._floats import default_floating_dtype as default_floating_dtype
 from ._floats import left_broadcast_to as left_broadcast_to
+from ._floats import nan_like as nan_like
 from ._floats import nextafter as nextafter
 from ._floats import prevbefore as prevbefore
 from ._hashable import hashable_combine as hashable_combine
@@ -88,6 +93,7 @@ from ._while import while_loop as while_loop
 __all__ = [
     "AbstractProgressMeter",
     "Carried",
+    "ClosureConverted",
     "ContainerMeta",
     "GetKey",
     "MaybeBuffer",
@@ -98,6 +104,7 @@ __all__ = [
     "cached_filter_eval_shape",
     "closure_to_pytree",
     "create_vprim",
+    "default_floating_dtype",
     "doc_remove_args",
     "doc_repr",
     "eval_empty",
@@ -117,6 +124,7 @@ __all__ = [
     "left_broadcast_to",
     "materialise_zeros",
     "maybe_set_p",
+    "nan_like",
     "nextafter",
     "noinline",
     "noinline_p",

@@ -8,11 +8,10 @@ Three ways to say so, before anything imports Equinox:
 
 From then on `equinox`, `equinox.nn`, `equinox.internal` and `equinox.debug` are modules with the
 names of `equinoctial` and its modules, whether or not Equinox is installed. `equinox.__version__`
-is the release that the names are those of. What is private in Equinox is not there, but for what
-released libraries use, in `equinox._module._module`: `_ModuleMeta`, the class of `Module`
-(distreqx, quax), `is_abstract_module` and `_currently_initialising` (quax). Where we warn and
-Equinox does not, of a static field without a hash, the warning is off: who uses a library cannot
-mend it.
+is the release that the names are those of. Released libraries import from Equinox's private modules
+as well: each of those gives the public names, and the private ones that are known to be in use (the
+table is in `docs/ecosystem.md`). Where we warn and Equinox does not, of a static field without a
+hash, the warning is off: who uses a library cannot mend it.
 
 **Raises:** `ImportError` if Equinox itself has been imported already: objects of the two do not
 mix.
@@ -27,6 +26,7 @@ assert eqx.Module is equinoctial.Module and eqx.nn.Linear is equinoctial.nn.Line
 """
 
 import importlib.machinery
+import inspect
 import os
 import runpy
 import sys
@@ -34,46 +34,101 @@ import warnings
 from types import ModuleType
 from typing import Any
 
-from pytree_module import Module
-
 from . import debug, internal, nn
+from ._private_names import MODULES, NAMES
 
 EQUINOX_VERSION = "0.13.8"
 """The release of Equinox whose names these are."""
 
-_MODULE_META: Any = type(Module)
-
 _OURS_ALONE = ".* It has no hash, and may change without `jax.jit` noticing"
 
-
-class _CurrentlyInitialising:
-    """Instances whose fields may be assigned: quax calls `add`, `__init__`, `remove`."""
-
-    def add(self, module: Module) -> None:
-        _MODULE_META.__unfreeze__(type(module), module)
-
-    def remove(self, module: Module) -> None:
-        _MODULE_META.__freeze__(type(module), module)
-
-
-_PRIVATE: dict[str, dict[str, object]] = {
-    "equinox._module": {},
-    "equinox._module._module": {
-        "_ModuleMeta": _MODULE_META,
-        "_currently_initialising": _CurrentlyInitialising(),
-        "is_abstract_module": _MODULE_META.__is_abstract__,
-    },
+_PUBLIC = {
+    "equinox": sys.modules[str(internal.__package__)],
+    "equinox.nn": nn,
+    "equinox.internal": internal,
+    "equinox.debug": debug,
 }
 
 
-def _alias(name: str, original: ModuleType) -> ModuleType:
-    """A module called `name` with everything that `original` has."""
-    alias = ModuleType(name, original.__doc__)
-    own = ("__name__", "__spec__", "__loader__", "__path__", "__file__", "__cached__")
-    vars(alias).update({key: value for key, value in vars(original).items() if key not in own})
-    alias.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=name == "equinox")
-    alias.__package__ = "equinox"
-    return alias
+class _Alias(ModuleType):
+    """A module of Equinox, whose names are found here when they are asked for."""
+
+    def __init__(self, name: str):
+        super().__init__(name, getattr(_PUBLIC.get(name), "__doc__", None))
+        self.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
+        self.__package__ = name
+        self.__path__ = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        for module, private, find, _ in NAMES:
+            if (self.__name__, name) == (f"equinox.{module}", private):
+                found = find()
+                break
+        else:
+            public = _holders(name)
+            if not public or (self.__name__ in _PUBLIC and self.__name__ not in public):
+                what = f"module {self.__name__!r} has no attribute {name!r}"
+                raise AttributeError(_not_there(what, name), name=name, obj=self)
+            # A private module of Equinox may hold a name that is public anywhere.
+            found = getattr(_PUBLIC[self.__name__ if self.__name__ in public else public[0]], name)
+        setattr(self, name, found)
+        return found
+
+    def __dir__(self) -> list[str]:
+        return sorted({*vars(self), *getattr(_PUBLIC.get(self.__name__), "__all__", ())})
+
+
+def _holders(name: str) -> list[str]:
+    """The public modules of Equinox that have a public name."""
+    return [path for path, module in _PUBLIC.items() if name in module.__all__]
+
+
+def _not_there(what: str, name: str) -> str:
+    public = _holders(name)
+    if public:
+        instead = f"Write `from {public[0]} import {name}`."
+    else:
+        instead = (
+            "Of what is private in Equinox it has only what released libraries are known to use. "
+            "Import public names, from `equinox`, `equinox.nn`, `equinox.internal` or "
+            "`equinox.debug`."
+        )
+    return (
+        f"{what}. In this process `equinox` is an alias of `equinoctial`, made by "
+        f"`equinoctial.as_equinox`, with the names of Equinox {EQUINOX_VERSION}. {instead}"
+    )
+
+
+class _Finder:
+    """Asked for modules of Equinox that are not there: those that are, are in `sys.modules`."""
+
+    @staticmethod
+    def find_spec(fullname: str, path: Any = None, target: Any = None) -> None:
+        if not fullname.startswith("equinox."):
+            return
+        parent, _, name = fullname.rpartition(".")
+        if _asked_by_from():
+            message = _not_there(f"cannot import name {name!r} from {parent!r}", name)
+            raise ImportError(message, name=parent)
+        message = _not_there(f"No module named {fullname!r}", name)
+        raise ModuleNotFoundError(message, name=fullname)
+
+
+def _asked_by_from() -> bool:
+    """Whether Python looks for a module since `from parent import name` found no such attribute.
+
+    It would then drop a `ModuleNotFoundError` that bears the name, and say nothing of an alias.
+    """
+    frame = inspect.currentframe()
+    while frame is not None and (
+        frame.f_globals is globals() or "importlib" in frame.f_code.co_filename
+    ):
+        if frame.f_code.co_name == "_handle_fromlist":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def install() -> None:
@@ -89,18 +144,15 @@ def install() -> None:
             f"equinoctial.as_equinox`; for a program, `python -m equinoctial.as_equinox script.py`."
         )
     warnings.filterwarnings("ignore", _OURS_ALONE, UserWarning)
-    package = _alias("equinox", sys.modules[str(internal.__package__)])
-    vars(package).update(__equinoctial__=True, __version__=EQUINOX_VERSION, __path__=[])
-    sys.modules["equinox"] = package
-    for module in (debug, internal, nn):
-        name = module.__name__.rpartition(".")[2]
-        sys.modules[f"equinox.{name}"] = _alias(f"equinox.{name}", module)
-        setattr(package, name, sys.modules[f"equinox.{name}"])
-    for path, names in _PRIVATE.items():
-        sys.modules[path] = ModuleType(path)
-        vars(sys.modules[path]).update(names, __path__=[])
+    for path in (*_PUBLIC, *(f"equinox.{module}" for module in MODULES)):
+        sys.modules[path] = alias = _Alias(path)
         parent, _, name = path.rpartition(".")
-        setattr(sys.modules[parent], name, sys.modules[path])
+        if parent:
+            setattr(sys.modules[parent], name, alias)
+    vars(sys.modules["equinox"]).update(__equinoctial__=True, __version__=EQUINOX_VERSION)
+    for path, module in _PUBLIC.items():
+        vars(sys.modules[path])["__all__"] = module.__all__
+    sys.meta_path.insert(0, _Finder)
 
 
 def pytest_configure(config: Any) -> None:

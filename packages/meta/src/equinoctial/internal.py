@@ -7,6 +7,7 @@ rest.
 
 from filtered_transforms.extend import AbstractProgressMeter as AbstractProgressMeter
 from filtered_transforms.extend import Carried as Carried
+from filtered_transforms.extend import ClosureConverted as ClosureConverted
 from filtered_transforms.extend import ContainerMeta as ContainerMeta
 from filtered_transforms.extend import GetKey as GetKey
 from filtered_transforms.extend import MaybeBuffer as MaybeBuffer
@@ -17,6 +18,7 @@ from filtered_transforms.extend import buffer_at_set as buffer_at_set
 from filtered_transforms.extend import cached_filter_eval_shape as cached_filter_eval_shape
 from filtered_transforms.extend import closure_to_pytree as closure_to_pytree
 from filtered_transforms.extend import create_vprim as create_vprim
+from filtered_transforms.extend import default_floating_dtype as default_floating_dtype
 from filtered_transforms.extend import doc_remove_args as doc_remove_args
 from filtered_transforms.extend import doc_repr as doc_repr
 from filtered_transforms.extend import eval_empty as eval_empty
@@ -36,6 +38,7 @@ from filtered_transforms.extend import hashable_partition as hashable_partition
 from filtered_transforms.extend import left_broadcast_to as left_broadcast_to
 from filtered_transforms.extend import materialise_zeros as materialise_zeros
 from filtered_transforms.extend import maybe_set_p as maybe_set_p
+from filtered_transforms.extend import nan_like as nan_like
 from filtered_transforms.extend import nextafter as nextafter
 from filtered_transforms.extend import noinline as noinline
 from filtered_transforms.extend import noinline_p as noinline_p
@@ -87,6 +90,7 @@ __all__ = [
     "AbstractProgressMeter",
     "AbstractVar",
     "Carried",
+    "ClosureConverted",
     "ContainerMeta",
     "Enumeration",
     "GetKey",
@@ -106,6 +110,7 @@ __all__ = [
     "closure_to_pytree",
     "create_vprim",
     "debug_backward_nan",
+    "default_floating_dtype",
     "doc_remove_args",
     "doc_repr",
     "error_if",
@@ -127,6 +132,7 @@ __all__ = [
     "left_broadcast_to",
     "materialise_zeros",
     "maybe_set_p",
+    "nan_like",
     "nextafter",
     "noinline",
     "noinline_p",

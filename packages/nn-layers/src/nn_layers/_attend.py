@@ -109,6 +109,16 @@ def _one_head(
     q: Array, k: Array, v: Array, mask: Any, bias: Any, first: Any, drop: Any, key: Any
 ) -> Array:
     """Attention of one head; `first` is the position of the first query if attention is causal."""
+    weights = attention_weights(q, k, mask, bias, first)
+    if weights.dtype != v.dtype:
+        weights = weights.astype(v.dtype)
+    if drop is not None:
+        weights = drop(weights, key)
+    return lax.dot_general(weights, v, (((1,), (0,)), ((), ())))
+
+
+def attention_weights(q: Array, k: Array, mask: Any, bias: Any, first: Any) -> Array:
+    """How much each query of one head takes from each value, in float32 or wider."""
     contract = (((1,), (1,)), ((), ()))
     scale = np.asarray(math.sqrt(q.shape[-1]), q.dtype)
     logits = exact(lax.dot_general(lax.div(q, lax.broadcast(scale, q.shape)), k, contract))
@@ -122,12 +132,7 @@ def _one_head(
     if first is not None:
         rows = lax.broadcasted_iota(jnp.int32, logits.shape, 0) + first
         logits = jnp.where(rows >= lax.broadcasted_iota(jnp.int32, logits.shape, 1), logits, least)
-    weights = jax.nn.softmax(logits, axis=-1)
-    if weights.dtype != v.dtype:
-        weights = weights.astype(v.dtype)
-    if drop is not None:
-        weights = drop(weights, key)
-    return lax.dot_general(weights, v, (((1,), (0,)), ((), ())))
+    return jax.nn.softmax(logits, axis=-1)
 
 
 def _in_pieces(

@@ -1,7 +1,6 @@
 """Attention."""
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
+from pytree_module.extend import warn_user
 
 from ._attend import attend
 from ._cache import KVCache, nan_beyond, remember, seen
@@ -203,7 +203,7 @@ class MultiheadAttention(Module):
         """
         if deterministic is not None:
             use = f"write `inference={deterministic}`"
-            warnings.warn(_RENAMED.format(use=use), stacklevel=3)
+            warn_user(_RENAMED.format(use=use))
             inference = deterministic
         self._check(query, key_, value)
         q, k, v = self._project(query, key_, value)

@@ -1,6 +1,5 @@
 """Normalisation by the statistics of a batch."""
 
-import warnings
 from collections.abc import Hashable, Sequence
 from typing import Any, Literal
 
@@ -9,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import field
+from pytree_module.extend import warn_user
 
 from ._dtypes import exact, per_channel, promoted, scaled
 from ._errors import refuse_shape, shape_of, size
@@ -115,7 +115,7 @@ class BatchNorm(StatefulLayer):
         init_variance: float | None = None,
     ):
         if mode == "legacy":
-            warnings.warn(_UNSPECIFIED, stacklevel=2)
+            warn_user(_UNSPECIFIED)
             mode = "ema"
         if mode not in ("batch", "ema"):
             raise ValueError(f"`BatchNorm`: `mode` must be 'batch' or 'ema', got {mode!r}.")

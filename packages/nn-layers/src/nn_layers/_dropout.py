@@ -1,6 +1,5 @@
 """Dropout."""
 
-import warnings
 from typing import Any, NoReturn
 
 import jax
@@ -10,6 +9,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module
+from pytree_module.extend import warn_user
 
 _RENAMED = "`deterministic` is deprecated in favour of `inference`, which means the same: {use}."
 
@@ -62,12 +62,17 @@ class Dropout(Module):
     ):
         if deterministic is not None:
             use = f"write `Dropout(..., inference={deterministic})`"
-            warnings.warn(_RENAMED.format(use=use), stacklevel=2)
+            warn_user(_RENAMED.format(use=use))
             inference = deterministic
         if isinstance(p, (int, float)) and not 0 <= p <= 1:
             raise ValueError(f"`Dropout`: `p` is a probability, in [0, 1]; got {p}.")
         self.p = p
         self.inference = inference
+
+    @property
+    def deterministic(self) -> Any:
+        """Deprecated: an earlier name of `inference`."""
+        return self.inference
 
     def __call__(
         self,
@@ -93,7 +98,7 @@ class Dropout(Module):
         """
         if deterministic is not None:
             use = f"write `dropout(x, inference={deterministic})`"
-            warnings.warn(_RENAMED.format(use=use), stacklevel=3)
+            warn_user(_RENAMED.format(use=use))
             inference = deterministic
         flag: Any = self.inference if inference is None else inference
         traced = _is_traced(flag)

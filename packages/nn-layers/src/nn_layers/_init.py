@@ -29,18 +29,21 @@ def bound_for(fan_in: int) -> float:
 def _draw_parts(
     key: PRNGKeyArray, bound: Any, shapes: tuple[tuple[int, ...] | None, ...], dtype: Any
 ) -> list[list[Array]]:
-    """For each shape: the one array, or for a complex dtype real and imaginary part."""
-    parts: list[list[Array]] = []
-    for own_key, shape in zip(jr.split(key, len(shapes)), shapes, strict=True):
-        if shape is None:
-            parts.append([])
-        elif jnp.issubdtype(dtype, jnp.complexfloating):
-            real = jnp.finfo(dtype).dtype
-            both = jr.split(own_key, 2)
-            parts.append([jr.uniform(k, shape, real, -bound, bound) for k in (both[0], both[1])])
-        else:
-            parts.append([jr.uniform(own_key, shape, dtype, -bound, bound)])
-    return parts
+    """For each shape what `_parts` draws."""
+    keys = jr.split(key, len(shapes))
+    return [
+        [] if shape is None else _parts(own_key, bound, shape, dtype)
+        for own_key, shape in zip(keys, shapes, strict=True)
+    ]
+
+
+def _parts(key: PRNGKeyArray, bound: Any, shape: tuple[int, ...], dtype: Any) -> list[Array]:
+    """The one array, or for a complex dtype real and imaginary part."""
+    if not jnp.issubdtype(dtype, jnp.complexfloating):
+        return [jr.uniform(key, shape, dtype, -bound, bound)]
+    real = jnp.finfo(dtype).dtype
+    both = jr.split(key, 2)
+    return [jr.uniform(k, shape, real, -bound, bound) for k in (both[0], both[1])]
 
 
 def _assemble(parts: list[Array]) -> Array | None:
@@ -92,3 +95,26 @@ def draw_weight_and_bias(
     """Weight and bias by `draw`: the first key for the weight, the second for the bias."""
     weight, bias = draw(layer, key, fan_in, (weight_shape, bias_shape), dtype)
     return weight, bias
+
+
+def default_init(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any, lim: float) -> Array:
+    """An array uniform on `[-lim, lim)`; for a complex dtype real and imaginary part are.
+
+    **Arguments:**
+
+    - `key`: what it is drawn from.
+    - `shape`, `dtype`: of the array.
+    - `lim`: `1 / sqrt(fan_in)` for the weights and biases of the layers here.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from nn_layers.extend import default_init
+
+    weight = default_init(jax.random.key(0), (2, 4), jnp.float32, 0.5)
+    assert weight.shape == (2, 4) and abs(weight).max() < 0.5
+    ```
+    """
+    dtype = jnp.dtype(dtype)
+    drawn: Any = _assemble(_parts(key, lim, shape, dtype))
+    return drawn

@@ -1,7 +1,6 @@
 """Normalisation of one example by its own statistics."""
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
+from pytree_module.extend import warn_user
 
 from ._dtypes import exact, promoted, scaled
 from ._errors import check_shape, size
@@ -134,10 +134,9 @@ class LayerNorm(ExampleNorm):
         elementwise_affine: bool | None = None,
     ):
         if elementwise_affine is not None:
-            warnings.warn(
+            warn_user(
                 "`LayerNorm(elementwise_affine=...)` is deprecated in favour of `use_weight` and "
-                "`use_bias`; it sets both.",
-                stacklevel=2,
+                "`use_bias`; it sets both."
             )
             use_weight = use_bias = elementwise_affine
         super().__init__(shape, eps, use_weight, use_bias, dtype)

@@ -1,10 +1,38 @@
 """What layers over one, two or three spatial dimensions share: sizes and paddings per dimension."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ._errors import refuse_shape
+
+
+def ntuple(n: int) -> Callable[[Any], tuple[Any, ...]]:
+    """A function that gives `n` values: those of a sequence of `n`, or one `n` times.
+
+    **Arguments:**
+
+    - `n`: how many; most often the number of spatial dimensions.
+
+    **Returns:** a function of a value or a sequence, which raises `ValueError` for a sequence of
+    another length.
+
+    ```python
+    from nn_layers.extend import ntuple
+
+    assert ntuple(2)(3) == ntuple(2)([3, 3]) == (3, 3)
+    ```
+    """
+
+    def repeated(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, Iterable):
+            return (value,) * n
+        values: tuple[Any, ...] = tuple(value)
+        if len(values) != n:
+            raise ValueError(f"Expected one value or {n} of them, got {len(values)}: {value!r}.")
+        return values
+
+    return repeated
 
 
 def _is_int(value: Any) -> bool:

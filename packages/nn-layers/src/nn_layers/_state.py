@@ -39,11 +39,12 @@ class StateIndex(Module, Generic[_Value]):
     !!! example
 
         ```python
+        import jax
         import jax.numpy as jnp
         from nn_layers import StatefulLayer, StateIndex, make_with_state
 
         class Counter(StatefulLayer):
-            index: StateIndex
+            index: StateIndex[jax.Array]
 
             def __init__(self):
                 self.index = StateIndex(jnp.array(0))

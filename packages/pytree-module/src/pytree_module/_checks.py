@@ -1,7 +1,6 @@
 """What the values of fields are checked for when an instance has been built."""
 
 import functools
-import warnings
 from collections.abc import Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType, NoneType
 from typing import Any, cast
@@ -15,6 +14,7 @@ from tree_surgery import path_str
 from ._codegen import expect_irregular
 from ._irregular import BY_VALUE
 from ._method import BoundMethod
+from ._user_frames import warn_user
 
 # Types whose values need no look. Module classes and the types of arrays join as they are met.
 _PLAIN_DYNAMIC: set[type] = {
@@ -104,7 +104,7 @@ def check_dynamic(owner: type, name: str, value: Any) -> None:
     for hidden in _hidden_modules(value):
         qualified = f"{owner.__module__}.{owner.__qualname__}"
         message = _HIDDEN.format(owner=qualified, name=name, hidden=type(hidden).__qualname__)
-        warnings.warn(message, stacklevel=4)  # Where the class is called.
+        warn_user(message)
 
 
 def _hidden_modules(value: Any) -> Iterator[Any]:
@@ -146,23 +146,21 @@ def check_static(owner: type, name: str, value: Any, values: dict[str, Any]) -> 
                 f"and hashed; arrays have to be leaves. Drop `static=True`; to keep the array "
                 f"fixed in training, use `jax.lax.stop_gradient` or partition it out."
             )
-        warnings.warn(
+        warn_user(
             f"A NumPy array is being set as static! `{where}` is a {what}. It is compared by value "
             f"at each call of a jitted function and compiled in as a constant. Use Python numbers "
-            f"or tuples (`.item()`, `.tolist()`), or drop `static=True`.",
-            stacklevel=4,
+            f"or tuples (`.item()`, `.tolist()`), or drop `static=True`."
         )
         if isinstance(leaf, np.ndarray):
             values[BY_VALUE] = True
             expect_irregular(owner)
     # A tuple cannot be changed by mistake; libraries put flattened trees there, lists and all.
     if not found and not isinstance(value, tuple) and not _has_hash(value):
-        warnings.warn(
+        warn_user(
             f"`{dotted(owner, (jtu.GetAttrKey(name),))}` is a {type(value).__name__}, in a field "
             f"with `static=True`. It has no hash, and may change without `jax.jit` noticing, which "
             f"then goes on with what it has compiled. Use a tuple for a list, a frozenset for a "
-            f"set, a tuple of pairs for a dictionary, or drop `static=True`.",
-            stacklevel=4,
+            f"set, a tuple of pairs for a dictionary, or drop `static=True`."
         )
 
 

@@ -3,7 +3,6 @@
 import abc
 import dataclasses
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, dataclass_transform
 
@@ -23,6 +22,7 @@ from ._method import as_method
 from ._mixin import bind_inherited
 from ._scope import scope_of
 from ._strict import StrictOption, check_strict, strict_config
+from ._user_frames import warn_user
 
 _new = object.__new__
 
@@ -59,7 +59,7 @@ def _warn_of_both_inits(cls: type) -> None:
         return
     name = f"{cls.__module__}.{cls.__qualname__}"
     message = _BOTH_INITS.format(name=name, init=init.__qualname__, post=post.__qualname__)
-    warnings.warn(message, stacklevel=4)
+    warn_user(message)
 
 
 class _SignatureDoc:
@@ -225,6 +225,10 @@ class ModuleMeta(abc.ABCMeta):
         values = vars(module)
         del values[UNDER_CONSTRUCTION]
         take_defaults(cls, values, required=False)
+
+    def __is_unfrozen__(cls, module: Any) -> bool:
+        """Whether the fields of `module` may be assigned: in its `__init__`, or as above."""
+        return UNDER_CONSTRUCTION in vars(module)
 
     def __setattr__(cls, name: str, value: Any) -> None:
         # A function set on a class that exists becomes a method like those of its body.

@@ -8,8 +8,9 @@ from typing import Any
 import jax.tree_util as jtu
 
 from filtered_transforms import is_array
+from pytree_module.extend import user_frames
 
-from ._frames import Place, frames
+from ._frames import Place
 
 
 class Scope:
@@ -21,7 +22,7 @@ class Scope:
 
     def __init__(self) -> None:
         count = int(os.environ.get("EQX_ON_ERROR_BREAKPOINT_FRAMES", "1"))
-        found = [frame for _, frame in zip(range(count), frames(), strict=False)]
+        found = [frame for _, frame in zip(range(count), user_frames(), strict=False)]
         self.places = [_place(frame) for frame in found]
         self.globals = [frame.f_globals for frame in found]
         leaves, self.treedef = jtu.tree_flatten([dict(frame.f_locals) for frame in found])

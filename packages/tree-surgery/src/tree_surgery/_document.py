@@ -75,7 +75,7 @@ class Writer:
         if isinstance(x, jax.Array | np.ndarray):
             return array_document(x) if self.short_arrays else None
         if isinstance(x, jax.ShapeDtypeStruct):
-            return array_document(x) if self.struct_as_array else None
+            return array_document(x) if self.struct_as_array and self.short_arrays else None
         if isinstance(x, type) or hasattr(kind, "__pdoc__"):
             return None
         if isinstance(x, jtu.Partial):

@@ -31,7 +31,8 @@ def tree_pformat(
     - `width`: the width to break lines at.
     - `indent`: how far to indent what is nested.
     - `short_arrays`: whether to write arrays short. If not, their `repr` is used.
-    - `struct_as_array`: whether to write a `jax.ShapeDtypeStruct` as the array it stands for.
+    - `struct_as_array`: whether to write a `jax.ShapeDtypeStruct` as the array it stands for, if
+        arrays are short.
     - `truncate_leaf`: called with each object; if it returns true, only the type is written, as
         `Linear(...)`.
 

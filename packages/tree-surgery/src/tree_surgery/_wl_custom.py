@@ -19,7 +19,8 @@ class TreeWLCustom:
 
     - `truncate_leaf`: a function of a node; where it is true, `Name(...)` is shown.
     - `short_arrays`: whether arrays are shown by dtype and shape.
-    - `struct_as_array`: whether a `jax.ShapeDtypeStruct` is shown as an array.
+    - `struct_as_array`: whether a `jax.ShapeDtypeStruct` is shown as a short array, if arrays are
+        short.
 
     Called with an object, it returns a `wadler_lindig.AbstractDoc`, or `None` to leave the object
     to `wadler_lindig`.
@@ -46,5 +47,5 @@ class TreeWLCustom:
         if isinstance(obj, jax.Array | np.ndarray):
             return array_document(obj) if self.short_arrays else None
         if isinstance(obj, jax.ShapeDtypeStruct):
-            return array_document(obj) if self.struct_as_array else None
+            return array_document(obj) if self.struct_as_array and self.short_arrays else None
         return wrapper_document(obj) if callable(obj) else None

@@ -11,8 +11,9 @@ import jax.tree_util as jtu
 import numpy as np
 
 from filtered_transforms import combine, is_array, partition
+from pytree_module.extend import is_library_file
 from runtime_checks import _jax
-from runtime_checks._frames import Place, is_hidden_file
+from runtime_checks._frames import Place
 from runtime_checks._types import P
 from tree_surgery import tree_pformat
 
@@ -207,7 +208,7 @@ class _Search:
         """
         known: list[Place] = []
         for eqn in self.within:
-            own = [Place(*line) for line in _jax.lines_of(eqn) if not is_hidden_file(line[0])]
+            own = [Place(*line) for line in _jax.lines_of(eqn) if not is_library_file(line[0])]
             if own[len(own) - len(known) :] == known:
                 known = own
             else:

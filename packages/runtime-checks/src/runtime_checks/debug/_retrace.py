@@ -11,7 +11,8 @@ from typing import Any
 import jax
 
 from filtered_transforms.extend import observe_traces
-from runtime_checks._frames import is_hidden_file, places
+from pytree_module.extend import is_library_file
+from runtime_checks._frames import places
 from runtime_checks._types import P, R
 
 from ._signature import Signature, code_of, is_plain_jit, nearest
@@ -183,7 +184,7 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         defined = re.search(r"defined at (.*):\d+", text)
-        ours = defined is not None and is_hidden_file(defined.group(1))
+        ours = defined is not None and is_library_file(defined.group(1))
         first = "never seen function" in text and "same line" not in text
         if "CACHE MISS" in text and not ours and not first:
             self.report(text)

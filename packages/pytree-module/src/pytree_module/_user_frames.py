@@ -1,0 +1,90 @@
+"""Where in the user's code we are: frames that are neither ours nor JAX's."""
+
+import inspect
+import os
+import warnings
+from collections.abc import Iterator
+from types import FrameType
+
+_PACKAGES = frozenset(
+    {
+        "runtime_checks",
+        "nn_layers",
+        "filtered_transforms",
+        "pytree_module",
+        "tree_surgery",
+        "equinoctial",
+        "jax",
+        "jaxtyping",
+    }
+)
+# Of Python, what stands between a line of the user's and what it calls.
+_HIDDEN = _PACKAGES | {"contextlib", "copy", "dataclasses", "functools"}
+# Frames of which only the file is known: those of the packages above, and of JAX's compiled part.
+_FOLDERS = tuple(f"/{name}/" for name in sorted(_PACKAGES))
+
+
+def _is_hidden(frame: FrameType) -> bool:
+    module = str(frame.f_globals.get("__name__", ""))
+    # A generated `__init__` is of the user's class, but there is no line to show.
+    generated = frame.f_code.co_filename == "<string>" and frame.f_code.co_name == "__init__"
+    return generated or module.partition(".")[0] in _HIDDEN
+
+
+def user_frames() -> Iterator[FrameType]:
+    """The frames of the user, innermost first: those of all but this project, JAX and the like.
+
+    ```python
+    from pytree_module.extend import user_frames
+
+    def here():
+        return next(user_frames()).f_code.co_name
+
+    assert here() == "here"
+    ```
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if not _is_hidden(frame):
+            yield frame
+        frame = frame.f_back
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warns as `warnings.warn` does, at the line of the user's that led here.
+
+    That is where a layer is made, also if a subclass, `make_with_state` or `filter_vmap` stands in
+    between: a fixed `stacklevel` cannot know.
+
+    **Arguments:**
+
+    - `message`, `category`: as for `warnings.warn`.
+
+    ```python
+    import warnings
+    from pytree_module.extend import warn_user
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_user("write it otherwise")
+    assert str(caught[0].message) == "write it otherwise"
+    ```
+    """
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and _is_hidden(frame):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def is_library_file(file: str) -> bool:
+    """Whether a file is of this project, of JAX or of jaxtyping, by its path.
+
+    ```python
+    import jax
+    from pytree_module.extend import is_library_file
+
+    assert is_library_file(jax.__file__) and not is_library_file("train.py")
+    ```
+    """
+    path = file.replace(os.sep, "/")
+    return any(f"/src{folder}" in path or f"/site-packages{folder}" in path for folder in _FOLDERS)
