@@ -44,7 +44,9 @@ class Starting:
 class Checked:
     """A program with checks, called as the program is.
 
-    Inside of another program it is the program as it was: the outermost one carries the checks.
+    Inside of another program it is the program as it was: the outermost one carries the checks. In
+    a `shard_map` it is the function, whose checks then stand in the body of the `shard_map`: where
+    nobody carries them, there alone it is known that every shard comes by.
     """
 
     __slots__ = ("carried", "program")
@@ -55,16 +57,20 @@ class Checked:
 
     def __call__(self, *args: Any) -> Any:
         if jit_is_disabled() or not all(map(is_concrete, jtu.tree_leaves(args))):
-            return self.program(*args)
+            return self.inside(*args)
         out, report, reader = self.carried(*args)
         if report and not is_concrete(report[0]):  # the function refers to something traced
-            return self.program(*args)
+            return self.inside(*args)
         if reader.waits:
             wait(jtu.tree_leaves(out))
         if reader.read is not None:
             reader.read(report)
         out[1].has_checks = False  # the signature: there is nothing left to wait for
         return out
+
+    def inside(self, *args: Any) -> Any:
+        in_shards = jax.sharding.get_abstract_mesh().manual_axes
+        return (self.program.__wrapped__ if in_shards else self.program)(*args)
 
     def trace(self, *args: Any) -> Any:
         return self.program.trace(*args)
