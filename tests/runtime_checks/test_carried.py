@@ -528,3 +528,21 @@ def test_checks_side_by_side_keep_their_own_texts():
         g(BAD, jnp.array(3))
     with pytest.raises(EquinoxRuntimeError, match="n = 2"):
         g(GOOD, jnp.array(2))
+
+
+@pytest.mark.parametrize(
+    "traced", [jax.jit, lambda f: lambda x: jax.lax.cond(x > 9, jnp.cos, f, x)]
+)
+@pytest.mark.parametrize("jit", [jax.jit, filter_jit])
+def test_constants_may_be_shown_of_mapped_examples(jit: Any, traced: Any):
+    # JAX hands a constant of a traced program to the rule for `vmap` as a number without a shape.
+    def positive(x: Any) -> Any:
+        check(x < 0, "negative", least=0.5, count=np.int32(3))
+        return branched_error_if(x, x < 0, jnp.array(1), ["not this", "negative"])
+
+    f = jit(jax.vmap(traced(positive)))
+    np.testing.assert_array_equal(f(jnp.array([1.0, 2.0])), [1, 2])
+    with pytest.raises(EquinoxRuntimeError, match="negative") as caught:
+        jax.block_until_ready(f(jnp.array([1.0, -2.0])))
+    error = EquinoxRuntimeError.of(caught.value)
+    assert error is not None and error.index == ((1,),)

@@ -106,7 +106,8 @@ def check_primitive(
         predicate, values, through = apart(operands, check)
         if dims[0] is not None or any(d is not None for d in apart(dims, check)[1]):
             seen = [
-                jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
+                # A constant may come as a number of JAX's own, which has no shape.
+                jnp.broadcast_to(x, (size, *jnp.shape(x))) if d is None else jnp.moveaxis(x, d, 0)
                 for x, d in zip((predicate, *values), dims, strict=False)
             ]
             predicate, values, mapped = seen[0], seen[1:], mapped + 1
