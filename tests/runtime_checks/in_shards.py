@@ -169,9 +169,6 @@ PLACES = {
     "the body, then a branch": again_in_branch,
 }
 
-# What JAX does not show to who reads a program, so that `filter_jit` leaves the check in it.
-HIDDEN = {"custom_root"} if jax.__version_info__ >= (0, 12) else set()
-
 
 def outcome(function, axes):
     """Whether it was compiled: then it gives the identity, and raises for what is too large."""
@@ -200,7 +197,7 @@ for way, (function, at_once) in WAYS.items():
             found = outcome(put(function), {"b"} if way == "shard_map" else {"a", "b"})
         except Exception as error:
             found = f"{type(error).__name__} {error}"
-        told = way not in HIDDEN if jit is filter_jit else at_once and place == "the body"
+        told = jit is filter_jit or (at_once and place == "the body")
         expected = found == "right" or (found == "refused" and not told)
         print(found if expected else f"WRONG {found}")
 print("done")

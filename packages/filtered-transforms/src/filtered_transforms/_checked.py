@@ -7,7 +7,7 @@ import jax
 import jax.tree_util as jtu
 
 from ._checks import any_checks, carry_of, wait
-from ._jax import is_concrete
+from ._jax import is_concrete, program_of
 
 
 def jit_is_disabled() -> bool:
@@ -32,7 +32,7 @@ class Starting:
         chosen = self.program
         if jit_is_disabled():  # there is no program to read
             return chosen(*args)
-        if any_checks() and carry_of(chosen.trace(*args).jaxpr.jaxpr) is not None:
+        if any_checks() and carry_of(program_of(chosen.trace(*args)).jaxpr) is not None:
             chosen = Checked(chosen, self.stage)
         self.replace(chosen)
         return chosen(*args)
@@ -79,12 +79,13 @@ class Checked:
 def _carrying(program: Any) -> Callable[..., Any]:
     def flat(*args: Any) -> Any:
         traced = program.trace(*args)
-        carry, leaves = carry_of(traced.jaxpr.jaxpr), jtu.tree_leaves(args)
+        jaxpr, leaves = program_of(traced), jtu.tree_leaves(args)
+        carry = carry_of(jaxpr.jaxpr)
         # Other arrays, other checks: there may be none. And what the function refers to of a
         # program around this one becomes an argument; then that program carries the checks.
-        if carry is None or len(leaves) != len(traced.jaxpr.jaxpr.invars):
+        if carry is None or len(leaves) != len(jaxpr.jaxpr.invars):
             return program(*args), [], _Reader(None, False)
-        carried = carry(traced.jaxpr, leaves)
+        carried = carry(jaxpr, leaves)
         out = jtu.tree_structure(traced.out_info).unflatten(carried.results)
         return out, carried.report, _Reader(carried.read, carried.left)
 

@@ -19,6 +19,15 @@ def is_concrete(x: Any) -> bool:
     return not isinstance(x, Tracer)
 
 
+def program_of(traced: Any) -> Any:
+    """The closed jaxpr of what `jax.jit(...).trace` returns, with all that it calls in sight.
+
+    JAX 0.12 has primitives that hide their functions (`custom_root`), and `Traced.lojax` is the
+    program without them. Before, where it is missing there is nothing to be expanded.
+    """
+    return getattr(traced, "lojax", traced).jaxpr
+
+
 def sub_jaxprs(params: dict[str, Any]) -> Iterator[Any]:
     """The jaxprs in the parameters of an equation, closed ones opened.
 

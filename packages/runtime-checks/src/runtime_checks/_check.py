@@ -102,11 +102,11 @@ def _run(check: Check, predicate: Any, values: list[Any]) -> None:
 def _alone(check: Check) -> NotImplementedError:
     place = check.places[0] if check.places else "an unknown line"
     return NotImplementedError(
-        f"A check in a `shard_map`, in a program of plain `jax.jit`, has to stand in the body of "
-        f"the `shard_map` itself; this one is in a branch, a loop, a `shard_map` within, or a "
-        f"function that `jit`, `checkpoint` or a custom rule traces. All shards have to fail "
-        f"together, and it is not known that all of them get there. Use `filter_jit`, under which "
-        f"a check is a result of the program. The check is {check.messages[0]!r}, at {place}."
+        f"A check in a `shard_map` or `pmap`, in a program of plain `jax.jit`, has to stand in the "
+        f"body itself; this one is in a branch, a loop, a `shard_map` within, or a function that "
+        f"`jit`, `checkpoint` or a custom rule traces. All shards have to fail together, and it is "
+        f"not known that all of them get there. Use `filter_jit`, under which a check is a result "
+        f"of the program. The check is {check.messages[0]!r}, at {place}."
     )
 
 
