@@ -203,6 +203,22 @@ def test_shapes_are_evaluated_once():
         extend.cached_filter_eval_shape(lambda x: {[]: x}, X)
 
 
+def test_an_error_of_the_function_is_its_own():
+    # Whatever its text says: it is not the arguments that have no hash.
+    calls: list[int] = []
+
+    def f(x: Any) -> Any:
+        calls.append(1)
+        raise TypeError("unhashable type: 'dict'")
+
+    with pytest.raises(TypeError, match="unhashable type: 'dict'"):
+        extend.cached_filter_eval_shape(f, jnp.ones(3))
+    assert len(calls) == 1
+    for _ in range(2):  # these have none
+        shape = extend.cached_filter_eval_shape(lambda x, _: x, jnp.ones(3), {1, 2}).shape
+        assert shape == (3,)
+
+
 def test_values_that_mean_nothing():
     def never(x: Any) -> Any:
         return {"y": x * jnp.nan, "n": jnp.arange(2), "name": "s", "b": x > 0}

@@ -528,3 +528,45 @@ def test_checks_side_by_side_keep_their_own_texts():
         g(BAD, jnp.array(3))
     with pytest.raises(EquinoxRuntimeError, match="n = 2"):
         g(GOOD, jnp.array(2))
+
+
+@pytest.mark.parametrize(
+    "traced", [jax.jit, lambda f: lambda x: jax.lax.cond(x > 9, jnp.cos, f, x)]
+)
+@pytest.mark.parametrize("jit", [jax.jit, filter_jit])
+def test_constants_may_be_shown_of_mapped_examples(jit: Any, traced: Any):
+    # JAX hands a constant of a traced program to the rule for `vmap` as a number without a shape.
+    def positive(x: Any) -> Any:
+        check(x < 0, "negative", least=0.5, count=np.int32(3))
+        return branched_error_if(x, x < 0, jnp.array(1), ["not this", "negative"])
+
+    f = jit(jax.vmap(traced(positive)))
+    np.testing.assert_array_equal(f(jnp.array([1.0, 2.0])), [1, 2])
+    with pytest.raises(EquinoxRuntimeError, match="negative") as caught:
+        jax.block_until_ready(f(jnp.array([1.0, -2.0])))
+    error = EquinoxRuntimeError.of(caught.value)
+    assert error is not None and error.index == ((1,),)
+
+
+# JAX 0.12 hides these functions from those who read a program.
+@pytest.mark.parametrize("way", ["custom_root", "custom_linear_solve", "linear_call", "platform"])
+def test_functions_that_jax_calls_for_us(way: str):
+    def f(x: Any) -> Any:
+        if way == "custom_root":
+            return jax.lax.custom_root(lambda y: y - x, x, lambda _, x: positive(x), lambda _, y: y)
+        if way == "custom_linear_solve":
+            return jax.lax.custom_linear_solve(
+                lambda y: 2 * y, 2 * x, lambda _, b: positive(b) / 2, symmetric=True
+            )
+        if way == "linear_call":
+            call = jax.custom_derivatives.linear_call
+            return call(lambda _, x: positive(x), lambda _, ct: ct, (), x)
+        return jax.lax.platform_dependent(x, cpu=positive, default=jnp.cos)
+
+    for g, expected in ((f, GOOD), (jax.grad(lambda x: f(x).sum()), jnp.ones(3))):
+        jitted = filter_jit(g)
+        np.testing.assert_allclose(jitted(GOOD), expected)
+        with pytest.raises(EquinoxRuntimeError, match="negative input") as caught:
+            jitted(BAD)
+        assert type(caught.value) is EquinoxRuntimeError
+        assert caught.value.index == ((0,),)

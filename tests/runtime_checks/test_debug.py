@@ -118,6 +118,14 @@ def test_assert_dce():
         with pytest.raises((EquinoxRuntimeError, jax.errors.JaxRuntimeError), match="it is needed"):
             jax.block_until_ready(jit(needed)(X))
     np.testing.assert_array_equal(needed(X), X + 1)
+    # Once the program has run, JAX calls it in its quick way, and raises a ValueError.
+    f = jax.jit(lambda x: jax.lax.cond(x[0] < 0, needed, jnp.sin, x))
+    for _ in range(2):
+        np.testing.assert_allclose(f(jnp.ones(3)), np.sin(np.ones(3)), rtol=1e-6)
+    with pytest.raises(EquinoxRuntimeError, match="it is needed") as caught:
+        jax.block_until_ready(f(-jnp.ones(3)))
+    own = EquinoxRuntimeError.of(caught.value)
+    assert own is not None and own.message == "it is needed"
 
 
 def test_counted_traces():

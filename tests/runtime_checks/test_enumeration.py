@@ -180,3 +180,60 @@ def test_through_jax():
         lambda c, p: (Results.where(p, c, Results.bad), None), Results.ok, jnp.array([True, False])
     )
     assert bool(final == Results.bad)
+
+
+def in_jit(f: Any) -> None:
+    jax.jit(lambda x: (f(), x)[1])(1.0)
+
+
+def in_shards(f: Any) -> None:
+    mesh = jax.make_mesh((2,), ("b",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("b")
+    shards = jax.shard_map(lambda x: (f(), x)[1], mesh=mesh, in_specs=spec, out_specs=spec)
+    jax.jit(shards)(np.ones(2, np.float32))
+
+
+TRACED: dict[str, Any] = {
+    "eager": lambda f: f(),
+    "jit": in_jit,
+    "filter_jit": lambda f: filter_jit(lambda x: (f(), x)[1])(1.0),
+    "vmap": lambda f: jax.vmap(lambda x: (f(), x)[1])(jnp.ones(2)),
+    "grad of jit": lambda f: jax.grad(jax.jit(lambda x: (f(), x)[1]))(1.0),
+    "scan": lambda f: jax.lax.scan(lambda c, _: (f(), (c, None))[1], 1.0, None, length=2),
+    "shard_map": in_shards,
+}
+
+
+# What Equinox 0.13.8 gives: an array that is known, of which `bool` and `if` can be asked.
+@pytest.mark.parametrize("where", TRACED)
+def test_what_is_known_of_items_stays_known(where: str):
+    seen: list[bool] = []
+    copied = jax.tree.map(lambda x: x, Results.ok)  # not the same object
+
+    def known() -> None:
+        for ok in (Results.ok, copied, Results.where(True, Results.ok, Results.bad)):
+            results = (ok == Results.ok, ok != Results.bad, ok == Results.bad, ok != Results.ok)
+            assert all(isinstance(x, jax.Array) and x.dtype == bool for x in results)
+            assert [bool(x) for x in results] == [True, True, False, False]
+            assert not ok.is_traced() and Results[ok] == "all good"
+        assert bool(More.promote(Results.ok) == More.ok)
+        pred = jnp.array(True)
+        assert Results.where(True, Results.ok, Results.bad) is Results.ok
+        assert Results.where(np.array(False), Results.ok, Results.bad) is Results.bad
+        assert Results.where(pred, Results.ok, Results.ok) is Results.ok
+        assert not Results.where(pred, copied, Results.ok).is_traced()
+        if Results.ok == Results.ok:
+            seen.append(True)
+
+    TRACED[where](known)
+    assert seen == [True]
+
+
+def test_what_is_not_known_is_found_by_the_program():
+    both = jax.jit(lambda p, item: (Results.where(p, item, Results.ok), item == Results.ok))
+    item, equal = both(True, Results.bad)
+    assert Results[item] == "it went bad" and not equal
+    item, equal = both(False, Results.bad)
+    assert Results[item] == "all good" and not equal
+    differ = jax.jit(lambda p: Results.where(p, Results.ok, Results.bad) != Results.ok)
+    assert not differ(True) and differ(False)

@@ -137,8 +137,59 @@ def test_other_errors_are_no_failed_checks():
     own = EquinoxRuntimeError(TEXT)
     assert isinstance(own, EquinoxRuntimeError) and not isinstance(own, EquinoxTracetimeError)
     assert EquinoxRuntimeError.of(own) is own
-    assert EquinoxRuntimeError.of(ValueError("[failed check]")) is None
-    assert EquinoxRuntimeError.of(jax.errors.JaxRuntimeError("[failed check 999999]")) is None
+    mark = f"[failed check {'0' * 32}]"
+    for kind in (ValueError, jax.errors.JaxRuntimeError):
+        for text in ("[failed check]", "see [failed check 3]", mark):
+            assert not isinstance(kind(text), EquinoxRuntimeError)
+            assert EquinoxRuntimeError.of(kind(text)) is None
+
+
+class OwnError(jax.errors.JaxRuntimeError):
+    pass
+
+
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError, OwnError])
+def test_the_text_of_a_failed_check_makes_no_failed_check(kind: type[Exception]):
+    with pytest.raises(EquinoxRuntimeError) as caught:
+        jax.block_until_ready(jax.jit(check)(BAD))
+    copies = [kind(str(caught.value))]
+    for cause in (caught.value, None):
+        with pytest.raises(kind) as again:
+            raise kind(f"the solver has failed: {caught.value}") from cause
+        copies.append(again.value)
+
+    @filter_jit
+    def raises(x: jax.Array) -> jax.Array:
+        raise kind(str(caught.value))
+
+    with pytest.raises(kind) as again:  # while it is traced: no program has failed
+        raises(GOOD)
+    for copy in (*copies, again.value):
+        assert not isinstance(copy, EquinoxRuntimeError)
+        assert EquinoxRuntimeError.of(copy) is None
+
+
+def test_a_text_with_that_of_another_failure():
+    with pytest.raises(EquinoxRuntimeError) as first:
+        jax.block_until_ready(jax.jit(check)(BAD))
+    told = f"before: {first.value}"
+    with pytest.raises(EquinoxRuntimeError) as second:
+        jax.block_until_ready(jax.jit(lambda x: error_if(x, x < 0, told))(BAD))
+    found = [EquinoxRuntimeError.of(error.value) for error in (first, second)]
+    assert [error and error.message for error in found] == [TEXT, told]
+
+
+def test_failures_long_ago_are_forgotten():
+    f = jax.jit(check)
+
+    def fail() -> Exception:
+        with pytest.raises(EquinoxRuntimeError) as caught:
+            jax.block_until_ready(f(BAD))
+        return caught.value
+
+    first, *_, last = [fail() for _ in range(130)]
+    assert EquinoxRuntimeError.of(first) is None and not isinstance(first, EquinoxRuntimeError)
+    assert isinstance(last, EquinoxRuntimeError)
 
 
 @pytest.mark.parametrize("pred", [False, np.False_, np.zeros(2, bool), 0])

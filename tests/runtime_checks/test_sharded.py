@@ -46,7 +46,7 @@ def test_filter_jit_with_explicit_axes():
         "sharded",
         "replicated; shard_map of replicated",
         "collectives",
-        "shard_map; shard_map with psum; shard_map with a loop",
+        "shard_map; shard_map with psum",
         "index; index in shard_map; shown; shown in shard_map",
     ],
 )
@@ -56,7 +56,7 @@ def test_plain_jit(devices: str, case: str):
 
 def test_what_plain_jit_cannot_do_is_said():
     refused = (
-        "shard_map of some axes; shard_map out of step; shard_map, a branch; "
-        "shard_map, a while loop"
+        "shard_map of some axes; shard_map with a loop; shard_map out of step; "
+        "shard_map, a branch; shard_map, a while loop"
     )
     run("4", refused, "jit")

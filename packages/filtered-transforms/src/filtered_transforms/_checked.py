@@ -7,7 +7,7 @@ import jax
 import jax.tree_util as jtu
 
 from ._checks import any_checks, carry_of, wait
-from ._jax import is_concrete
+from ._jax import is_concrete, program_of
 
 
 def jit_is_disabled() -> bool:
@@ -32,7 +32,7 @@ class Starting:
         chosen = self.program
         if jit_is_disabled():  # there is no program to read
             return chosen(*args)
-        if any_checks() and carry_of(chosen.trace(*args).jaxpr.jaxpr) is not None:
+        if any_checks() and carry_of(program_of(chosen.trace(*args)).jaxpr) is not None:
             chosen = Checked(chosen, self.stage)
         self.replace(chosen)
         return chosen(*args)
@@ -44,7 +44,9 @@ class Starting:
 class Checked:
     """A program with checks, called as the program is.
 
-    Inside of another program it is the program as it was: the outermost one carries the checks.
+    Inside of another program it is the program as it was: the outermost one carries the checks. In
+    a `shard_map` it is the function, whose checks then stand in the body of the `shard_map`: where
+    nobody carries them, there alone it is known that every shard comes by.
     """
 
     __slots__ = ("carried", "program")
@@ -55,16 +57,20 @@ class Checked:
 
     def __call__(self, *args: Any) -> Any:
         if jit_is_disabled() or not all(map(is_concrete, jtu.tree_leaves(args))):
-            return self.program(*args)
+            return self.inside(*args)
         out, report, reader = self.carried(*args)
         if report and not is_concrete(report[0]):  # the function refers to something traced
-            return self.program(*args)
+            return self.inside(*args)
         if reader.waits:
             wait(jtu.tree_leaves(out))
         if reader.read is not None:
             reader.read(report)
         out[1].has_checks = False  # the signature: there is nothing left to wait for
         return out
+
+    def inside(self, *args: Any) -> Any:
+        in_shards = jax.sharding.get_abstract_mesh().manual_axes
+        return (self.program.__wrapped__ if in_shards else self.program)(*args)
 
     def trace(self, *args: Any) -> Any:
         return self.program.trace(*args)
@@ -73,12 +79,13 @@ class Checked:
 def _carrying(program: Any) -> Callable[..., Any]:
     def flat(*args: Any) -> Any:
         traced = program.trace(*args)
-        carry, leaves = carry_of(traced.jaxpr.jaxpr), jtu.tree_leaves(args)
+        jaxpr, leaves = program_of(traced), jtu.tree_leaves(args)
+        carry = carry_of(jaxpr.jaxpr)
         # Other arrays, other checks: there may be none. And what the function refers to of a
         # program around this one becomes an argument; then that program carries the checks.
-        if carry is None or len(leaves) != len(traced.jaxpr.jaxpr.invars):
+        if carry is None or len(leaves) != len(jaxpr.jaxpr.invars):
             return program(*args), [], _Reader(None, False)
-        carried = carry(traced.jaxpr, leaves)
+        carried = carry(jaxpr, leaves)
         out = jtu.tree_structure(traced.out_info).unflatten(carried.results)
         return out, carried.report, _Reader(carried.read, carried.left)
 

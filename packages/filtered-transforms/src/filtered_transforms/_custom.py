@@ -13,7 +13,7 @@ from pytree_module import BoundMethod
 from tree_surgery import path_str
 
 from ._held import Held, check_callable
-from ._predicates import is_array
+from ._jax import as_array
 from ._types import P, Q, R, T, TakesFirst, Wrapped
 
 
@@ -52,11 +52,6 @@ def or_none(derivative: Any) -> Any:
         return None
     derivative = as_array(derivative)
     return None if derivative.dtype == jax.dtypes.float0 else derivative
-
-
-def as_array(x: Any) -> Any:
-    """What stands for an array: JAX hands a Python number on as it is, which would be static."""
-    return x if is_array(x) else jnp.asarray(x)
 
 
 def derivatives_like(out: Any, tree: Any, rule: str, what: str) -> list[Any]:

@@ -9,8 +9,9 @@ import jax.tree_util as jtu
 from tree_surgery import path_str
 
 from ._agree import describe
-from ._custom import CustomRule, as_array, derivatives_like, or_none, zero_of, zeros_of
+from ._custom import CustomRule, derivatives_like, or_none, zero_of, zeros_of
 from ._held import hold, release
+from ._jax import as_array
 from ._partition import merge, split
 from ._predicates import array_mask, is_inexact_array
 from ._types import P, R

@@ -8,8 +8,9 @@ import jax
 import jax.tree_util as jtu
 
 from ._agree import describe
-from ._custom import CustomRule, as_array, or_none, zeros_of
+from ._custom import CustomRule, or_none, zeros_of
 from ._held import Held, hold, release
+from ._jax import as_array
 from ._partition import merge, split
 from ._predicates import array_mask, inexact_mask, is_inexact_array
 from ._types import P, PyTree, R

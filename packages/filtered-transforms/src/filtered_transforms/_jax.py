@@ -1,11 +1,13 @@
 """Everything that this distribution needs of JAX beyond its stable names. One function per need."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax.core
 import jax.extend.core
+import jax.numpy as jnp
+import numpy as np
 from jax.interpreters import ad, batching, mlir
 
 Tracer: type = jax.core.Tracer
@@ -15,6 +17,15 @@ Tracer: type = jax.core.Tracer
 def is_concrete(x: Any) -> bool:
     """Whether `x` is a value rather than a traced one."""
     return not isinstance(x, Tracer)
+
+
+def program_of(traced: Any) -> Any:
+    """The closed jaxpr of what `jax.jit(...).trace` returns, with all that it calls in sight.
+
+    JAX 0.12 has primitives that hide their functions (`custom_root`), and `Traced.lojax` is the
+    program without them. Before, where it is missing there is nothing to be expanded.
+    """
+    return getattr(traced, "lojax", traced).jaxpr
 
 
 def sub_jaxprs(params: dict[str, Any]) -> Iterator[Any]:
@@ -66,6 +77,31 @@ def shaped_array(x: Any) -> Any:
     return jax.typeof(x)
 
 
+_ARRAYS = (
+    jax.Array,
+    jax.core.Tracer,
+    np.ndarray,
+    np.generic,
+    jax.core.ShapedArray,
+    ad.Zero,
+    ad.UndefinedPrimal,
+)
+
+
+def as_array(x: Any) -> Any:
+    """What JAX hands to a rule for an array, as one.
+
+    A constant comes as a number: Python's, or since JAX 0.9 of a subclass that knows its dtype;
+    before, also as a class of JAX's own. Taken for what it looks like, it would be static.
+    """
+    return x if isinstance(x, _ARRAYS) else jnp.asarray(x)
+
+
+def as_arrays(xs: Iterable[Any]) -> list[Any]:
+    """The same for several."""
+    return list(map(as_array, xs))
+
+
 def new_primitive(name: str, multiple_results: bool) -> Primitive:
     """A primitive without rules."""
     primitive = jax.extend.core.Primitive(name)
@@ -85,11 +121,13 @@ def set_rules(
     """Gives a primitive its rules. What `impl` does is what it is lowered to.
 
     `shapes(*avals, **params)`; `jvp(primals, tangents, **params)`;
-    `transpose(cotangents, *operands, **params)`; `batch(operands, dims, **params)`. `is_kept`: it
-    is never left out of a program, even if nobody needs what it returns.
+    `transpose(cotangents, *operands, **params)`; `batch(operands, dims, **params)`. Constants among
+    operands come to them as arrays. `is_kept`: it is never left out of a program, even if nobody
+    needs what it returns.
     """
+    several = primitive.multiple_results
     if impl is not None:
-        primitive.def_impl(impl)
+        primitive.def_impl(lambda *xs, **ps: impl(*as_arrays(xs), **ps))
         lower = mlir.lower_fun(impl, multiple_results=primitive.multiple_results)
         mlir.register_lowering(primitive, lower)
     if shapes is not None:
@@ -99,11 +137,15 @@ def set_rules(
         else:
             primitive.def_abstract_eval(shapes)
     if jvp is not None:
-        ad.primitive_jvps[primitive] = jvp
+        ad.primitive_jvps[primitive] = lambda xs, ts, **ps: jvp(as_arrays(xs), as_arrays(ts), **ps)
     if transpose is not None:
-        ad.primitive_transposes[primitive] = transpose
+        ad.primitive_transposes[primitive] = lambda cts, *xs, **ps: transpose(
+            as_arrays(cts) if several else as_array(cts), *as_arrays(xs), **ps
+        )
     if batch is not None:
-        batching.primitive_batchers[primitive] = batch
+        batching.primitive_batchers[primitive] = lambda xs, dims, **ps: batch(
+            as_arrays(xs), dims, **ps
+        )
 
 
 @functools.cache

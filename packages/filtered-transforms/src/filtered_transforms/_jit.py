@@ -12,6 +12,7 @@ from pytree_module import BoundMethod, field
 
 from ._checked import jit_is_disabled
 from ._checks import any_checks, has_checks, translated, wait
+from ._jax import program_of
 from ._options import JitOptions, jit_options
 from ._predicates import all_arrays
 from ._programs import QUIET, Programs, stop_quiet
@@ -213,7 +214,7 @@ def _settle(program: Any, args: tuple[Any, ...], arrays: list[Any], signature: S
         signature.has_checks = (
             any_checks()
             and not jit_is_disabled()  # then there is no program to read
-            and has_checks(program.trace(*args).jaxpr.jaxpr)
+            and has_checks(program_of(program.trace(*args)).jaxpr)
         )
     if signature.has_checks:
         wait(arrays)

@@ -15,7 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._hashable import hashable_combine, hashable_partition
-from ._jax import Primitive, ShapedArray, Zero, is_undefined, is_zero, zero_tangent
+from ._jax import (
+    Primitive,
+    ShapedArray,
+    Zero,
+    as_array,
+    as_arrays,
+    is_undefined,
+    is_zero,
+    zero_tangent,
+)
 from ._partition import merge
 from ._predicates import is_array
 from ._types import PyTree
@@ -131,7 +140,7 @@ def filter_primitive_def(rule: Rule) -> Rule:
 
     @functools.wraps(rule, updated=())
     def flat(*arrays: Any, static: Any, out: _Out) -> list[Any]:
-        return out.keep(rule(*hashable_combine(list(arrays), static)))
+        return out.keep(rule(*hashable_combine(as_arrays(arrays), static)))
 
     return flat
 
@@ -150,8 +159,8 @@ def filter_primitive_jvp(rule: Rule) -> Rule:
 
     @functools.wraps(rule, updated=())
     def flat(primals: Any, tangents: Any, *, static: Any, out: _Out) -> Any:
-        known = [None if is_zero(tangent) else tangent for tangent in tangents]
-        result, slope = rule(hashable_combine(list(primals), static), _beside(known, static))
+        known = [None if is_zero(tangent) else as_array(tangent) for tangent in tangents]
+        result, slope = rule(hashable_combine(as_arrays(primals), static), _beside(known, static))
         arrays = out.keep(result)
         slopes = _leaves_beside(slope, out.rest, "the tangents of a result")
         return arrays, [
@@ -186,7 +195,7 @@ def filter_primitive_transpose(rule: Any = ..., *, materialise_zeros: bool = Fal
     @functools.wraps(rule, updated=())
     def flat(cotangents: Any, *inputs: Any, static: Any, out: _Out) -> list[Any]:
         known = [_cotangent(ct, materialise_zeros) for ct in cotangents]
-        found = rule(hashable_combine(list(inputs), static), _beside(known, out.rest))
+        found = rule(hashable_combine(as_arrays(inputs), static), _beside(known, out.rest))
         leaves = _leaves_beside(found, static, "the cotangents of the arguments")
         return [
             Zero(x.aval) if ct is None and is_undefined(x) else ct
@@ -198,7 +207,7 @@ def filter_primitive_transpose(rule: Any = ..., *, materialise_zeros: bool = Fal
 
 def _cotangent(ct: Any, materialise: bool) -> Any:
     if not is_zero(ct):
-        return ct
+        return as_array(ct)
     if materialise and ct.aval.dtype != jax.dtypes.float0:
         return jnp.zeros(ct.aval.shape, ct.aval.dtype)
     return None
@@ -219,7 +228,7 @@ def filter_primitive_batching(rule: Rule) -> Rule:
 
     @functools.wraps(rule, updated=())
     def flat(operands: Any, dims: Any, *, static: Any, out: _Out) -> Any:
-        inputs = hashable_combine(list(operands), static)
+        inputs = hashable_combine(as_arrays(operands), static)
         result, axes = rule(inputs, _beside(list(dims), static))
         arrays = out.keep(result)
         return arrays, _leaves_beside(axes, out.rest, "the axes of a result")

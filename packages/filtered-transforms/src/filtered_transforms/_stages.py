@@ -9,6 +9,7 @@ from tree_surgery import path_str
 
 from ._checks import any_checks, has_checks, translated, wait
 from ._eval_shape import abstract_mask, is_abstract
+from ._jax import program_of
 from ._programs import Plan, Programs
 from ._signature import Signature
 from ._static_leaf import same_value
@@ -97,7 +98,7 @@ class Traced(_Stage):
         else:
             traced = quick.trace(*args)
         lowered_for = _Call(plan, treedef, leaves, call[:-2], quick is not None)
-        lowered_for.has_checks = any_checks() and has_checks(traced.jaxpr.jaxpr)
+        lowered_for.has_checks = any_checks() and has_checks(program_of(traced).jaxpr)
         return cls(traced, lowered_for)
 
     def lower(self, **kwargs: Any) -> "Lowered":

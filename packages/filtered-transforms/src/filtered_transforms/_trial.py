@@ -36,14 +36,12 @@ def cached_filter_eval_shape(fn: Callable[..., R], *args: PyTree, **kwargs: PyTr
     ```
     """
     arrays, static = hashable_partition((fn, args, kwargs), is_abstract)
-    shapes = tuple(_shape(array) for array in arrays)
     try:
-        x64 = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
-        return _cached(static, shapes, x64)
-    except TypeError as error:
-        if "unhashable" not in str(error):
-            raise
+        hash(static)
+    except TypeError:
         return filter_eval_shape(fn, *args, **kwargs)
+    x64 = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+    return _cached(static, tuple(_shape(array) for array in arrays), x64)
 
 
 def _shape(array: Any) -> jax.ShapeDtypeStruct:

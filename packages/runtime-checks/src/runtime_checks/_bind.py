@@ -14,7 +14,7 @@ from ._breakpoint import Scope
 from ._check import Check, check_p
 from ._errors import EquinoxTracetimeError
 from ._frames import places
-from ._jax import Tracer, may_be_alone
+from ._jax import Tracer
 from ._mode import mode_of
 
 
@@ -92,7 +92,7 @@ def bind(
     shown = {} if shown is None else shown
     scope = Scope() if mode == "breakpoint" else None
     by_hand = kept and len(through) > 0
-    check = Check(messages, places(), tuple(shown), scope, kept, by_hand, may_be_alone())
+    check = Check(messages, places(), tuple(shown), scope, kept, by_hand)
     values = [*indices, *shown.values(), *([] if scope is None else scope.detach())]
     return check_p.bind(
         jnp.asarray(predicate), *map(_as_array, values), *through, check=check, mapped=0

@@ -28,8 +28,17 @@ Rule = Callable[["Carrier", Any, list[Any]], tuple[list[Any], list[Seen]]]
 
 # Calls of a jaxpr that nothing will differentiate or map any more.
 _CALLS = frozenset(
-    {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "closed_call", "core_call"}
+    {
+        "custom_jvp_call",
+        "custom_vjp_call",
+        "custom_vjp_call_jaxpr",
+        "closed_call",
+        "core_call",
+        "eval_jaxpr",
+        "linear_call",
+    }
 )
+_CALLED = ("jaxpr", "call_jaxpr", "fun_jaxpr", "callee")
 
 
 class Carrier:
@@ -53,7 +62,7 @@ class Carrier:
         if eqn.primitive is check_p:
             check = params["check"]
             return [(check, [_shape(v) for v in eqn.invars[: 1 + len(check.names)]])]
-        if name not in RULES or (name == "cond" and params.get("branches_platforms")):
+        if name not in RULES:
             return []
         found = [one for jaxpr in _parts_of(eqn) for one in self.checks(jaxpr)]
         if name == "shard_map" and found:
@@ -168,7 +177,9 @@ def _parts_of(eqn: Any) -> list[Any]:
         return list(params["branches"])
     if eqn.primitive.name == "while":
         return [params["cond_jaxpr"], params["body_jaxpr"]]
-    return [next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)]
+    if eqn.primitive.name == "custom_linear_solve":
+        return [params["jaxprs"].solve]
+    return [next(params[key] for key in _CALLED if key in params)]
 
 
 def _inner_call(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[Seen]]:
@@ -328,8 +339,20 @@ def _cond(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[
         return branch
 
     index, *operands = args
-    out, seen = jax.lax.switch(index, [one(i) for i in range(len(branches))], *operands)
+    platforms = eqn.params.get("branches_platforms")
+    if platforms:
+        named = {name: one(i) for i, names in enumerate(platforms) for name in names or ["default"]}
+        out, seen = jax.lax.platform_dependent(*operands, **named)
+    else:
+        out, seen = jax.lax.switch(index, [one(i) for i in range(len(branches))], *operands)
     return list(out), seen
+
+
+def _linear_solve(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], list[Seen]]:
+    lengths = eqn.params["const_lengths"]
+    start = lengths.matvec + lengths.vecmat
+    consts, b = args[start : start + lengths.solve], args[sum(lengths) :]
+    return carrier.run(eqn.params["jaxprs"].solve, [*consts, *b])
 
 
 def _shards(eqn: Any) -> tuple[tuple[str, ...], int]:
@@ -359,7 +382,8 @@ def _shard_map(carrier: Carrier, eqn: Any, args: list[Any]) -> tuple[list[Any], 
         axis_names=set(axes),
         check_vma=params["check_vma"],
     )(*args)
-    return list(out), seen
+    # A shard_map around this one may count what comes out of it as the same on its shards.
+    return list(out), [[_jax.varying(x) for x in one] for one in seen]
 
 
 RULES: dict[str, Rule] = {
@@ -371,6 +395,7 @@ RULES: dict[str, Rule] = {
     "scan": _scan,
     "while": _while,
     "cond": _cond,
+    "custom_linear_solve": _linear_solve,
     "shard_map": _shard_map,
 }
 

@@ -26,7 +26,6 @@ class Check:
     - `scope`: where to open the debugger, if at all; its values come last.
     - `kept`: whether the check is part of the program even if nobody needs its result.
     - `by_hand`: whether the user wrote it here, so that an unused result is a mistake of theirs.
-    - `alone`: whether it stands in a `shard_map` where perhaps not all shards come by.
     """
 
     messages: tuple[str, ...]
@@ -35,7 +34,6 @@ class Check:
     scope: Scope | None = None
     kept: bool = True
     by_hand: bool = True
-    alone: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -101,6 +99,17 @@ def _run(check: Check, predicate: Any, values: list[Any]) -> None:
         raise check.fail(predicate, values)
 
 
+def _alone(check: Check) -> NotImplementedError:
+    place = check.places[0] if check.places else "an unknown line"
+    return NotImplementedError(
+        f"A check in a `shard_map` or `pmap`, in a program of plain `jax.jit`, has to stand in the "
+        f"body itself; this one is in a branch, a loop, a `shard_map` within, or a function that "
+        f"`jit`, `checkpoint` or a custom rule traces. All shards have to fail together, and it is "
+        f"not known that all of them get there. Use `filter_jit`, under which a check is a result "
+        f"of the program. The check is {check.messages[0]!r}, at {place}."
+    )
+
+
 def _program(
     check: Check,
     devices: int,
@@ -111,13 +120,6 @@ def _program(
 ) -> list[Any]:
     # The program itself raises. On several devices all of them do, since one that raised alone
     # would leave the others waiting for it in the next collective: so one boolean is reduced.
-    if axes and check.alone:
-        raise NotImplementedError(
-            f"A check in a branch or a loop of a `shard_map`, in a program of plain `jax.jit`: all "
-            f"shards have to fail together, and it is not known that all of them get to the check. "
-            f"Use `filter_jit`, under which a check is a result of the program. The check is "
-            f"{check.messages[0]!r}, at {check.places[0] if check.places else 'an unknown line'}."
-        )
     shards = Shards(axes)
     failed = shards.any(predicate)
     seen = [unfused(x) for x in (predicate, *values)]
@@ -140,4 +142,4 @@ def _program(
     return list(jax.lax.optimization_barrier((passed, *through))[1:])
 
 
-check_p = check_primitive("runtime_check", _run, _program)
+check_p = check_primitive("runtime_check", _run, _program, _alone)

@@ -2,6 +2,8 @@
 # pyright: reportPrivateUsage=false
 # (An item and its class are one thing in two parts.)
 
+import contextlib
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
 import jax
@@ -27,10 +29,13 @@ class EnumerationItem(Module):
                 f"Can only compare equality between enumerations of the same type: got "
                 f"{self!r} and {other!r}. `promote` takes a member of a base to what inherits it."
             )
-        return jnp.asarray(self._value == other._value)
+        with _at_once(self, other):
+            return jnp.asarray(self._value == other._value)
 
     def __ne__(self, other: object) -> Any:
-        return jnp.logical_not(self == other)
+        equal = self == other
+        with _at_once(self, other):
+            return jnp.logical_not(equal)
 
     def __hash__(self) -> NoReturn:
         raise TypeError("unhashable type: 'EnumerationItem'")
@@ -50,6 +55,21 @@ class EnumerationItem(Module):
     def error_if(self, x: Any, pred: Any) -> Any:
         """As `error_if(x, pred, msg)`, where `msg` is the text of this item."""
         return branched_error_if(x, pred, self._value, self._enumeration.texts())
+
+
+def _at_once(*items: Any) -> AbstractContextManager[None]:
+    """What is computed from items that are known is known too, also where a program is traced."""
+    if any(item.is_traced() for item in items):
+        return contextlib.nullcontext()
+    return jax.ensure_compile_time_eval()
+
+
+def _is_same(a: EnumerationItem, b: EnumerationItem) -> bool:
+    """Whether two items are known to be equal, without a question to a device."""
+    values = (a._value, b._value)
+    return a is b or (
+        all(isinstance(x, (np.ndarray, np.generic)) for x in values) and np.array_equal(*values)
+    )
 
 
 class _EnumerationMeta(type):
@@ -132,14 +152,18 @@ class _EnumerationMeta(type):
             raise ValueError(
                 f"Arguments to {name}.where(...) must be members of {name}; got {a!r} and {b!r}."
             )
-        if isinstance(pred, (bool, np.bool_)):
-            return a if pred else b
-        is_array = isinstance(pred, (jax.Array, np.ndarray))
-        if not is_array or pred.shape != () or pred.dtype != bool:
+        is_array = isinstance(pred, (bool, np.bool_, np.ndarray, jax.Array))
+        if (
+            not is_array
+            or np.shape(pred) != ()
+            or not jnp.issubdtype(jnp.result_type(pred), jnp.bool_)
+        ):
             raise ValueError(
                 f"`where` requires a scalar boolean predicate; got {pred!r}. Use `jax.vmap`."
             )
-        if a is b:
+        if not isinstance(pred, jax.Array):
+            return a if pred else b
+        if _is_same(a, b):
             return a
         return EnumerationItem(jnp.where(pred, a._value, b._value), cls)
 
@@ -156,9 +180,11 @@ class Enumeration(metaclass=_EnumerationMeta):
     A member is an array of an integer, with its enumeration as static data: it goes through `jit`,
     `vmap`, `cond`, and into modules.
 
-    - `result == RESULTS.success`: a boolean array. Only members of the same enumeration compare.
+    - `result == RESULTS.success`: a boolean array; of two members that are known, a known one, also
+      while a program is traced: Python's `if` takes it. Only members of one enumeration compare.
     - `RESULTS[result]`: the text. `len(RESULTS)`, `for item in RESULTS`, `item in RESULTS`.
-    - `RESULTS.where(pred, a, b)`: `a` where the scalar boolean `pred` is true, else `b`.
+    - `RESULTS.where(pred, a, b)`: `a` where the scalar boolean `pred` is true, else `b`. Where
+      `pred` is known, or `a` and `b` are known and equal, it is one of the two itself.
     - `result.error_if(x, pred)`: `error_if(x, pred, text)` with the text of `result`.
     - An enumeration inherits the members of its bases, and may give them other texts.
       `MORE.promote(result)` is the member of `MORE` that it has inherited.

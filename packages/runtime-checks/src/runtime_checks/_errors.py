@@ -1,7 +1,9 @@
 """What a failed check raises."""
 
-import itertools
+import dis
 import re
+import secrets
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +29,7 @@ class _FailedCheck(type):
         if type.__instancecheck__(cls, instance):
             return True
         ours: Any = EquinoxRuntimeError
-        return cls is ours and _MARK.search(_text_of_program(instance)) is not None
+        return cls is ours and FAILURES.find(instance) is not None
 
 
 if TYPE_CHECKING:
@@ -114,37 +116,55 @@ class EquinoxTracetimeError(EquinoxRuntimeError):
     """A check failed before the program ran, since its predicate was known when it was traced."""
 
 
-_MARK = re.compile(r"\[failed check (\d+)\]")
+_MARK = re.compile(r"\[failed check ([0-9a-f]{32})\]")
+_STATEMENTS = {dis.opmap["RAISE_VARARGS"], dis.opmap["RERAISE"]}
 
 
-def _text_of_program(error: Any) -> str:
-    # JAX raises a JaxRuntimeError, from its quick way at times a ValueError.
-    return str(error) if isinstance(error, (JaxRuntimeError, ValueError)) else ""
+def _is_of_program(error: Any) -> bool:
+    """Whether a program of JAX raised this, rather than a line of Python that has its text.
+
+    That is a `JaxRuntimeError`; and a `ValueError` where JAX's quick way, which is compiled, calls
+    the program: the innermost line of its traceback made a call, and raised nothing itself.
+    """
+    if type(error) is not ValueError:
+        return type(error) is JaxRuntimeError
+    innermost = error.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    if innermost is None:
+        return False
+    return innermost.tb_frame.f_code.co_code[innermost.tb_lasti] not in _STATEMENTS
 
 
 class Failures:
-    """What failed in programs of late, by the number that the text of JAX's exception carries.
+    """What failed in programs of late.
 
-    The oldest are forgotten: somebody caught them and went on.
+    Of an exception of a program JAX hands on the text alone. So that carries a random mark, by
+    which the failure is found: nobody else can have it but by a copy. The oldest are forgotten:
+    somebody caught them and went on.
     """
 
     limit: ClassVar[int] = 128
 
     def __init__(self) -> None:
-        self._numbers = itertools.count()
-        self._errors: dict[int, EquinoxRuntimeError] = {}
+        self._errors: dict[str, EquinoxRuntimeError] = {}
+        self._lock = threading.Lock()
 
     def marked(self, error: EquinoxRuntimeError) -> EquinoxRuntimeError:
         """An exception for a callback to raise, from whose text `error` can be found again."""
-        number = next(self._numbers)
-        self._errors[number] = error
-        self._errors.pop(number - self.limit, None)
-        return EquinoxRuntimeError(f"{error}\n[failed check {number}]")
+        mark = secrets.token_hex(16)
+        with self._lock:
+            self._errors[mark] = error
+            if len(self._errors) > self.limit:
+                del self._errors[next(iter(self._errors))]
+        return EquinoxRuntimeError(f"{error}\n[failed check {mark}]")
 
-    def find(self, error: BaseException) -> EquinoxRuntimeError | None:
-        """What was marked, if `error` has its mark."""
-        match = _MARK.search(_text_of_program(error))
-        return None if match is None else self._errors.get(int(match.group(1)))
+    def find(self, error: Any) -> EquinoxRuntimeError | None:
+        """The failure for which a program raised `error`, if that is what it is."""
+        if not _is_of_program(error):
+            return None
+        marks = _MARK.findall(str(error))  # the text before its own may be that of another failure
+        return self._errors.get(marks[-1]) if marks else None
 
 
 FAILURES = Failures()

@@ -36,8 +36,36 @@ def _nothing() -> None:
     pass
 
 
-def check_primitive(name: str, run: Callable[..., Any], program: Callable[..., Any]) -> Any:
-    """A primitive `(predicate, *values, *through) -> through`, parameters `check` and `mapped`.
+class _PrimitiveInShards(jax.extend.core.Primitive):
+    """A primitive with a parameter `together`, found anew in each trace in which it is bound.
+
+    Whether the body of a `shard_map` itself is traced, all of which every shard runs: then all
+    shards come by. Anywhere else it is not known. A branch or a loop is for some shards alone; and
+    JAX traces the function of a `jit`, a loop or a `checkpoint` once for all places where it is
+    called, a branch among them, and that of a custom rule out of sight of what is around it.
+    Traces know what they are for: all JAX versions.
+    """
+
+    def bind(self, *operands: Any, **params: Any) -> Any:
+        return super().bind(*operands, **{**params, "together": _in_body_of_shard_map()})
+
+
+def _in_body_of_shard_map() -> bool:
+    with _core.take_current_trace() as current:
+        trace: Any = current
+    while trace is not None and not hasattr(trace, "frame"):  # it maps or differentiates
+        trace = getattr(trace, "parent_trace", None)
+    info: Any = getattr(getattr(trace, "frame", None), "debug_info", None)
+    return getattr(info, "traced_for", None) == "shard_map"
+
+
+def check_primitive(
+    name: str,
+    run: Callable[..., Any],
+    program: Callable[..., Any],
+    alone: Callable[..., Exception],
+) -> Any:
+    """A primitive `(predicate, *values, *through) -> through`; parameters `check` and `mapped`.
 
     Mapped, it sees the predicates (and values) of all examples at once, their axes in front, and
     `mapped` counts those axes. It is the identity to differentiation. If `check.kept`, it is never
@@ -49,8 +77,9 @@ def check_primitive(name: str, run: Callable[..., Any], program: Callable[..., A
     - `program(check, devices, axes, predicate, values, through)`: what it does in a compiled
         program, as a function for JAX to trace: for so many devices, which are the axes of a mesh
         if JAX knows the program device by device (`shard_map`). Returns `through`.
+    - `alone(check)`: the exception where perhaps not all shards of a `shard_map` come by.
     """
-    primitive = jax.extend.core.Primitive(name)
+    primitive = _PrimitiveInShards(name)
     primitive.multiple_results = True
 
     def apart(operands: Sequence[Any], check: Any) -> tuple[Any, list[Any], list[Any]]:
@@ -72,20 +101,23 @@ def check_primitive(name: str, run: Callable[..., Any], program: Callable[..., A
         params["check"] = params["check"].differentiated()
         return primitive.bind(*primals, **params), apart(tangents, params["check"])[2]
 
-    def batch(operands: Sequence[Any], dims: Sequence[Any], *, check: Any, mapped: int) -> Any:
+    def batch(operands: Any, dims: Any, *, check: Any, mapped: int, **_: Any) -> Any:
         size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
         predicate, values, through = apart(operands, check)
         if dims[0] is not None or any(d is not None for d in apart(dims, check)[1]):
             seen = [
-                jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
+                # A constant may come as a number of JAX's own, which has no shape.
+                jnp.broadcast_to(x, (size, *jnp.shape(x))) if d is None else jnp.moveaxis(x, d, 0)
                 for x, d in zip((predicate, *values), dims, strict=False)
             ]
             predicate, values, mapped = seen[0], seen[1:], mapped + 1
         out = primitive.bind(predicate, *values, *through, check=check, mapped=mapped)
         return out, apart(dims, check)[2]
 
-    def lower(ctx: Any, *operands: Any, check: Any, **_: Any) -> Any:
-        devices, axes = _devices_and_axes(ctx)
+    def lower(ctx: Any, *operands: Any, check: Any, together: bool, **_: Any) -> Any:
+        devices, axes, nested = _devices_and_axes(ctx)
+        if axes and devices > 1 and (nested or not together):
+            raise alone(check)
 
         def traced(*operands: Any) -> Any:
             return program(check, devices, axes, *apart(operands, check))
@@ -120,20 +152,24 @@ def check_primitive(name: str, run: Callable[..., Any], program: Callable[..., A
     return primitive
 
 
-def _devices_and_axes(ctx: Any) -> tuple[int, tuple[str, ...]]:
-    """For how many devices a program is lowered; the axes of the mesh, if device by device."""
+def _devices_and_axes(ctx: Any) -> tuple[int, tuple[str, ...], bool]:
+    """For how many devices a program is lowered; the axes of the mesh, if device by device.
+
+    And whether that is in a `shard_map` within another, which may stand in a branch there.
+    """
     axis_context = ctx.module_context.axis_context
     manual = getattr(axis_context, "manual_axes", ())
     mesh = axis_context.mesh if manual else None
-    axes = () if mesh is None else tuple(name for name in mesh.axis_names if name in manual)
-    devices = (getattr(axis_context, "num_devices", None) or 1) if mesh is None else mesh.size
-    if mesh is not None and len(axes) != len(mesh.axis_names):
+    if mesh is None:
+        return getattr(axis_context, "num_devices", None) or 1, (), False
+    axes = tuple(name for name in mesh.axis_names if name in manual)
+    if len(axes) != len(mesh.axis_names):
         raise NotImplementedError(
             "A check in a `shard_map` over some of the axes of its mesh, in a program of plain "
             "`jax.jit`: JAX has no callbacks there, and without one the program cannot raise. "
             "Use `filter_jit`, under which a check is a result of the program."
         )
-    return devices, axes
+    return mesh.size, axes, jax.sharding.AxisType.Manual in mesh.axis_types
 
 
 def callback_primitive(name: str, callback: Callable[..., Any]) -> Any:
@@ -174,29 +210,6 @@ def on_each_device(function: Callable[..., Any], devices: int, *arrays: Any) -> 
     return jax.shard_map(
         function, mesh=mesh, in_specs=replicated, out_specs=replicated, check_vma=False
     )(*arrays)
-
-
-def may_be_alone() -> bool:
-    """Whether we are in a `shard_map`, in a branch or a loop that other shards may not take.
-
-    Loops of a fixed number of steps are taken by all. Traces know what they are for: all JAX
-    versions.
-    """
-    if not jax.sharding.get_abstract_mesh().manual_axes:
-        return False
-    with _core.take_current_trace() as current:
-        trace: Any = current
-    while trace is not None:
-        info: Any = getattr(getattr(trace, "frame", None), "debug_info", None)
-        purpose = str(getattr(info, "traced_for", ""))
-        if purpose == "shard_map":
-            return False
-        if purpose in ("cond", "switch", "while_cond", "while_body"):
-            return True
-        if purpose == "fori_loop" and "" in info.arg_names:  # it carries its end: a while loop
-            return True
-        trace = getattr(trace, "parent_trace", None)
-    return False
 
 
 def varying(x: Any) -> Any:
