@@ -3,7 +3,6 @@
 import gc
 import threading
 import tracemalloc
-import warnings
 import weakref
 from typing import Any
 
@@ -213,83 +212,3 @@ def test_a_failed_check_is_translated():
         ft.filter_jit(lambda x: check.bind(f(x)))(X)
     with pytest.raises(jax.errors.JaxRuntimeError, match="boom"):
         jax.block_until_ready(ft.filter_jit(lambda x: jax.pure_callback(fail, x, x))(X))
-
-
-# --- donation
-
-
-def both(a: jax.Array, b: jax.Array) -> Any:
-    return a + 1, b + 1
-
-
-def neither(a: jax.Array, b: jax.Array) -> Any:
-    return a.sum()
-
-
-DONATED = {
-    "all": (True, True),
-    "warn": (True, True),
-    "all-except-first": (False, True),
-    "warn-except-first": (False, True),
-    "none": (False, False),
-    ("b",): (False, True),
-    ("a", "b"): (True, True),
-}
-
-
-@pytest.mark.parametrize("donate", DONATED)
-@pytest.mark.parametrize("keywords", [False, True])
-def test_donation(donate: Any, keywords: bool):
-    f = ft.filter_jit(both, donate=donate)
-    for _ in range(2):
-        a, b = jnp.ones(3), jnp.ones(3)
-        f(b=b, a=a) if keywords else f(a, b)
-        assert (a.is_deleted(), b.is_deleted()) == DONATED[donate]
-
-
-@pytest.mark.parametrize("donate", DONATED)
-def test_donations_without_use(donate: Any):
-    f = ft.filter_jit(neither, donate=donate)
-    a, b = jnp.ones(3), jnp.ones(5)
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        f(a, b), f(a, b)
-    warns = donate in ("warn", ("b",), ("a", "b"), "warn-except-first")
-    # An argument that the program does not use at all is dropped before it could be donated.
-    assert all("donated buffers were not usable" in str(w.message) for w in seen)
-    assert (len(seen) > 0) == (warns and donate not in ("warn-except-first", ("b",)))
-
-
-def test_donation_touches_no_warnings_filter_on_a_call(monkeypatch: pytest.MonkeyPatch):
-    f = ft.filter_jit(both, donate="all")
-    f(jnp.ones(3), jnp.ones(3))
-    a, b = jnp.ones(3), jnp.ones(3)
-    monkeypatch.setattr(warnings, "catch_warnings", None)
-    f(a, b)
-    assert a.is_deleted()
-
-
-def test_donation_of_methods_and_callables():
-    class M(Module):
-        w: jax.Array
-
-        @ft.filter_jit(donate="all-except-first")
-        def keep_self(self, x: jax.Array) -> jax.Array:
-            return self.w + x
-
-        def plain(self, x: jax.Array) -> jax.Array:
-            return self.w + 1
-
-    m, x = M(jnp.ones(3)), jnp.ones(3)
-    m.keep_self(x)
-    assert x.is_deleted() and not m.w.is_deleted()
-    m, x = M(jnp.ones(3)), jnp.ones(3)
-    ft.filter_jit(m.plain, donate="all-except-first")(x)  # the first argument is `x`
-    assert m.w.is_deleted() and not x.is_deleted()
-
-
-def test_donation_of_names_that_are_none():
-    with pytest.raises(ValueError, match="'q'"):
-        ft.filter_jit(both, donate=("q",))(X, X)
-    with pytest.raises(ValueError, match="must be one of 'all'"):
-        ft.filter_jit(both, donate="some")
