@@ -14,6 +14,8 @@ import pytest
 from jax.interpreters import mlir
 
 import filtered_transforms as ft
+from filtered_transforms._held import Bodies
+from filtered_transforms._table import Table
 from pytree_module import Module
 
 X = jnp.arange(3.0)
@@ -212,3 +214,48 @@ def test_a_failed_check_is_translated():
         ft.filter_jit(lambda x: check.bind(f(x)))(X)
     with pytest.raises(jax.errors.JaxRuntimeError, match="boom"):
         jax.block_until_ready(ft.filter_jit(lambda x: jax.pure_callback(fail, x, x))(X))
+
+
+# --- threads
+
+
+def test_a_table_is_bounded_and_gives_all_threads_the_same(switches: Any):
+    def pair() -> Any:
+        table = Table(2)
+        table.add(0, "0"), table.add(1, "1")
+
+        def adds(mine: str) -> Any:
+            return lambda: (table, table.add(2, mine), table.add(3, mine))
+
+        return adds("a"), adds("b")
+
+    for one, other in switches("_table.py").of(pair):
+        assert one[1:] == other[1:] and one[0] == {2: one[1], 3: one[2]}
+
+
+def test_two_threads_that_compile_one_function_find_its_programs(switches: Any):
+    def pair() -> Any:
+        def f(model: Model, x: jax.Array) -> Any:
+            return model.rate * x, model.activation
+
+        return [lambda: (f, ft.filter_jit(f), ft.filter_jit(f)(MODEL, X))] * 2
+
+    for (f, jitted, (y, activation)), (_, _, other) in switches("_by_function.py").of(pair):
+        np.testing.assert_allclose(y, 0.1 * np.arange(3.0), rtol=1e-6)
+        np.testing.assert_array_equal(y, other[0])
+        assert activation is other[1] is jnp.tanh
+        programs = jitted.registry.by_function[weakref.ref(f)]
+        assert programs is jitted.registry.of(f) and len(programs.plans) == 1
+
+
+def test_two_threads_share_the_bodies_of_loops(switches: Any):
+    bodies = Bodies(lambda reference, *options: lambda x: (reference()(x), options))
+
+    def pair() -> Any:
+        def f(x: int) -> int:
+            return x + 1
+
+        return (lambda: (f, bodies.of(f, 2))), (lambda: (f, bodies.of(f, 2)))
+
+    for (f, one), (_, other) in switches("_held.py").of(pair):
+        assert one is other is bodies.of(f, 2) and one(1) == (2, (2,))
