@@ -87,10 +87,10 @@ def filter_make_jaxpr(fun: Callable[..., Any]) -> Callable[..., tuple[Any, Any, 
     **Returns:**
 
     A function of the same arguments, of which a `jax.ShapeDtypeStruct` may stand for an array. It
-    returns a triple: the `jax.core.ClosedJaxpr`, whose inputs are the arrays among the function
-    and its arguments in the order of the leaves; the result, with a `jax.ShapeDtypeStruct` for each
-    array and `None` elsewhere; and the rest of the result, with `None` for the arrays.
-
+    returns a triple: the `jax.core.ClosedJaxpr`, whose inputs are the arrays among the arguments in
+    the order of the leaves, and whose constants are those of the function that it needs; the
+    result, with a `jax.ShapeDtypeStruct` for each array and `None` elsewhere; and the rest of the
+    result, with `None` for the arrays.
     ```python
     import jax.numpy as jnp
     from filtered_transforms import filter_make_jaxpr
@@ -101,15 +101,15 @@ def filter_make_jaxpr(fun: Callable[..., Any]) -> Callable[..., tuple[Any, Any, 
     """
 
     def make(*args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
-        leaves, treedef = jtu.tree_flatten((fun, args, kwargs))
+        leaves, treedef = jtu.tree_flatten((args, kwargs))
         mask = abstract_mask(leaves)
         arrays, others = split(leaves, mask)
         signature: Any = None
 
         def flat(arrays: list[Any]) -> list[Any]:
             nonlocal signature
-            function, positional, named = treedef.unflatten(merge(mask, arrays, others))
-            found, signature = sign(function(*positional, **named))
+            positional, named = treedef.unflatten(merge(mask, arrays, others))
+            found, signature = sign(fun(*positional, **named))
             return found
 
         jaxpr, shapes = jax.make_jaxpr(flat, return_shape=True)(arrays)
