@@ -21,12 +21,13 @@ class Starting:
     `replace` is called with what is to be called from then on: the program itself, if it has none.
     """
 
-    __slots__ = ("program", "replace", "stage")
+    __slots__ = ("_chosen", "program", "replace", "stage")
 
     def __init__(self, program: Any, stage: Callable[[Any], Any], replace: Callable[[Any], None]):
         self.program = program
         self.stage = stage
         self.replace = replace
+        self._chosen: Any = None
 
     def __call__(self, *args: Any) -> Any:
         if jit_is_disabled():  # there is no program to read
@@ -35,11 +36,13 @@ class Starting:
 
     def chosen(self, *args: Any) -> Any:
         """What is called from now on; finds out which, for arguments like these."""
-        chosen = self.program
-        if any_checks() and carry_of(chosen.trace(*args).jaxpr.jaxpr) is not None:
-            chosen = Checked(chosen, self.stage)
-        self.replace(chosen)
-        return chosen
+        if self._chosen is None:
+            chosen = self.program
+            if any_checks() and carry_of(chosen.trace(*args).jaxpr.jaxpr) is not None:
+                chosen = Checked(chosen, self.stage)
+            self._chosen = chosen
+        self.replace(self._chosen)
+        return self._chosen
 
     def trace(self, *args: Any) -> Any:
         return self.program.trace(*args)

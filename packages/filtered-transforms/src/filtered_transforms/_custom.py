@@ -1,6 +1,7 @@
 """What functions with derivative rules of their own share."""
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,20 @@ class CustomRule:
             return self
         bound: Any = BoundMethod  # declared to take a function; any callable will do
         return bound(self, instance)
+
+    # Copied and pickled as a function is: it stays the one that it was.
+
+    def __copy__(self) -> "CustomRule":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CustomRule":
+        return self
+
+    def __reduce__(self) -> Any:
+        found: Any = sys.modules.get(self.__module__)
+        for part in self.__qualname__.split("."):
+            found = getattr(found, part, None)
+        return self.__qualname__ if found is self else object.__reduce_ex__(self, 2)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.fn!r})"

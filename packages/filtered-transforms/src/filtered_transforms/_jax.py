@@ -33,6 +33,15 @@ def evaluate(jaxpr: Any, consts: list[Any], args: list[Any]) -> list[Any]:
     return jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(jaxpr, consts))(*args)
 
 
+def jitted_as(fun: Any) -> Any:
+    """What a function of `jax.jit` and its copies share: how it was jitted, and which function.
+
+    The state that `copy` is given; JAX 0.7.2 up to 0.12. The function itself where there is none.
+    """
+    state = fun.__getstate__()
+    return state.get("cache_miss", fun) if isinstance(state, dict) else fun
+
+
 def used_arguments(jaxpr: Any) -> list[bool]:
     """Which arguments of a closed jaxpr its results or effects need; JAX drops the others.
 

@@ -17,6 +17,7 @@ import jax.tree_util as jtu
 from tree_surgery import path_str
 
 from ._checked import Starting
+from ._copied import original
 from ._donate import Donating
 from ._jax import Tracer
 from ._observe import observe
@@ -144,13 +145,21 @@ class Programs:
         try:
             key = plan.key(leaves)
             program = plan.programs.get(key)
+            if program is not None:
+                return program
+            shared = plan.key(list(map(original, leaves)))
+            program = plan.programs.get(shared)
         except TypeError as error:
             raise unhashable(call, plan.arrays, error) from None
         if program is None:
             made = make_program(self.function, plan, leaves, call, self.options)
-            program = Starting(*made, functools.partial(plan.programs.replace, key))
-            program = plan.programs.add(key, program)
-        return program
+
+            def replace(program: Any) -> None:
+                plan.programs.replace(key, program)
+                plan.programs.replace(shared, program)
+
+            program = plan.programs.add(shared, Starting(*made, replace))
+        return plan.programs.add(key, program)
 
 
 def make_program(
