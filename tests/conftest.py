@@ -3,7 +3,13 @@
 A distribution's tests also run against its wheel alone, so nothing of ours is imported here.
 """
 
+import itertools
 import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 
 # Before JAX is imported: two devices, so that sharding is tested on every machine, and no others.
 os.environ["XLA_FLAGS"] = (
@@ -12,6 +18,7 @@ os.environ["XLA_FLAGS"] = (
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
+import pytest
 from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -28,3 +35,72 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 def pytest_report_header() -> str:
     return f"jax {jax.__version__}, {jax.device_count()} {jax.default_backend()} devices"
+
+
+class Switches:
+    """Two threads, with a switch from the one to the other at each line in turn."""
+
+    def __init__(self, *files: str):
+        self.files = files
+
+    def of(self, pair: Callable[[], tuple[Callable[[], Any], Callable[[], Any]]]) -> Iterator[Any]:
+        """The results of two functions, `pair()` anew each time; once for each line of the first.
+
+        Before the first runs that line of `files`, the second runs from beginning to end, or until
+        it waits for the first.
+        """
+        for line in itertools.count():
+            first, second = pair()
+            other = _Thread(second)
+            seen = itertools.count()
+
+            def trace(
+                frame: FrameType, event: str, _: Any, other: Any = other, seen: Any = seen,
+                line: int = line,
+            ) -> Any:  # fmt: skip
+                if not frame.f_code.co_filename.endswith(self.files):
+                    return None
+                if event == "line" and next(seen) == line:
+                    other.start()
+                    other.join(0.1)
+                return trace
+
+            def traced(first: Any = first, trace: Any = trace) -> Any:
+                sys.settrace(trace)
+                try:
+                    return first()
+                finally:
+                    sys.settrace(None)
+
+            one = _Thread(traced)
+            one.start()
+            one.join()
+            if other.ident is None:  # there are no more lines
+                assert line > 0, f"nothing runs in {self.files}"
+                return
+            other.join()
+            yield one.result(), other.result()
+
+
+class _Thread(threading.Thread):
+    def __init__(self, function: Callable[[], Any]):
+        super().__init__(daemon=True)
+        self.function = function
+        self.out: Any = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.out = self.function()
+        except BaseException as error:
+            self.error = error
+
+    def result(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.out
+
+
+@pytest.fixture
+def switches() -> type[Switches]:
+    return Switches

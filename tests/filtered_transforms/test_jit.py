@@ -1,8 +1,10 @@
 """`filter_jit`: what is traced, what is static, when it compiles, and what it is as an object."""
 
 import abc
+import copy
 import functools
 import inspect
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -235,6 +237,91 @@ def test_methods_of_equal_modules_compile_once():
         ft.filter_jit(lambda g, x: g(x))  # a new function: never called, costs nothing
         ft.filter_jit(Partial(Counted(X + i).plain))(X)
     assert count.n == 3
+
+
+def scaled(x: jax.Array, factor: Any = 2) -> jax.Array:
+    return x * factor
+
+
+with_jvp, other_jvp = jax.custom_jvp(scaled), jax.custom_jvp(lambda x: x + 3)
+with_jvp.defjvps(lambda tangent, out, x: 2 * tangent)
+other_jvp.defjvps(lambda tangent, out, x: tangent)
+
+
+@ft.filter_custom_vjp
+def with_rule(x: jax.Array) -> jax.Array:
+    return 2 * x
+
+
+with_rule.def_fwd(lambda perturbed, x: (2 * x, None))
+with_rule.def_bwd(lambda residuals, g, perturbed, x: 2 * g)
+
+# What a model may hold, and whether `pickle` takes it.
+HELD: dict[str, tuple[Any, bool]] = {
+    "a function": (scaled, True),
+    "an activation": (jax.nn.relu, False),
+    "a jitted function of JAX's": (jnp.tanh, False),
+    "jit": (jax.jit(scaled), False),
+    "custom_jvp": (with_jvp, False),
+    "partial": (functools.partial(scaled, factor=3), True),
+    "partial of an activation": (functools.partial(jax.nn.gelu, approximate=False), False),
+    "Partial": (Partial(scaled, factor=3), True),
+    "filter_jit": (ft.filter_jit(scaled), True),
+    "filter_grad": (ft.filter_grad(scaled), True),
+    "filter_vmap": (ft.filter_vmap(scaled), True),
+    "filter_pmap": (ft.filter_pmap(scaled), True),
+    "filter_checkpoint": (ft.filter_checkpoint(scaled), True),
+    "filter_custom_vjp": (with_rule, True),
+    "noinline": (ft.extend.noinline(scaled), True),
+    "dtype": (jnp.float32, True),
+    "a method": (Scale(X).named, True),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_a_copied_or_pickled_model_is_traced_no_more(name: str):
+    held, can_be_pickled = HELD[name]
+    count = Counter()
+
+    @ft.filter_jit
+    def f(model: Scale, x: jax.Array) -> Any:
+        count()
+        return x
+
+    model = Scale(X, held)
+    f(model, X)
+    copies = [copy.copy(model), copy.deepcopy(model), copy.deepcopy(copy.deepcopy(model))]
+    if can_be_pickled:
+        copies.append(pickle.loads(pickle.dumps(model)))
+    for each in copies:
+        f(each, X), f(each, X)
+    assert count.n == 1
+
+
+def test_what_is_no_copy_is_traced_for_itself():
+    count = Counter()
+
+    @ft.filter_jit
+    def f(model: Any) -> Any:
+        count()
+        return model(jnp.ones(3))
+
+    different: list[Any] = [
+        functools.partial(scaled, factor=1),
+        functools.partial(scaled, factor=1.0),
+        functools.partial(scaled, factor=np.float32(1)),
+        functools.partial(scaled, factor=jnp.float32(1)),
+        functools.partial(lambda x, factor: x - factor, factor=1),
+        functools.partial(jnp.add, 1.0),
+        jax.jit(scaled),
+        jax.jit(scaled, inline=True),
+        jax.jit(lambda x: x + 1),
+        with_jvp,
+        other_jvp,
+    ]
+    for g in (*different, *different):
+        np.testing.assert_array_equal(f(g), g(jnp.ones(3)))
+    assert count.n == len(different)
 
 
 def test_clear_caches():

@@ -3,7 +3,6 @@
 import gc
 import threading
 import tracemalloc
-import warnings
 import weakref
 from typing import Any
 
@@ -15,6 +14,8 @@ import pytest
 from jax.interpreters import mlir
 
 import filtered_transforms as ft
+from filtered_transforms._held import Bodies
+from filtered_transforms._table import Table
 from pytree_module import Module
 
 X = jnp.arange(3.0)
@@ -215,81 +216,46 @@ def test_a_failed_check_is_translated():
         jax.block_until_ready(ft.filter_jit(lambda x: jax.pure_callback(fail, x, x))(X))
 
 
-# --- donation
+# --- threads
 
 
-def both(a: jax.Array, b: jax.Array) -> Any:
-    return a + 1, b + 1
+def test_a_table_is_bounded_and_gives_all_threads_the_same(switches: Any):
+    def pair() -> Any:
+        table = Table(2)
+        table.add(0, "0"), table.add(1, "1")
+
+        def adds(mine: str) -> Any:
+            return lambda: (table, table.add(2, mine), table.add(3, mine))
+
+        return adds("a"), adds("b")
+
+    for one, other in switches("_table.py").of(pair):
+        assert one[1:] == other[1:] and one[0] == {2: one[1], 3: one[2]}
 
 
-def neither(a: jax.Array, b: jax.Array) -> Any:
-    return a.sum()
+def test_two_threads_that_compile_one_function_find_its_programs(switches: Any):
+    def pair() -> Any:
+        def f(model: Model, x: jax.Array) -> Any:
+            return model.rate * x, model.activation
+
+        return [lambda: (f, ft.filter_jit(f), ft.filter_jit(f)(MODEL, X))] * 2
+
+    for (f, jitted, (y, activation)), (_, _, other) in switches("_by_function.py").of(pair):
+        np.testing.assert_allclose(y, 0.1 * np.arange(3.0), rtol=1e-6)
+        np.testing.assert_array_equal(y, other[0])
+        assert activation is other[1] is jnp.tanh
+        programs = jitted.registry.by_function[weakref.ref(f)]
+        assert programs is jitted.registry.of(f) and len(programs.plans) == 1
 
 
-DONATED = {
-    "all": (True, True),
-    "warn": (True, True),
-    "all-except-first": (False, True),
-    "warn-except-first": (False, True),
-    "none": (False, False),
-    ("b",): (False, True),
-    ("a", "b"): (True, True),
-}
+def test_two_threads_share_the_bodies_of_loops(switches: Any):
+    bodies = Bodies(lambda reference, *options: lambda x: (reference()(x), options))
 
+    def pair() -> Any:
+        def f(x: int) -> int:
+            return x + 1
 
-@pytest.mark.parametrize("donate", DONATED)
-@pytest.mark.parametrize("keywords", [False, True])
-def test_donation(donate: Any, keywords: bool):
-    f = ft.filter_jit(both, donate=donate)
-    for _ in range(2):
-        a, b = jnp.ones(3), jnp.ones(3)
-        f(b=b, a=a) if keywords else f(a, b)
-        assert (a.is_deleted(), b.is_deleted()) == DONATED[donate]
+        return (lambda: (f, bodies.of(f, 2))), (lambda: (f, bodies.of(f, 2)))
 
-
-@pytest.mark.parametrize("donate", DONATED)
-def test_donations_without_use(donate: Any):
-    f = ft.filter_jit(neither, donate=donate)
-    a, b = jnp.ones(3), jnp.ones(5)
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        f(a, b), f(a, b)
-    warns = donate in ("warn", ("b",), ("a", "b"), "warn-except-first")
-    # An argument that the program does not use at all is dropped before it could be donated.
-    assert all("donated buffers were not usable" in str(w.message) for w in seen)
-    assert (len(seen) > 0) == (warns and donate not in ("warn-except-first", ("b",)))
-
-
-def test_donation_touches_no_warnings_filter_on_a_call(monkeypatch: pytest.MonkeyPatch):
-    f = ft.filter_jit(both, donate="all")
-    f(jnp.ones(3), jnp.ones(3))
-    a, b = jnp.ones(3), jnp.ones(3)
-    monkeypatch.setattr(warnings, "catch_warnings", None)
-    f(a, b)
-    assert a.is_deleted()
-
-
-def test_donation_of_methods_and_callables():
-    class M(Module):
-        w: jax.Array
-
-        @ft.filter_jit(donate="all-except-first")
-        def keep_self(self, x: jax.Array) -> jax.Array:
-            return self.w + x
-
-        def plain(self, x: jax.Array) -> jax.Array:
-            return self.w + 1
-
-    m, x = M(jnp.ones(3)), jnp.ones(3)
-    m.keep_self(x)
-    assert x.is_deleted() and not m.w.is_deleted()
-    m, x = M(jnp.ones(3)), jnp.ones(3)
-    ft.filter_jit(m.plain, donate="all-except-first")(x)  # the first argument is `x`
-    assert m.w.is_deleted() and not x.is_deleted()
-
-
-def test_donation_of_names_that_are_none():
-    with pytest.raises(ValueError, match="'q'"):
-        ft.filter_jit(both, donate=("q",))(X, X)
-    with pytest.raises(ValueError, match="must be one of 'all'"):
-        ft.filter_jit(both, donate="some")
+    for (f, one), (_, other) in switches("_held.py").of(pair):
+        assert one is other is bodies.of(f, 2) and one(1) == (2, (2,))

@@ -1,5 +1,13 @@
 """`noinline`, against the same functions without it; and `ContainerMeta`."""
 
+import copy
+import functools
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -108,6 +116,114 @@ def test_functions_of_one_shape_take_each_others_place():
     assert len(traced) == 1
     mixed = jax.lax.cond(X[0] > 9, lambda: one(X), lambda: other(X))
     np.testing.assert_array_equal(mixed, 10 * X)
+
+
+def test_equal_calls_are_traced_together():
+    for abstract_fn in (None, lambda _, x, y: x):
+        TRACED.clear()
+
+        @functools.partial(noinline, abstract_fn=abstract_fn)
+        def f(x: Any, y: Any) -> Any:
+            TRACED.append("f")
+            return x + y
+
+        @jax.jit
+        def g(x: Any) -> Any:
+            return f(f(f(f(x, x), x), x), x)
+
+        np.testing.assert_allclose(g(X), 5 * X)
+        np.testing.assert_allclose(jax.jit(lambda x: g(x) + f(x, x))(X), 7 * X)
+        # Here; and for what a program calls, where JAX has another default device.
+        assert len(TRACED) <= 2
+        assert jax.grad(lambda x: f(f(x, x), x).sum())(X).tolist() == [3, 3, 3]
+
+
+def test_weak_types_count_nowhere():
+    half, weak = jnp.ones(3, jnp.bfloat16), jnp.asarray(1.0)
+    f = noinline(lambda x, y: x * y)
+    with jax.numpy_dtype_promotion("standard"):
+        assert f(weak, half).dtype == jax.jit(lambda x: f(x, half))(weak).dtype == jnp.float32
+
+
+def test_two_threads_have_functions_of_their_own(switches: Any):
+    def pair() -> tuple[Callable[[], Any], Callable[[], Any]]:
+        def same(_: Any, x: Any) -> Any:
+            return x
+
+        def wraps(n: int) -> Callable[[], Any]:
+            return lambda: noinline(lambda x: x + n, same)
+
+        return wraps(1), wraps(100)
+
+    for one, other in switches("_noinline.py").of(pair):
+        np.testing.assert_array_equal(one(X), X + 1)
+        np.testing.assert_array_equal(other(X), X + 100)
+
+
+def test_two_threads_share_what_is_equal(switches: Any):
+    def pair() -> tuple[Callable[[], Any], Callable[[], Any]]:
+        f, shared = (lambda x: x + 1), (lambda _, x: x)
+        return (lambda: noinline(f, shared)), (lambda: noinline(f, shared))
+
+    for one, other in switches("_noinline.py").of(pair):
+        assert one.number == other.number and one == other
+
+
+@pytest.mark.parametrize("with_abstract_fn", [False, True])
+def test_functions_are_let_go(with_abstract_fn: bool):
+    alive: list[weakref.ref[Any]] = []
+
+    def program(n: int) -> Any:
+        def f(x: Any) -> Any:
+            return x + n
+
+        alive.append(weakref.ref(f))
+        g = noinline(f, (lambda _, x: x) if with_abstract_fn else None)
+        return jax.jit(lambda x: g(x))
+
+    programs = [program(n) for n in range(5)]
+    for n, jitted in enumerate(programs):
+        np.testing.assert_array_equal(jitted(X), X + n)
+    gc.collect()
+    for n, jitted in enumerate(programs):  # as long as a program calls them, they are there
+        np.testing.assert_array_equal(jitted(2 * X), 2 * X + n)
+    assert all(ref() is not None for ref in alive)
+    jax.effects_barrier()
+    del programs, jitted
+    jax.clear_caches()
+    gc.collect()
+    assert [ref for ref in alive if ref() is not None] == []
+
+
+def add_two(x: Any) -> Any:
+    return x + 2
+
+
+def shaped_as_it_is(_: Any, x: Any) -> Any:
+    return x
+
+
+ELSEWHERE = """
+import importlib, pickle, sys
+import jax.numpy as jnp
+from filtered_transforms.extend import noinline
+shaped = importlib.import_module(sys.argv[1]).shaped_as_it_is
+others = [noinline(lambda x, n=n: x + 100 * n, shaped) for n in range(1, 4)]
+f = pickle.load(sys.stdin.buffer)
+assert f(jnp.array(1.0)) == 3.0 and f.number not in [other.number for other in others]
+"""
+
+
+@pytest.mark.parametrize("abstract_fn", [None, shaped_as_it_is])
+def test_copied_and_pickled_it_is_the_same_function(abstract_fn: Any):
+    f = noinline(add_two, abstract_fn)
+    for other in (copy.copy(f), copy.deepcopy(f), pickle.loads(pickle.dumps(f))):
+        assert other == f and other(jnp.array(1.0)) == 3.0
+    if abstract_fn is None:
+        return
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", ELSEWHERE, __name__]
+    subprocess.run(command, input=pickle.dumps(f), env=env, check=True, timeout=300)
 
 
 def test_a_class_of_texts():

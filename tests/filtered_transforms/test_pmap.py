@@ -1,5 +1,7 @@
 """`filter_pmap`, against `jax.pmap` on the arrays alone."""
 
+import gc
+import weakref
 from typing import Any
 
 import jax
@@ -101,6 +103,80 @@ def test_a_function_is_traced_for_new_arguments_only():
         np.testing.assert_array_equal(out.weight, expected)
     assert len(traces) == count and out.name == "a"
     assert g(model, X, "b").name == "b" and len(traces) == 2 * count
+
+
+def loss(model: Linear, x: jax.Array) -> jax.Array:
+    return model(x).sum()
+
+
+class Counted(Linear):
+    @ft.filter_pmap(in_axes=(None, 0))
+    def decorated(self, x: jax.Array) -> jax.Array:
+        return self(x)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        TRACES.append(self.name)
+        return self.weight @ x
+
+
+TRACES: list[str] = []
+ONE = {"in_axes": (None, 0)}
+ANEW = {
+    "a module": lambda m: ft.filter_pmap(m)(X),
+    "a method": lambda m: ft.filter_pmap(m.__call__)(X),
+    "a decorated method": lambda m: m.decorated(X),
+    "a gradient": lambda m: ft.filter_pmap(ft.filter_grad(loss), **ONE)(m, X),
+    "value and gradient": lambda m: ft.filter_pmap(ft.filter_value_and_grad(loss), **ONE)(m, X),
+    "a jitted function": lambda m: ft.filter_pmap(ft.filter_jit(loss), **ONE)(m, X),
+    "the function": lambda m: ft.filter_pmap(loss, **ONE)(m, X),
+}
+
+
+@pytest.mark.parametrize("case", ANEW)
+def test_what_is_wrapped_anew_is_traced_once_for_its_shapes_and_once_by_pmap(case: str):
+    ft.clear_caches()
+    for k in range(3):
+        TRACES.clear()
+        weight = jnp.arange(6.0).reshape(2, 3) + k
+        out = jax.tree.leaves(ANEW[case](Counted(weight)))
+        assert len(TRACES) <= (2 if k == 0 else 0)
+        assert k > 0 or len(TRACES) > 0
+        if "gradient" in case:
+            np.testing.assert_array_equal(out[-1], [np.stack([x, x]) for x in X])
+        elif case in ("the function", "a jitted function"):
+            np.testing.assert_allclose(out[0], (X @ weight.T).sum(1), rtol=1e-6)
+        else:
+            np.testing.assert_allclose(out[0], X @ weight.T, rtol=1e-6)
+    TRACES.clear()
+    ANEW[case](Counted(weight, "other"))
+    assert len(TRACES) > 0
+
+
+def test_options_have_programs_of_their_own():
+    def f(x: jax.Array) -> jax.Array:
+        return x + jax.lax.axis_size("i")
+
+    np.testing.assert_array_equal(ft.filter_pmap(f, axis_name="i")(X), X + 2)
+    with pytest.raises(NameError, match="i"):
+        ft.filter_pmap(f)(X)
+    turned = ft.filter_pmap(f, axis_name="i", out_axes=1)
+    np.testing.assert_array_equal(turned(X), X.T + 2)
+    first = ft.filter_pmap(f, axis_name="i", devices=jax.devices()[:1])
+    np.testing.assert_array_equal(first(X[:1]), X[:1] + 1)
+
+
+def test_dropped_functions_are_let_go():
+    alive: list[Any] = []
+    for i in range(3):
+
+        def f(x: jax.Array, i: int = i) -> jax.Array:
+            return x + i
+
+        np.testing.assert_array_equal(ft.filter_pmap(f, donate="all")(X + 0), X + i)
+        alive.append(weakref.ref(f))
+    del f
+    gc.collect()
+    assert [ref for ref in alive if ref() is not None] == []
 
 
 def test_programs_do_not_pile_up(monkeypatch: pytest.MonkeyPatch):

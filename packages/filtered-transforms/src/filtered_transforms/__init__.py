@@ -5,6 +5,7 @@ from ._axes import if_array as if_array
 from ._branches import filter_cond as filter_cond
 from ._branches import filter_switch as filter_switch
 from ._callback import filter_pure_callback as filter_pure_callback
+from ._clear_caches import clear_caches as clear_caches
 from ._closure import filter_closure_convert as filter_closure_convert
 from ._custom_jvp import filter_custom_jvp as filter_custom_jvp
 from ._custom_vjp import filter_custom_vjp as filter_custom_vjp
@@ -15,7 +16,6 @@ from ._hvp import filter_hvp as filter_hvp
 from ._jacobian import filter_hessian as filter_hessian
 from ._jacobian import filter_jacfwd as filter_jacfwd
 from ._jacobian import filter_jacrev as filter_jacrev
-from ._jit import clear_caches as clear_caches
 from ._jit import filter_jit as filter_jit
 from ._jvp import filter_jvp as filter_jvp
 from ._jvp import filter_linearize as filter_linearize

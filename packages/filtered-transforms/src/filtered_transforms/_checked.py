@@ -21,21 +21,28 @@ class Starting:
     `replace` is called with what is to be called from then on: the program itself, if it has none.
     """
 
-    __slots__ = ("program", "replace", "stage")
+    __slots__ = ("_chosen", "program", "replace", "stage")
 
     def __init__(self, program: Any, stage: Callable[[Any], Any], replace: Callable[[Any], None]):
         self.program = program
         self.stage = stage
         self.replace = replace
+        self._chosen: Any = None
 
     def __call__(self, *args: Any) -> Any:
-        chosen = self.program
         if jit_is_disabled():  # there is no program to read
-            return chosen(*args)
-        if any_checks() and carry_of(program_of(chosen.trace(*args)).jaxpr) is not None:
-            chosen = Checked(chosen, self.stage)
-        self.replace(chosen)
-        return chosen(*args)
+            return self.program(*args)
+        return self.chosen(*args)(*args)
+
+    def chosen(self, *args: Any) -> Any:
+        """What is called from now on; finds out which, for arguments like these."""
+        if self._chosen is None:
+            chosen = self.program
+            if any_checks() and carry_of(program_of(chosen.trace(*args)).jaxpr) is not None:
+                chosen = Checked(chosen, self.stage)
+            self._chosen = chosen
+        self.replace(self._chosen)
+        return self._chosen
 
     def trace(self, *args: Any) -> Any:
         return self.program.trace(*args)
@@ -58,15 +65,10 @@ class Checked:
     def __call__(self, *args: Any) -> Any:
         if jit_is_disabled() or not all(map(is_concrete, jtu.tree_leaves(args))):
             return self.inside(*args)
-        out, report, reader = self.carried(*args)
-        if report and not is_concrete(report[0]):  # the function refers to something traced
+        found = self.carried(*args)
+        if found[1] and not is_concrete(found[1][0]):  # the function refers to something traced
             return self.inside(*args)
-        if reader.waits:
-            wait(jtu.tree_leaves(out))
-        if reader.read is not None:
-            reader.read(report)
-        out[1].has_checks = False  # the signature: there is nothing left to wait for
-        return out
+        return checked(*found)
 
     def inside(self, *args: Any) -> Any:
         in_shards = jax.sharding.get_abstract_mesh().manual_axes
@@ -74,6 +76,16 @@ class Checked:
 
     def trace(self, *args: Any) -> Any:
         return self.program.trace(*args)
+
+
+def checked(out: Any, report: list[Any], reader: "_Reader") -> Any:
+    """What a program returned, once its checks were read in what it returned beside."""
+    if reader.waits:
+        wait(jtu.tree_leaves(out))
+    if reader.read is not None:
+        reader.read(report)
+    out[1].has_checks = False  # the signature: there is nothing left to wait for
+    return out
 
 
 def _carrying(program: Any) -> Callable[..., Any]:

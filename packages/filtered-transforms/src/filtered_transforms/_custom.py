@@ -1,6 +1,7 @@
 """What functions with derivative rules of their own share."""
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, Generic, Self, overload
 
@@ -16,6 +17,8 @@ from ._held import Held, check_callable
 from ._jax import as_array
 from ._types import P, Q, R, T, TakesFirst, Wrapped
 
+_OF_FUNCTION = (*functools.WRAPPER_ASSIGNMENTS, "__defaults__", "__kwdefaults__")
+
 
 class CustomRule(Generic[P, R]):
     # A function and the rules for its derivatives. Not a PyTree: rules are added to it later.
@@ -24,7 +27,7 @@ class CustomRule(Generic[P, R]):
         check_callable(type(self).__name__, fn)
         self.fn = fn
         this: Any = self  # declared to take a function; any object will do
-        functools.update_wrapper(this, fn, updated=())
+        functools.update_wrapper(this, fn, _OF_FUNCTION, updated=())
 
     @overload  # as for `Wrapped`
     def __get__(self: TakesFirst[T, Q, R], instance: object, owner: T, /) -> Wrapped[Q, R]: ...
@@ -41,6 +44,21 @@ class CustomRule(Generic[P, R]):
             return self
         bound: Any = BoundMethod  # declared to take a function; any callable will do
         return bound(self, instance)
+
+    # Copied and pickled as a function is: it stays the one that it was.
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> Any:
+        found: Any = sys.modules.get(self.__module__)
+        name = getattr(self, "__qualname__", "")  # of what was wrapped
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return name if found is self else object.__reduce_ex__(self, 2)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.fn!r})"

@@ -76,12 +76,13 @@ class Bodies:
         except TypeError:
             return self._make(lambda: fun, *options)
         known = self._known.setdefault(fun, {})
-        if options not in known:
-            body = self._make(reference, *options)  # holding `fun` would keep it for ever
-            body.__name__ = getattr(fun, "__name__", body.__name__)
-            body.__qualname__ = getattr(fun, "__qualname__", body.__qualname__)
-            known[options] = body
-        return known[options]
+        found = known.get(options)
+        if found is not None:
+            return found
+        body = self._make(reference, *options)  # holding `fun` would keep it for ever
+        body.__name__ = getattr(fun, "__name__", body.__name__)
+        body.__qualname__ = getattr(fun, "__qualname__", body.__qualname__)
+        return known.setdefault(options, body)  # that of another thread, if it was quicker
 
 
 def check_callable(name: str, fun: Any) -> None:

@@ -8,7 +8,9 @@ import jax.core
 import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching, mlir, partial_eval
+
+Held = tuple[tuple[int, ...], Any]  # an array: its shape and dtype
 
 Tracer: type = jax.core.Tracer
 """The class of traced values. `jax.core.Tracer`, all JAX versions."""
@@ -40,6 +42,37 @@ def sub_jaxprs(params: dict[str, Any]) -> Iterator[Any]:
 def evaluate(jaxpr: Any, consts: list[Any], args: list[Any]) -> list[Any]:
     """The results of a jaxpr. `jax.extend.core.jaxpr_as_fun`, all JAX versions."""
     return jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(jaxpr, consts))(*args)
+
+
+def jitted_as(fun: Any) -> Any:
+    """What a function of `jax.jit` and its copies share: how it was jitted, and which function.
+
+    The state that `copy` is given; JAX 0.7.2 up to 0.12. The function itself where there is none.
+    """
+    state = fun.__getstate__()
+    return state.get("cache_miss", fun) if isinstance(state, dict) else fun
+
+
+def used_arguments(jaxpr: Any) -> list[bool]:
+    """Which arguments of a closed jaxpr its results or effects need; JAX drops the others.
+
+    `jax.interpreters.partial_eval.dce_jaxpr`, all JAX versions.
+    """
+    inner, _ = opened(jaxpr)
+    return list(partial_eval.dce_jaxpr(inner, [True] * len(inner.outvars))[1])
+
+
+def ends_on_a_device(jaxpr: Any) -> tuple[list[Held], list[Held]]:
+    """What a device holds of each argument of a closed jaxpr, and of each result.
+
+    As far as types say so, which is on meshes of explicit axes. `aval.sharding`, all JAX versions.
+    """
+    inner, _ = opened(jaxpr)
+    arguments, results = (
+        [(v.aval.sharding.shard_shape(v.aval.shape), v.aval.dtype) for v in variables]
+        for variables in (inner.invars, inner.outvars)
+    )
+    return arguments, results
 
 
 # --- primitives: for the toolkit in `extend`. `jax.interpreters`, all JAX versions.

@@ -10,12 +10,13 @@ import jax.tree_util as jtu
 
 from pytree_module import BoundMethod, field
 
+from ._by_function import IS_WEAK, ByFunction
 from ._checked import jit_is_disabled
 from ._checks import any_checks, has_checks, translated, wait
 from ._jax import program_of
 from ._options import JitOptions, jit_options
 from ._predicates import all_arrays
-from ._programs import QUIET, Programs, stop_quiet
+from ._programs import Programs
 from ._signature import Signature
 from ._stages import Lowered, Traced
 from ._types import Donate, JitDecorator, JitFunction, JitKwargs, P, R
@@ -25,27 +26,21 @@ _flatten = jtu.tree_flatten
 _ref = weakref.ref
 
 
-class _Registry:
-    # All programs for one set of options: by function, and those of callable PyTrees together.
+class _Registry(ByFunction[Programs]):
+    # All programs for one set of options.
 
-    __slots__ = ("by_function", "of_trees", "options")
+    __slots__ = ("options",)
 
     def __init__(self, options: JitOptions):
         jax.jit(lambda: None, **options.jit_arguments())  # says now what it does not know
+        super().__init__(lambda fun: Programs(fun, options))
         self.options = options
-        self.by_function: dict[weakref.ref[Any], Programs] = {}
-        self.of_trees = Programs(None, options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _registry, (self.options,)
 
     def __repr__(self) -> str:
         return repr(self.options)
-
-    def add(self, fun: Any) -> Programs:
-        by_function = self.by_function
-        key = _ref(fun, lambda gone: by_function.pop(gone, None))
-        return by_function.setdefault(key, Programs(fun, self.options))
 
 
 _REGISTRIES: dict[JitOptions, _Registry] = {}
@@ -54,28 +49,6 @@ _REGISTRIES: dict[JitOptions, _Registry] = {}
 def _registry(options: JitOptions) -> _Registry:
     found = _REGISTRIES.get(options)
     return _REGISTRIES.setdefault(options, _Registry(options)) if found is None else found
-
-
-_WEAK: dict[type, bool] = {}
-
-
-def _is_weak(fun: Any) -> bool:
-    """Whether programs are kept for `fun` itself, as long as it lives.
-
-    It is so for functions, and all that is a leaf and equal to itself alone. Others are part of
-    the key under which a program is found, so that equal ones share it.
-    """
-    found = _WEAK.get(fun.__class__)
-    if found is None:
-        cls: Any = fun.__class__
-        by_identity = cls.__eq__ is object.__eq__ and cls.__hash__ is object.__hash__
-        found = by_identity and jtu.all_leaves([fun])
-        try:
-            _ref(fun)
-        except TypeError:
-            found = False
-        _WEAK[cls] = found
-    return found
 
 
 class JitWrapper(Wrapper):
@@ -88,7 +61,7 @@ class JitWrapper(Wrapper):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         fun, registry = self.fun, self.registry
-        programs = registry.by_function.get(_ref(fun)) if _WEAK.get(fun.__class__) else None
+        programs = registry.by_function.get(_ref(fun)) if IS_WEAK.get(fun.__class__) else None
         if programs is None:
             programs, call = self._programs(args, kwargs)
         else:
@@ -101,11 +74,10 @@ class JitWrapper(Wrapper):
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Programs, tuple[Any, ...]]:
         """The programs among which that of a call is, and the call as they take it."""
-        fun, registry = self.fun, self.registry
-        if not _is_weak(fun):
-            return registry.of_trees, (fun, args, kwargs)
-        programs = registry.by_function.get(_ref(fun))
-        return programs or registry.add(fun), (args, kwargs)
+        programs = self.registry.of(self.fun)
+        if programs.function is None:
+            return programs, (self.fun, args, kwargs)
+        return programs, (args, kwargs)
 
     def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
         """As `jax.jit(...).trace`. A `jax.ShapeDtypeStruct` stands for an array."""
@@ -168,15 +140,12 @@ def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
         program = None
     if program is None:
         program = programs.program(plan, leaves, call)
-    given = list(compress(leaves, plan.donated))  # `plan.arguments`, without its call
-    kept = list(compress(leaves, plan.kept))
+    # `plan.arguments`, without its call.
+    args = (*compress(leaves, plan.donated), list(compress(leaves, plan.kept)))
     try:
-        if programs.options.quiet:
-            arrays, signature = _run_quietly(program, given, kept)
-        else:
-            arrays, signature = program(given, kept)
+        arrays, signature = program(*args)
         if signature.has_checks is not False:
-            _settle(program, (given, kept), arrays, signature)
+            _settle(program, args, arrays, signature)
     except Exception as error:  # JAX raises a ValueError from its quick way, else a JaxRuntimeError
         found = translated(error)
         if found is None:
@@ -197,15 +166,6 @@ def _run_quick(program: Any, args: tuple[Any, ...]) -> Any:
             raise
         raise found from None
     return signature.of_quick(result)
-
-
-def _run_quietly(program: Any, given: list[Any], kept: list[Any]) -> Any:
-    QUIET.wanted = True
-    try:
-        return program(given, kept)
-    finally:
-        QUIET.wanted = False
-        stop_quiet()
 
 
 def _settle(program: Any, args: tuple[Any, ...], arrays: list[Any], signature: Signature) -> None:
@@ -276,16 +236,7 @@ def filter_jit(fun: Any = ..., *, donate: Donate = "none", **jitkwargs: Any) -> 
     return decorate(wrap, fun, "filter_jit")
 
 
-def clear_caches() -> None:
-    """Forgets all compiled programs, those of `jax.jit` and those of `filter_jit`.
-
-    ```python
-    from filtered_transforms import clear_caches
-
-    clear_caches()
-    ```
-    """
+def clear_jit_caches() -> None:
+    """Forgets all programs of `filter_jit`."""
     for registry in list(_REGISTRIES.values()):
-        registry.by_function.clear()
-        registry.of_trees.clear()
-    jax.clear_caches()
+        registry.clear()

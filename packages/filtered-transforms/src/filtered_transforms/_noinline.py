@@ -4,11 +4,15 @@ A program calls back to Python, which calls the function's own program. Which fu
 number among the arguments, so that the program around does not depend on it. Transformations do not
 look into the function either: they are written down (`_Jvp`, `_Transpose`, `_Batch`), and done to
 the function when it is compiled.
+
+Numbers belong to functions of one `abstract_fn` (`_Interface`). Wrapped functions and programs hold
+on to that, and so to all its functions; nothing else does.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable
+import threading
+import weakref
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
@@ -31,13 +35,51 @@ from ._jax import (
 )
 from ._partition import combine, filter, merge, split
 from ._predicates import is_array
+from ._signature import Signature, sign
+from ._table import Table
 from ._types import Function, P, R
 
 Flat = Callable[..., list[Any]]  # of arrays, to arrays
 Shapes = tuple[jax.ShapeDtypeStruct, ...]
 
-_NUMBERS: dict[Any, int] = {}  # by what a function is besides its arrays
-_FUNCTIONS: list[Any] = []
+_MAX_PROGRAMS = 1024  # of one interface
+
+
+class _Interface:
+    # What a program knows of a function that it calls: how its results look. And the functions of
+    # which that is so, each a callable without its arrays; without `abstract_fn`, that is one.
+
+    def __init__(self, abstract_fn: Callable[..., Any] | None):
+        self.abstract_fn = abstract_fn
+        self.programs = Table(_MAX_PROGRAMS)
+        self._lock = threading.RLock()  # functions are compared, which may come back here
+        self._numbers: dict[Hashable, int] = {}
+        self._functions: list[Any] = []
+
+    def number(self, static: Hashable, function: Any) -> int:
+        """The number of a function; `static` is equal for equal ones."""
+        with self._lock:
+            number = self._numbers.get(static)
+            if number is None:
+                number = self._numbers[static] = len(self._functions)
+                self._functions.append(function)
+            return number
+
+    def function(self, number: Any) -> Any:
+        return self._functions[int(number)]
+
+
+_INTERFACES: weakref.WeakValueDictionary[Hashable, _Interface] = weakref.WeakValueDictionary()
+_LOCK = threading.RLock()
+
+
+def _interface(static: Hashable, abstract_fn: Callable[..., Any] | None) -> _Interface:
+    key = (static,) if abstract_fn is None else abstract_fn
+    with _LOCK:
+        found = _INTERFACES.get(key)
+        if found is None:
+            found = _INTERFACES[key] = _Interface(abstract_fn)
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,41 +137,75 @@ class _Batch:
 class _Call:
     # All that is known of a call without its arrays, and without which function it is.
 
-    abstract_fn: Callable[..., Any]
+    interface: _Interface
     rest: Any
     transforms: tuple[_Jvp | _Transpose | _Batch, ...] = ()
 
     def then(self, transform: _Jvp | _Transpose | _Batch) -> "_Call":
         return dataclasses.replace(self, transforms=(*self.transforms, transform))
 
-    def flat(self, function: Callable[..., Any] | None) -> Flat:
-        """A function, or without one what says its shapes, as a function of arrays."""
+    def signed(self, number: int | None) -> Callable[..., tuple[list[Any], Signature]]:
+        """A function, or without a number what says its shapes, as a function of arrays.
+
+        Jitted, so that JAX traces it once for its shapes and for its results.
+        """
+        interface, rest = self.interface, self.rest
+        abstract_fn = interface.abstract_fn
+        if abstract_fn is None:
+            number = 0
+        key = (rest, number)
+        program = interface.programs.get(key)
+        if program is not None:
+            return program
+
+        def f(*arrays: Any) -> tuple[list[Any], Signature]:
+            dynamic, args, kwargs = hashable_combine(list(arrays), rest)
+            if abstract_fn is not None and number is None:
+                return sign(abstract_fn(dynamic, *args, **kwargs))
+            return sign(combine(dynamic, interface.function(number))(*args, **kwargs))
+
+        return interface.programs.add(key, jax.jit(f))
+
+    def compiled(self, number: int | None) -> Flat:
+        """The same with its transformations, and without what is no array."""
+        key = (self.rest, number, self.transforms)
+        program = self.interface.programs.get(key)
+        if program is None:
+            program = self.interface.programs.add(key, jax.jit(self.flat(number)))
+        return program
+
+    def flat(self, number: int | None) -> Flat:
+        signed = self.signed(number)
 
         def f(*arrays: Any) -> list[Any]:
-            dynamic, args, kwargs = hashable_combine(list(arrays), self.rest)
-            if function is None:
-                out = self.abstract_fn(dynamic, *args, **kwargs)
-            else:
-                out = combine(dynamic, function)(*args, **kwargs)
-            return hashable_partition(out, is_array)[0]
+            return signed(*arrays)[0]
 
         for transform in self.transforms:
             f = transform.of(f)
         return f
 
+    def results(self, arrays: Any) -> list[jax.ShapeDtypeStruct]:
+        """The shapes and dtypes of what it returns for arrays, or for avals.
 
-@functools.lru_cache(maxsize=1024)
-def _shapes(call: _Call, shapes: Shapes) -> Shapes:
-    return tuple(jax.eval_shape(call.flat(None), *shapes))
-
-
-@functools.lru_cache(maxsize=1024)
-def _compiled(call: _Call, number: int) -> Any:
-    return jax.jit(call.flat(_FUNCTIONS[number]))
+        Also asked for where JAX lowers a program, which would be another trace.
+        """
+        shapes = tuple(map(_shape, arrays))
+        x64 = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+        key = (self.rest, self.transforms, shapes, x64)
+        found = self.interface.programs.get(key)
+        if found is None:
+            found = jax.eval_shape(self.compiled(None), *shapes)
+            found = self.interface.programs.add(key, found)
+        return found
 
 
 def _shape(x: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+
+def _strong(x: Any) -> Any:
+    # The function is called with arrays that have been through Python, where no type is weak.
+    return jax.lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
 
 
 def _inexact(x: Any) -> bool:
@@ -141,17 +217,16 @@ noinline_p: Primitive = new_primitive("noinline", multiple_results=True)
 
 def _impl(number: Any, *arrays: Any, call: _Call) -> list[Any]:
     if all(map(is_concrete, (number, *arrays))):
-        return _compiled(call, int(number))(*arrays)
+        return call.compiled(int(number))(*arrays)
 
     def run(number: Any, *arrays: Any) -> list[Any]:
-        return [np.asarray(x) for x in _compiled(call, int(number))(*arrays)]
+        return [np.asarray(x) for x in call.compiled(int(number))(*arrays)]
 
-    shapes = list(_shapes(call, tuple(map(_shape, arrays))))
-    return jax.pure_callback(run, shapes, number, *arrays, vmap_method="sequential")
+    return jax.pure_callback(run, call.results(arrays), number, *arrays, vmap_method="sequential")
 
 
 def _abstract(number: Any, *avals: Any, call: _Call) -> list[Any]:
-    return [shaped_array(shape) for shape in _shapes(call, tuple(map(_shape, avals)))]
+    return [shaped_array(shape) for shape in call.results(avals)]
 
 
 def _jvp(primals: Any, tangents: Any, *, call: _Call) -> Any:
@@ -188,21 +263,11 @@ set_rules(noinline_p, _impl, _abstract, _jvp, _transpose, _batch)
 def _finalised(number: Any, *arrays: Any, call: _Call) -> list[Any]:
     """The function itself, where it is known which: it may then go where Python cannot."""
     if is_concrete(number):
-        return call.flat(_FUNCTIONS[int(number)])(*arrays)
+        return call.flat(int(number))(*arrays)
     return _impl(number, *arrays, call=call)
 
 
 primitive_finalisations[noinline_p] = _finalised
-
-
-@dataclasses.dataclass(frozen=True)
-class _ShapesOf:
-    # The shapes of a function are found by tracing it.
-
-    number: int
-
-    def __call__(self, dynamic: Any, *args: Any, **kwargs: Any) -> Any:
-        return combine(dynamic, _FUNCTIONS[self.number])(*args, **kwargs)
 
 
 class NoInline(Module):
@@ -212,22 +277,19 @@ class NoInline(Module):
 
     number: np.ndarray
     dynamic_fn: Any
-    abstract_fn: Callable[..., Any] = field(static=True)
+    interface: _Interface = field(static=True)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the function."""
         arrays, rest = hashable_partition((self.dynamic_fn, args, kwargs), is_array)
-        call = _Call(self.abstract_fn, rest)
-        found: Any = None
+        call = _Call(self.interface, rest)
+        _, signature = jax.eval_shape(call.signed(None), *map(_shape, arrays))
+        return signature.result(noinline_p.bind(self.number, *map(_strong, arrays), call=call))
 
-        def shapes(*arrays: Any) -> list[Any]:
-            nonlocal found
-            dynamic, args, kwargs = hashable_combine(list(arrays), rest)
-            out, found = hashable_partition(self.abstract_fn(dynamic, *args, **kwargs), is_array)
-            return out
-
-        jax.eval_shape(shapes, *arrays)
-        return hashable_combine(noinline_p.bind(self.number, *arrays, call=call), found)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Elsewhere, other functions have these numbers.
+        fn = combine(self.dynamic_fn, self.interface.function(self.number))
+        return noinline, (fn, self.interface.abstract_fn)
 
 
 def noinline(fn: Callable[P, R], abstract_fn: Callable[..., Any] | None = None) -> Function[P, R]:
@@ -239,11 +301,11 @@ def noinline(fn: Callable[P, R], abstract_fn: Callable[..., Any] | None = None) 
     **Arguments:**
 
     - `fn`: any callable, itself possibly a PyTree, of any PyTrees; what is no array must have a
-        hash. Functions are kept for good: give a name to a `lambda` that is made again and again.
+        hash.
     - `abstract_fn`: a function of `filter(fn, is_array)` and of the arguments, that returns what
         `fn` returns, as far as structure, shapes, dtypes and other values go. Functions with the
-        same one can take each other's place in a program that is compiled already. Without, `fn`
-        itself is traced for it.
+        same one can take each other's place in a program that is compiled already, and are kept as
+        long as any of them is. Without, `fn` itself is traced for it.
 
     **Returns:** a function, itself a PyTree. It can be differentiated in both modes, and mapped
     over.
@@ -268,9 +330,7 @@ def noinline(fn: Callable[P, R], abstract_fn: Callable[..., Any] | None = None) 
     ```
     """
     static = hashable_partition(fn, is_array)[1]
-    number = _NUMBERS.get(static)
-    if number is None:
-        _FUNCTIONS.append(filter(fn, is_array, inverse=True))
-        number = _NUMBERS.setdefault(static, len(_FUNCTIONS) - 1)
-    shapes = _ShapesOf(number) if abstract_fn is None else abstract_fn
-    return NoInline(np.array(number, np.int32), filter(fn, is_array), shapes)
+    function = filter(fn, is_array, inverse=True)
+    interface = _interface(static, abstract_fn)
+    number = interface.number(static, function)
+    return NoInline(np.array(number, np.int32), filter(fn, is_array), interface)

@@ -1,9 +1,9 @@
 """`filter_pmap`: a function on several devices at once, one slice of the arrays on each."""
 
-import warnings
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from itertools import compress
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
 import jax
 import jax.numpy as jnp
@@ -12,42 +12,37 @@ import jax.tree_util as jtu
 from pytree_module import field
 
 from ._axes import axes_of, if_array, positional_axes
+from ._by_function import ByFunction, is_weak
 from ._checks import any_checks, has_checks, translated, wait
+from ._donate import usable
+from ._jax import Held, ends_on_a_device, is_concrete, used_arguments
 from ._options import JitOptions, jit_options
 from ._partition import merge
 from ._predicates import array_mask
 from ._signature import Signature
 from ._static_leaf import StaticLeaf
+from ._table import Table
 from ._types import AxesSpec, Donate, P, PmapDecorator, PmapFunction, R
 from ._wrapper import Wrapper, decorate, module_of
 
-_MAX_PROGRAMS = 1024  # of one wrapped function; the oldest goes first, as for `filter_jit`
+_MAX_PROGRAMS = 1024  # of one function, or of all callable PyTrees together
 
 
-class _Programs(dict[Hashable, Any]):
-    # What a wrapped function has compiled. No part of its value: all are equal.
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Programs)
-
-    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]  (dict has none)
-        return hash(_Programs)
+_PROGRAMS: ByFunction[Table] = ByFunction(lambda fun: Table(_MAX_PROGRAMS))
 
 
-class _Program:
+class _Program(NamedTuple):
     # One trace: a function of arrays alone for `jax.pmap`, and all else about the result.
 
-    def __init__(self, pmapped: Any, signature: Signature, is_quiet: bool, is_checked: bool):
-        self.pmapped = pmapped
-        self.signature = signature
-        self.is_new_and_quiet = is_quiet
-        self.is_checked = is_checked
+    pmapped: Any
+    signature: Signature
+    is_checked: bool
 
     def __call__(self, arrays: list[Any]) -> Any:
         if not self.is_checked:
-            return self.signature.result(self._run(arrays))
+            return self.signature.result(self.pmapped(*arrays))
         try:
-            found = self._run(arrays)
+            found = self.pmapped(*arrays)
             wait(found)
         except Exception as error:
             translation = translated(error)
@@ -56,14 +51,32 @@ class _Program:
             raise translation from None
         return self.signature.result(found)
 
-    def _run(self, arrays: list[Any]) -> list[Any]:
-        if not self.is_new_and_quiet:
-            return self.pmapped(*arrays)
-        with warnings.catch_warnings():  # once: while it is compiled
-            warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
-            found = self.pmapped(*arrays)
-        self.is_new_and_quiet = False
-        return found
+
+class _Call(NamedTuple):
+    # A call taken apart: the leaves of `(fun, args)`, or of `(args,)` where programs are kept for
+    # `fun` itself; and the axis of each.
+
+    function: Callable[[], Any] | None
+    treedef: Any
+    leaves: list[Any]
+    mask: list[bool]
+    axes: list[Any]
+
+    @property
+    def key(self) -> Hashable:
+        """All but the values of the arrays."""
+        described = [
+            (leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False))
+            if array
+            else StaticLeaf(leaf)
+            for leaf, array in zip(self.leaves, self.mask, strict=True)
+        ]
+        return self.treedef, tuple(self.axes), tuple(described)
+
+    def parts(self, leaves: list[Any]) -> tuple[Any, Any]:
+        """The function and its arguments, with other leaves in their place."""
+        whole = self.treedef.unflatten(leaves)
+        return whole if self.function is None else (self.function(), *whole)
 
 
 class PmapWrapper(Wrapper):
@@ -71,19 +84,17 @@ class PmapWrapper(Wrapper):
     out_axes: Any
     axis_name: Any = field(static=True)
     axis_size: int | None = field(static=True)
-    donate: JitOptions = field(static=True)
-    pmapkwargs: tuple[tuple[str, Any], ...] = field(static=True)
-    _programs: _Programs = field(static=True)
+    options: JitOptions = field(static=True)
 
-    def __init__(self, fun: Any, axes: tuple[Any, Any], name: Any, size: int | None, rest: Any):
+    def __init__(
+        self, fun: Any, axes: tuple[Any, Any], name: Any, size: int | None, options: JitOptions
+    ):
         self.fun = fun
         self.__module__ = module_of(fun)
         self.in_axes, self.out_axes = axes
         self.axis_name = name
         self.axis_size = size
-        self.donate = rest[0]
-        self.pmapkwargs = tuple(sorted(rest[1].items()))
-        self._programs = _Programs()
+        self.options = options
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         program, arrays = self._program(args, kwargs)
@@ -100,8 +111,30 @@ class PmapWrapper(Wrapper):
                 f"keyword arguments cannot be used with functions wrapped with `filter_pmap` (got "
                 f"{', '.join(kwargs)}). Pass them by position, or bind them with `Partial`."
             )
-        own = jtu.tree_leaves(self.fun)
-        leaves, treedef = jtu.tree_flatten((self.fun, args))
+        call = self._call(args)
+        arrays = list(compress(call.leaves, call.mask))
+        # What is traced has no memory of its own to give.
+        donates = self.options.donate != "none" and all(map(is_concrete, arrays))
+        if not any(axis is not None for axis in call.axes):
+            if self.axis_size is None:
+                raise ValueError(
+                    "Cannot resolve batch dimension. `filter_pmap` needs an argument that is "
+                    "mapped, or `axis_size`, to know on how many devices to run."
+                )
+            arrays.append(jnp.arange(self.axis_size))  # JAX wants an argument that is mapped
+        out_axes, out_treedef = jtu.tree_flatten(self.out_axes, is_leaf=lambda x: x is None)
+        own = (self.options, self.axis_name, self.axis_size, out_treedef, *out_axes)
+        key = (own, donates, call.key)
+        programs = _PROGRAMS.of(self.fun)
+        program = programs.get(key)
+        if program is None:
+            program = programs.add(key, self._trace(call, arrays, donates))
+        return program, arrays
+
+    def _call(self, args: tuple[Any, ...]) -> _Call:
+        kept_for_function = is_weak(self.fun)
+        own = [] if kept_for_function else jtu.tree_leaves(self.fun)
+        leaves, treedef = jtu.tree_flatten((args,) if kept_for_function else (self.fun, args))
         in_axes = self.in_axes
         if isinstance(in_axes, dict):
             in_axes = positional_axes(self.fun, in_axes, len(args), if_array(0))
@@ -117,44 +150,21 @@ class PmapWrapper(Wrapper):
             axis + jnp.ndim(leaf) if axis is not None and axis < 0 else axis
             for leaf, axis in zip(leaves, axes, strict=True)
         ]
-        arrays = list(compress(leaves, mask))
-        key = (
-            treedef,
-            tuple(axes),
-            tuple(
-                (leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False))
-                if array
-                else StaticLeaf(leaf)
-                for leaf, array in zip(leaves, mask, strict=True)
-            ),
-        )
-        if not any(axis is not None for axis in axes):
-            if self.axis_size is None:
-                raise ValueError(
-                    "Cannot resolve batch dimension. `filter_pmap` needs an argument that is "
-                    "mapped, or `axis_size`, to know on how many devices to run."
-                )
-            arrays.append(jnp.arange(self.axis_size))  # JAX wants an argument that is mapped
-        program = self._programs.get(key)
-        if program is None:
-            while len(self._programs) >= _MAX_PROGRAMS:
-                self._programs.pop(next(iter(self._programs)), None)
-            program = self._programs[key] = self._trace(treedef, leaves, mask, axes, arrays)
-        return program, arrays
+        function = weakref.ref(self.fun) if kept_for_function else None
+        return _Call(function, treedef, leaves, mask, axes)
 
-    def _trace(
-        self, treedef: Any, leaves: list[Any], mask: list[bool], axes: list[Any], arrays: list[Any]
-    ) -> _Program:
-        static = [leaf for leaf, array in zip(leaves, mask, strict=True) if not array]
-        in_axes = list(compress(axes, mask))
-        in_axes += [0] * (len(arrays) - len(in_axes))
-        out_spec, count = self.out_axes, sum(mask)
+    def _trace(self, call: _Call, arrays: list[Any], donates: bool) -> _Program:
+        mask, count = call.mask, sum(call.mask)
+        static = [leaf for leaf, array in zip(call.leaves, mask, strict=True) if not array]
+        in_axes = list(compress(call.axes, mask))
+        in_axes += [0] * (len(arrays) - count)
+        out_spec, parts = self.out_axes, call._replace(leaves=[]).parts
         out_axes: list[Any] = []  # filled by the trace; `jax.vmap` reads it after that
         signature: Any = None
 
         def flat(*given: Any) -> list[Any]:
             nonlocal signature
-            fun, args = treedef.unflatten(merge(mask, given[:count], static))
+            fun, args = parts(merge(mask, given[:count], static))
             out = fun(*args)
             out_leaves, out_treedef = jtu.tree_flatten(out)
             found = axes_of(out_spec, out, out_leaves, "out_axes")
@@ -181,26 +191,50 @@ class PmapWrapper(Wrapper):
             axis + len(shape.shape) if axis is not None and axis < 0 else axis
             for axis, shape in zip(out_axes, shapes, strict=True)
         ]
-        fun, args = treedef.unflatten(leaves)
-        is_argument = len(leaves) - jtu.tree_structure(args).num_leaves
-        donated = [False] * is_argument + self.donate.donated(
-            fun, (args, {}), len(leaves) - is_argument
-        )
-        numbers = [i for i, gone in enumerate(compress(donated, mask)) if gone]
+        may_give = self._may_give(call) if donates else []
         pmapped = jax.pmap(
             flat,
             axis_name=self.axis_name,
             in_axes=tuple(in_axes),
             out_axes=axes_out,
             axis_size=self.axis_size,
-            donate_argnums=tuple(numbers),
-            **dict(self.pmapkwargs),
+            donate_argnums=self._given(traced, may_give, in_axes, axes_out),
+            **self.options.jit_arguments(),
         )
         is_checked = any_checks() and has_checks(traced.jaxpr)
-        return _Program(pmapped, signature, self.donate.quiet, is_checked)
+        return _Program(pmapped, signature, is_checked)
+
+    def _may_give(self, call: _Call) -> list[int]:
+        """Which of the arrays of a call `donate` allows to take."""
+        fun, args = call.parts(call.leaves)
+        size = jtu.tree_structure(args).num_leaves
+        donated = [False] * (len(call.leaves) - size)
+        donated += self.options.donated(fun, (args, {}), size)
+        return [i for i, gone in enumerate(compress(donated, call.mask)) if gone]
+
+    def _given(
+        self, traced: Any, may_give: list[int], in_axes: list[Any], out_axes: list[Any]
+    ) -> tuple[int, ...]:
+        """Those that the program takes; all of them, where JAX is to say of which it has no use."""
+        if not self.options.quiet:
+            return tuple(may_give)
+        used = used_arguments(traced)
+        arguments, results = ends_on_a_device(traced)
+        given = {i: _slice(arguments[i], in_axes[i]) for i in may_give if used[i]}
+        return usable(given, list(map(_slice, results, out_axes)))
 
     def __repr__(self) -> str:
         return f"filter_pmap({self.fun!r})"
+
+
+def _slice(array: Held, axis: int | None) -> Held:
+    shape, dtype = array
+    return (shape if axis is None else (*shape[:axis], *shape[axis + 1 :])), dtype
+
+
+def clear_pmap_caches() -> None:
+    """Forgets all programs of `filter_pmap`."""
+    _PROGRAMS.clear()
 
 
 class Lowered:
@@ -294,10 +328,10 @@ def filter_pmap(
             f"(got {min(refused)!r}): what is no array is static, and `donate=` says what is "
             f"donated."
         )
-    options = jit_options(donate, {})
+    options = jit_options(donate, pmapkwargs)
 
     def wrap(fun: Any) -> PmapWrapper:
-        return PmapWrapper(fun, (in_axes, out_axes), axis_name, axis_size, (options, pmapkwargs))
+        return PmapWrapper(fun, (in_axes, out_axes), axis_name, axis_size, options)
 
     if fun is ...:
         return lambda fun: decorate(wrap, fun, "filter_pmap")

@@ -6,8 +6,6 @@ A call is taken apart into arrays, which the program takes as one flat list, and
 
 import functools
 import struct
-import threading
-import warnings
 import weakref
 from collections.abc import Callable
 from itertools import compress
@@ -19,11 +17,15 @@ import jax.tree_util as jtu
 from tree_surgery import path_str
 
 from ._checked import Starting
+from ._copied import original
+from ._donate import Donating
+from ._jax import Tracer
 from ._observe import observe
 from ._options import JitOptions
 from ._partition import merge
 from ._predicates import ARRAY_TYPES, array_mask
 from ._signature import sign
+from ._table import Table
 
 _MAX_PLANS = 1024  # of one function, or of all callable PyTrees together
 _MAX_PROGRAMS = 1024  # of one plan
@@ -33,30 +35,6 @@ class UnhashableStaticError(TypeError, ValueError):
     # Python says TypeError where something has no hash; `jax.jit` says ValueError of a static
     # argument without one. Code that catches either goes on working.
     pass
-
-
-class _Quiet(threading.local):
-    # While a thread compiles a program whose unused donations are to be passed over in silence:
-    # the `warnings` context in which it does so.
-    context: Any = None
-    wanted: bool = False
-
-
-QUIET = _Quiet()
-
-
-def _start_quiet() -> None:
-    if QUIET.wanted and QUIET.context is None:
-        QUIET.context = warnings.catch_warnings()
-        QUIET.context.__enter__()
-        warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
-
-
-def stop_quiet() -> None:
-    """Ends what tracing has started; does nothing if nothing was traced."""
-    context, QUIET.context = QUIET.context, None
-    if context is not None:
-        context.__exit__(None, None, None)
 
 
 class Plan:
@@ -86,9 +64,10 @@ class Plan:
         self.others = [
             not array and cls is not float for array, cls in zip(mask, types, strict=True)
         ]
-        self.donated = [array and gone for array, gone in zip(mask, donated, strict=True)]
-        self.kept = [array and not gone for array, gone in zip(mask, donated, strict=True)]
-        self.programs: dict[Any, Any] = {}
+        gives = [array and gone for array, gone in zip(mask, donated, strict=True)]
+        self.donated = gives if any(gives) else []  # where it is empty, `compress` has no work
+        self.kept = [array and not gone for array, gone in zip(mask, gives, strict=True)]
+        self.programs = Table(_MAX_PROGRAMS)
 
     def key(self, leaves: list[Any]) -> Any:
         """The static leaves, as something to look a program up by. Their types are in the plan."""
@@ -99,9 +78,9 @@ class Plan:
             return others
         return others, self.pack(*compress(leaves, self.floats))
 
-    def arguments(self, leaves: list[Any]) -> tuple[list[Any], list[Any]]:
-        """What a program takes: the donated and the kept arrays of a call."""
-        return list(compress(leaves, self.donated)), list(compress(leaves, self.kept))
+    def arguments(self, leaves: list[Any]) -> tuple[Any, ...]:
+        """What a program takes: each donated array of a call, and a list of those it keeps."""
+        return *compress(leaves, self.donated), list(compress(leaves, self.kept))
 
 
 class Programs:
@@ -117,8 +96,8 @@ class Programs:
         self.options = options
         # By treedef and exact types of leaves; and, for the miss, by treedef and types of the
         # static leaves alone, since all arrays are alike.
-        self.known: dict[Any, Plan] = {}
-        self.plans: dict[Any, Plan] = {}
+        self.known = Table(_MAX_PLANS)
+        self.plans = Table(_MAX_PLANS)
         # For calls with arrays alone as arguments, which nothing has to be taken out of.
         self.quick: Any = None
         if self.function is not None and options.donate == "none":
@@ -126,10 +105,6 @@ class Programs:
 
     def _set_quick(self, program: Any) -> None:
         self.quick = program
-
-    def clear(self) -> None:
-        self.known.clear()
-        self.plans.clear()
 
     def plan(
         self,
@@ -147,7 +122,9 @@ class Programs:
         static_types = tuple(
             None if array else leaf.__class__ for leaf, array in zip(leaves, mask, strict=True)
         )
-        key = (treedef, static_types)
+        # What is traced has no memory of its own to give.
+        traced = self.options.donate != "none" and any(isinstance(x, Tracer) for x in leaves)
+        key = (treedef, static_types, traced)
         try:
             plan = self.plans.get(key)
         except TypeError as error:
@@ -155,10 +132,12 @@ class Programs:
         if plan is None:
             fun = call[0] if self.function is None else self.function()
             donated = self.options.donated(fun, call, len(leaves))
-            plan = _store(self.plans, key, Plan(leaves, mask, donated), _MAX_PLANS)
+            if traced:
+                donated = [False] * len(leaves)
+            plan = self.plans.add(key, Plan(leaves, mask, donated))
         types = tuple(map(type, leaves))
         if quick and all(cls in ARRAY_TYPES for cls in types):
-            _store(self.known, (treedef, types), plan, _MAX_PLANS)
+            self.known.add((treedef, types), plan)
         return plan
 
     def program(self, plan: Plan, leaves: list[Any], call: tuple[Any, ...]) -> Any:
@@ -166,20 +145,21 @@ class Programs:
         try:
             key = plan.key(leaves)
             program = plan.programs.get(key)
+            if program is not None:
+                return program
+            shared = plan.key(list(map(original, leaves)))
+            program = plan.programs.get(shared)
         except TypeError as error:
             raise unhashable(call, plan.arrays, error) from None
         if program is None:
             made = make_program(self.function, plan, leaves, call, self.options)
-            program = Starting(*made, functools.partial(plan.programs.__setitem__, key))
-            program = _store(plan.programs, key, program, _MAX_PROGRAMS)
-        return program
 
+            def replace(program: Any) -> None:
+                plan.programs.replace(key, program)
+                plan.programs.replace(shared, program)
 
-def _store(table: dict[Any, Any], key: Any, value: Any, limit: int) -> Any:
-    """Puts `value` into a table, unless another thread was quicker; returns what is there."""
-    while len(table) >= limit:
-        table.pop(next(iter(table)), None)
-    return table.setdefault(key, value)
+            program = plan.programs.add(shared, Starting(*made, replace))
+        return plan.programs.add(key, program)
 
 
 def make_program(
@@ -189,16 +169,16 @@ def make_program(
     call: tuple[Any, ...],
     options: JitOptions,
 ) -> tuple[Any, Callable[[Any], Any]]:
-    """A `jax.jit`-ed function of the donated and the kept arrays of calls like this one.
+    """A `jax.jit`-ed function of what `Plan.arguments` are for calls like this one.
 
     And what made it one, for another function in its place.
     """
-    treedef, mask, donated = jtu.tree_structure(call), plan.arrays, plan.donated
+    treedef, mask = jtu.tree_structure(call), plan.arrays
     static = list(compress(leaves, plan.static))
-    gone = list(compress(donated, mask))
+    gone = [not kept for kept in compress(plan.kept, mask)]
 
-    def flat(given: list[Any], kept: list[Any]) -> Any:
-        _start_quiet()
+    def flat(*args: Any) -> Any:
+        *given, kept = args
         arrays = merge(gone, given, kept)
         whole = treedef.unflatten(merge(mask, arrays, static))
         if function is None:
@@ -210,8 +190,12 @@ def make_program(
 
     named = call[0] if function is None else function()
     name_as(flat, named)
-    donate = (0,) if any(donated) else ()
-    stage = functools.partial(jax.jit, donate_argnums=donate, **options.jit_arguments())
+    stage: Callable[[Any], Any]
+    if options.quiet and any(gone):
+        stage = functools.partial(Donating, options=options.jit_arguments())
+    else:
+        numbers = tuple(range(sum(gone)))
+        stage = functools.partial(jax.jit, donate_argnums=numbers, **options.jit_arguments())
     return stage(flat), stage
 
 

@@ -7,6 +7,7 @@ import jax.tree_util as jtu
 
 from tree_surgery import path_str
 
+from ._checked import Checked, Starting, checked
 from ._checks import any_checks, has_checks, translated, wait
 from ._eval_shape import abstract_mask, is_abstract
 from ._jax import program_of
@@ -28,6 +29,7 @@ class _Call:
         self.quick = quick  # the program takes the arguments as they are
         self.bound: tuple[Any, ...] = ()
         self.has_checks = False
+        self.carried: Any = None  # the trace in which the checks are results, if there is one
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """What the program takes for a call like this one.
@@ -77,7 +79,12 @@ class _Stage:
     @property
     def out_info(self) -> Any:
         """The result, with shapes and dtypes in place of arrays."""
-        return self._result(*self._stage.out_info)
+        found = self._stage.out_info
+        return self._result(*(found[0] if self._is_carried() else found))
+
+    def _is_carried(self) -> bool:
+        """Whether the stage returns, besides, what its checks have seen."""
+        return self._lowered_for.carried is not None
 
     def _result(self, out: Any, signature: Signature) -> Any:
         return signature.of_quick(out) if self._lowered_for.quick else signature.result(out)
@@ -86,6 +93,9 @@ class _Stage:
 class Traced(_Stage):
     """A traced program, by `filter_jit(...).trace`; all attributes of `jax.stages.Traced`."""
 
+    def _is_carried(self) -> bool:
+        return False  # the program as the function has it; its checks are carried when lowered
+
     @classmethod
     def of(cls, programs: Programs, call: tuple[Any, ...]) -> "Traced":
         leaves, treedef = jtu.tree_flatten(call)
@@ -93,17 +103,21 @@ class Traced(_Stage):
         args, kwargs = call[-2:]
         # The same program as that of a call, which then need not compile it again.
         quick: Any = None if kwargs or not all(map(is_abstract, args)) else programs.quick
-        if quick is None:
-            traced = programs.program(plan, leaves, call).trace(*plan.arguments(leaves))
-        else:
-            traced = quick.trace(*args)
+        given = args if quick is not None else plan.arguments(leaves)
+        program = quick or programs.program(plan, leaves, call)
+        if isinstance(program, Starting):
+            program = program.chosen(*given)
+        traced = program.trace(*given)
         lowered_for = _Call(plan, treedef, leaves, call[:-2], quick is not None)
         lowered_for.has_checks = any_checks() and has_checks(program_of(traced).jaxpr)
+        if isinstance(program, Checked):
+            lowered_for.carried = program.carried.trace(*given)
         return cls(traced, lowered_for)
 
     def lower(self, **kwargs: Any) -> "Lowered":
         """As `jax.stages.Traced.lower`."""
-        return Lowered(self._stage.lower(**kwargs), self._lowered_for)
+        stage = self._lowered_for.carried or self._stage
+        return Lowered(stage.lower(**kwargs), self._lowered_for)
 
 
 class Lowered(_Stage):
@@ -124,8 +138,9 @@ class Compiled(_Stage):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         given = self._lowered_for.arguments(args, kwargs)
         try:
-            arrays, signature = self._stage(*given)
-            if self._lowered_for.has_checks:
+            found = self._stage(*given)
+            arrays, signature = checked(*found) if self._is_carried() else found
+            if self._lowered_for.has_checks and not self._is_carried():
                 wait(jtu.tree_leaves(arrays))
         except Exception as error:
             found = translated(error)

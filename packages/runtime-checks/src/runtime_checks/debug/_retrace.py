@@ -124,8 +124,8 @@ def explain_retrace(fn: Callable[P, R], report: Report = print) -> Callable[P, R
 def log_retraces(report: Report = print) -> Generator[None]:
     """In the `with` block, each function that is traced again says why.
 
-    Functions of `filter_jit` as in `explain_retrace`; those of `jax.jit` in JAX's own words, by its
-    option `jax_explain_cache_misses`, which is on for that long.
+    In this thread alone. Functions of `filter_jit` as in `explain_retrace`; those of `jax.jit` in
+    JAX's own words, by `jax.explain_cache_misses`, which is on for that long.
 
     **Arguments:**
 
@@ -161,30 +161,36 @@ def log_retraces(report: Report = print) -> Generator[None]:
             name = getattr(fun, "__name__", type(fun).__name__)
             report(_text(name, len(earlier), differences))
 
-    before = jax.config.jax_explain_cache_misses  # pyright: ignore[reportAttributeAccessIssue]
     handler = _Handler(report)
     logger = logging.getLogger("jax")
     logger.addHandler(handler)
-    jax.config.update("jax_explain_cache_misses", True)
     try:
-        with observe_traces(observer):
+        with jax.explain_cache_misses(True), observe_traces(observer):
             yield
     finally:
-        jax.config.update("jax_explain_cache_misses", before)
         logger.removeHandler(handler)
 
 
 class _Handler(logging.Handler):
-    # Passes on what JAX says of functions that are none of ours, but for their first traces.
+    # Passes on what JAX says, in the thread that wants to know, of functions that are none of ours,
+    # but for their first traces. A logger is the whole process's; so where nobody else listens, all
+    # that is not for us is written as if we did not listen either.
 
     def __init__(self, report: Report):
         super().__init__()
         self.report = report
+        self.of_thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
+        if record.thread != self.of_thread or "CACHE MISS" not in text:
+            heard = [*logging.getLogger("jax").handlers, *logging.getLogger().handlers]
+            last = logging.lastResort
+            if last is not None and heard == [self] and record.levelno >= last.level:
+                last.handle(record)
+            return
         defined = re.search(r"defined at (.*):\d+", text)
         ours = defined is not None and is_library_file(defined.group(1))
         first = "never seen function" in text and "same line" not in text
-        if "CACHE MISS" in text and not ours and not first:
+        if not ours and not first:
             self.report(text)

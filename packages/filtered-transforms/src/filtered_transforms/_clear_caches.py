@@ -1,0 +1,20 @@
+"""`clear_caches`: no program is kept."""
+
+import jax
+
+from ._jit import clear_jit_caches
+from ._pmap import clear_pmap_caches
+
+
+def clear_caches() -> None:
+    """Forgets all compiled programs: those of `jax.jit`, of `filter_jit` and of `filter_pmap`.
+
+    ```python
+    from filtered_transforms import clear_caches
+
+    clear_caches()
+    ```
+    """
+    clear_jit_caches()
+    clear_pmap_caches()
+    jax.clear_caches()

@@ -1,0 +1,154 @@
+"""Everything that threads share between calls, and why it is safe: the one list of it.
+
+All containers, caches and objects with containers that stand in modules and classes. Whoever adds
+one says here what two threads may do to it at once.
+"""
+
+import ast
+import importlib
+import pkgutil
+import re
+import threading
+import types
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DISTRIBUTIONS = [
+    "tree_surgery",
+    "pytree_module",
+    "filtered_transforms",
+    "runtime_checks",
+    "nn_layers",
+    "equinoctial",
+]
+CONTAINERS = (
+    dict,
+    list,
+    set,
+    deque,
+    bytearray,
+    weakref.WeakKeyDictionary,
+    weakref.WeakValueDictionary,
+    weakref.WeakSet,
+)
+IDEMPOTENT = "one write of a value that every thread would find"
+REGISTERED = "written at import, or by a library's import; one write of a value"
+LRU = "`functools`' own lock; bounded"
+OWN = "each thread has its own"
+
+SHARED = {
+    # filtered_transforms
+    "filtered_transforms._by_function.IS_WEAK": IDEMPOTENT,
+    "filtered_transforms._predicates.ARRAY_TYPES": IDEMPOTENT,
+    "filtered_transforms._predicates._INEXACT": IDEMPOTENT,
+    "filtered_transforms._jit._REGISTRIES": "`setdefault`; one for each set of options",
+    "filtered_transforms._pmap._PROGRAMS": "`setdefault` by function, and `Table`s; weak, bounded",
+    "filtered_transforms._noinline._INTERFACES": "a lock; weak. An interface has its own lock",
+    "filtered_transforms._checks._CHECKS": REGISTERED,
+    "filtered_transforms._finalise.primitive_finalisations": REGISTERED,
+    "filtered_transforms._raise_if._ways": REGISTERED,
+    "filtered_transforms._branches._BRANCHES": "`Bodies`: `setdefault`; weak",
+    "filtered_transforms._loops._SCAN": "as above",
+    "filtered_transforms._loops._WHILE": "as above",
+    "filtered_transforms._loops._FORI": "as above",
+    "filtered_transforms._loops._CONDITION": "as above",
+    "filtered_transforms._maps._MAP": "as above",
+    "filtered_transforms._observe._OBSERVERS": OWN,
+    "filtered_transforms._progress._BARS": "a lock",
+    "filtered_transforms._trial._cached": LRU,
+    "filtered_transforms._primitive._out_of": f"{LRU}; what two threads write is equal",
+    "filtered_transforms._jax.debug_effect": LRU,
+    # the others
+    "tree_surgery._match.parse": LRU,
+    "pytree_module._checks._PLAIN_DYNAMIC": IDEMPOTENT,
+    "pytree_module._codegen._NAMESPACES": "one entry for each class, changed under a lock",
+    "nn_layers._sequential._TAKES_KEY": f"{IDEMPOTENT}; weak",
+    "runtime_checks._FAILURES": "numbers of its own for each failure; bounded",
+    "runtime_checks._jax._unspecified": LRU,
+    "runtime_checks._jax.debug_effect": LRU,
+    "runtime_checks._pending._register": "what is registered twice does nothing the second time",
+    "runtime_checks.debug._dce._ENTRIES": "a lock",
+    "runtime_checks.debug._retrace._TRACES": OWN,
+    "runtime_checks.debug._retrace._listen": "a name that is noted twice is noted",
+}
+CONSTANT = {  # never written once they are made
+    "filtered_transforms._jacobian._JAX",
+    "filtered_transforms._partition._MASKS",
+    "nn_layers._attend._AT_ONCE",
+    "nn_layers._conv._PAD_MODES",
+    "nn_layers._remat._CALLS",
+    "nn_layers._variants._AXES",
+    "pytree_module._codegen._STUB_CODES",
+    "runtime_checks.Enumeration._names",
+    "runtime_checks.Enumeration._texts",
+    "runtime_checks._carry.RULES",
+    "runtime_checks.debug._announce._ONE_STEP",
+    "tree_surgery._header.CODES",
+    "tree_surgery._header.DTYPES",
+    "tree_surgery._header._SIZES",
+}
+
+
+def modules() -> Iterator[types.ModuleType]:
+    for name in DISTRIBUTIONS:
+        package = importlib.import_module(name)
+        yield package
+        for found in pkgutil.walk_packages(package.__path__, f"{name}."):
+            if found.name != "equinoctial.as_equinox":  # changes the process, for what it is
+                yield importlib.import_module(found.name)
+
+
+def is_shared(value: Any) -> bool:
+    """Whether threads that reach `value` could change it."""
+    if isinstance(value, (*CONTAINERS, threading.local)) or hasattr(value, "cache_info"):
+        return True
+    if callable(value) or hasattr(value, "__get__") or isinstance(value, types.ModuleType):
+        return False
+    if type(value).__module__.split(".")[0] not in DISTRIBUTIONS:
+        return False
+    names = [*getattr(value, "__dict__", ()), *_slots(type(value))]
+    parts = [getattr(value, name, None) for name in names]
+    return any(isinstance(part, CONTAINERS) for part in parts)
+
+
+def _slots(cls: type) -> list[str]:
+    return [name for base in cls.__mro__ for name in vars(base).get("__slots__", ())]
+
+
+def found() -> dict[str, Any]:
+    """All that is shared, by the name under which it is met first."""
+    seen: dict[int, tuple[str, Any]] = {}
+    for module in modules():
+        for name, value in vars(module).items():
+            if isinstance(value, type) and value.__module__ == module.__name__:
+                for attribute, part in vars(value).items():
+                    hidden = attribute.startswith("__") or attribute == "_field_defaults"
+                    if not hidden and is_shared(part):
+                        seen.setdefault(id(part), (f"{module.__name__}.{name}.{attribute}", part))
+            elif not name.startswith("__") and is_shared(value):
+                seen.setdefault(id(value), (f"{module.__name__}.{name}", value))
+    return dict(seen.values())
+
+
+def test_the_list_is_complete():
+    assert set(found()) == SHARED.keys() | CONSTANT
+
+
+@pytest.mark.parametrize("name", sorted(CONSTANT))
+def test_constants_are_never_written(name: str):
+    short = name.rsplit(".", 1)[1]
+    writes = re.compile(
+        rf"""(.*\.)?{short}(\[.*\]\s*([-+|*/&]=|=[^=])
+        | \.(add|append|clear|discard|extend|insert|pop|popitem|remove|setdefault|update)\()""",
+        re.VERBOSE,
+    )
+    for file in ROOT.glob(f"packages/*/src/{name.split('.')[0]}/**/*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, (ast.Assign, ast.AugAssign, ast.Expr, ast.Delete)):
+                assert not writes.match(ast.unparse(node)), f"{file}:{node.lineno}"
