@@ -14,6 +14,7 @@ from ._abstract import AbstractClassVar as AbstractClassVar
 from ._field import field as field
 from ._field import static_field as static_field
 from ._method import BoundMethod as BoundMethod
+from ._method import modules_of_functions as _modules_of_functions
 from ._module import Module as Module
 from ._partial import Partial as Partial
 from ._static import Static as Static
@@ -42,3 +43,4 @@ for _name in __all__:
             _variant.__module__ = __name__
             _overload(_variant)  # they are looked up by where the function is
     globals()[_name].__module__ = __name__
+_modules_of_functions(BoundMethod, __name__)

@@ -23,6 +23,22 @@ from ._by_value import same_value, value_hash
 from ._scope import in_scope
 
 
+class _ModuleOf(str):
+    # The `__module__` of a class whose instances have that of their function: Python finds the
+    # class's own first. Pickled, it is the text that it is.
+
+    def __get__(self, instance: Any, owner: type | None = None) -> str:
+        return str(self) if instance is None else instance.func.__module__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (str(self),)
+
+
+def modules_of_functions(cls: type, module: str) -> None:
+    """`module` is where `cls` is public; where each of its instances is, its function says."""
+    type.__setattr__(cls, "__module__", _ModuleOf(module))
+
+
 class BoundMethod(functools.partial[Any]):
     # What `module.method` is: the function of the class with the instance as first argument.
     #
@@ -37,6 +53,9 @@ class BoundMethod(functools.partial[Any]):
     @property
     def __doc__(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.func.__doc__
+
+    def __init_subclass__(cls) -> None:
+        modules_of_functions(cls, cls.__module__)
 
     @property
     def __self__(self) -> Any:

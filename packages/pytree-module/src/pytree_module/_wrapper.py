@@ -4,7 +4,6 @@ from typing import Any, TypeVar
 
 from ._codegen import expect_irregular
 from ._irregular import WRAPPER_NAMES
-from ._method import BoundMethod
 from ._module import Module
 
 _M = TypeVar("_M", bound=Module)
@@ -68,8 +67,6 @@ def module_update_wrapper(wrapper: _M, wrapped: object = None) -> _M:
                 f"pass `wrapped=`."
             )
         wrapped = wrapper.__wrapped__  # pyright: ignore[reportAttributeAccessIssue]
-    if isinstance(wrapped, BoundMethod):
-        wrapped = wrapped.__wrapped__  # Its `__module__` would be that of `BoundMethod`.
     copied = object.__new__(type(wrapper))
     values: dict[str, Any] = vars(copied)
     values.update(vars(wrapper))
