@@ -152,16 +152,14 @@ class _EnumerationMeta(type):
             raise ValueError(
                 f"Arguments to {name}.where(...) must be members of {name}; got {a!r} and {b!r}."
             )
-        is_array = isinstance(pred, (bool, np.bool_, np.ndarray, jax.Array))
-        if (
-            not is_array
-            or np.shape(pred) != ()
-            or not jnp.issubdtype(jnp.result_type(pred), jnp.bool_)
-        ):
+        if isinstance(pred, (bool, np.bool_)):
+            return a if pred else b
+        is_array = isinstance(pred, (jax.Array, np.ndarray))
+        if not is_array or pred.shape != () or pred.dtype != bool:
             raise ValueError(
                 f"`where` requires a scalar boolean predicate; got {pred!r}. Use `jax.vmap`."
             )
-        if not isinstance(pred, jax.Array):
+        if isinstance(pred, np.ndarray):
             return a if pred else b
         if _is_same(a, b):
             return a
