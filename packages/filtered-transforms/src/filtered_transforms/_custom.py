@@ -41,10 +41,11 @@ class CustomRule:
         return self
 
     def __reduce__(self) -> Any:
+        name = vars(self).get("__qualname__", "")
         found: Any = sys.modules.get(self.__module__)
-        for part in self.__qualname__.split("."):
+        for part in name.split("."):
             found = getattr(found, part, None)
-        return self.__qualname__ if found is self else object.__reduce_ex__(self, 2)
+        return name if found is self else object.__reduce_ex__(self, 2)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.fn!r})"

@@ -201,8 +201,8 @@ def filter_jit(fun: Any = ..., *, donate: Any = "none", **jitkwargs: Any) -> Any
 
     **Raises:**
 
-    - `ValueError` for an unknown `donate`, or an option that goes by parameters
-        (`static_argnums`, ...).
+    - `ValueError` for an unknown `donate`, or one that names no parameter; and for an option that
+        goes by parameters (`static_argnums`, ...).
     - `TypeError` if a static value has no hash; it names the path of the value.
 
     ```python
@@ -220,6 +220,7 @@ def filter_jit(fun: Any = ..., *, donate: Any = "none", **jitkwargs: Any) -> Any
     options = jit_options(donate, jitkwargs)
 
     def wrap(fun: Any) -> JitWrapper:
+        options.check(fun)
         return JitWrapper(fun, options)
 
     if fun is ...:
