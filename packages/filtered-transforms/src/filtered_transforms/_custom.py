@@ -54,8 +54,8 @@ class CustomRule(Generic[P, R]):
         return self
 
     def __reduce__(self) -> Any:
+        name = vars(self).get("__qualname__", "")
         found: Any = sys.modules.get(self.__module__)
-        name = getattr(self, "__qualname__", "")  # of what was wrapped
         for part in name.split("."):
             found = getattr(found, part, None)
         return name if found is self else object.__reduce_ex__(self, 2)

@@ -210,8 +210,8 @@ def filter_jit(fun: Any = ..., *, donate: Donate = "none", **jitkwargs: Any) -> 
 
     **Raises:**
 
-    - `ValueError` for an unknown `donate`, or an option that goes by parameters
-        (`static_argnums`, ...).
+    - `ValueError` for an unknown `donate`, or one that names no parameter; and for an option that
+        goes by parameters (`static_argnums`, ...).
     - `TypeError` if a static value has no hash; it names the path of the value.
 
     ```python
@@ -229,6 +229,7 @@ def filter_jit(fun: Any = ..., *, donate: Donate = "none", **jitkwargs: Any) -> 
     options = jit_options(donate, jitkwargs)
 
     def wrap(fun: Any) -> JitWrapper:
+        options.check(fun)
         return JitWrapper(fun, options)
 
     if fun is ...:

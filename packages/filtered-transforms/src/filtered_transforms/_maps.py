@@ -35,7 +35,7 @@ def filter_map(f: Callable[[T], R], xs: T, *, batch_size: int | None = None) -> 
 
     **Returns:** the results, with their arrays stacked. What is no array is returned once.
 
-    **Raises:** `ValueError` if there is no array in `xs`.
+    **Raises:** `ValueError` if there is no array in `xs`, or for a `batch_size` below 1.
 
     ```python
     import jax.numpy as jnp
@@ -48,6 +48,8 @@ def filter_map(f: Callable[[T], R], xs: T, *, batch_size: int | None = None) -> 
     check_callable("filter_map", f)
     held = hold(xs)
     _check_arrays("filter_map", "xs", held, xs)
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"`filter_map`: `batch_size` must be at least 1, got {batch_size}.")
     if batch_size is None:
         # What `jax.lax.map` is, but for the function, which is the same in every call: so that it
         # is not compiled anew in each.

@@ -50,6 +50,17 @@ class JitOptions:
         """The keyword arguments for `jax.jit`."""
         return _thawed(self.jitkwargs)
 
+    def check(self, fun: Any) -> None:
+        """**Raises:** `ValueError` if `donate` names what is no parameter of `fun`."""
+        if isinstance(self.donate, str):
+            return
+        unknown = set(self.donate) - _parameters(fun).keys()
+        if unknown:
+            raise ValueError(
+                f"`donate` names {', '.join(sorted(map(repr, unknown)))}, which the function has "
+                f"no parameter for; it has {', '.join(map(repr, _parameters(fun)))}."
+            )
+
     def donated(self, fun: Any, call: tuple[Any, ...], size: int) -> list[bool]:
         """For each leaf of a call of `fun`, whether it is donated if it is an array."""
         if self.donate == "none":
@@ -62,12 +73,6 @@ class JitOptions:
         if isinstance(self.donate, str):
             first = next((where for is_first, _, where in ranges if is_first), range(0))
             return [i not in first for i in range(size)]
-        unknown = set(self.donate) - _parameters(fun).keys()
-        if unknown:
-            raise ValueError(
-                f"`donate` names {', '.join(sorted(map(repr, unknown)))}, which the function has "
-                f"no parameter for; it has {', '.join(map(repr, _parameters(fun)))}."
-            )
         given = [where for _, name, where in ranges if name in self.donate]
         return [any(i in where for where in given) for i in range(size)]
 

@@ -311,7 +311,8 @@ def filter_pmap(
     array is static: other values compile anew.
 
     **Raises:** `RuntimeError` when called with keyword arguments; `ValueError` for options that go
-    by the number of a parameter, and for axes that do not fit.
+    by the number of a parameter, for axes that do not fit, and for a `donate` that names no
+    parameter; `TypeError` for an option that `jax.pmap` does not have.
 
     ```python
     import jax.numpy as jnp
@@ -329,8 +330,11 @@ def filter_pmap(
             f"donated."
         )
     options = jit_options(donate, pmapkwargs)
+    if pmapkwargs:
+        jax.pmap(lambda: None, **pmapkwargs)  # says now what it does not know
 
     def wrap(fun: Any) -> PmapWrapper:
+        options.check(fun)
         return PmapWrapper(fun, (in_axes, out_axes), axis_name, axis_size, options)
 
     if fun is ...:

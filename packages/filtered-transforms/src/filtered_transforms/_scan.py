@@ -16,7 +16,7 @@ from ._schedule import default_checkpoints
 from ._signature import Signature, sign
 from ._traced_loop import Steps, TracedLoop, trace_body, trace_exactly
 from ._types import LoopKind, PyTree, R, T, X
-from ._while import check_checkpoints
+from ._while import check_checkpoints, check_use
 
 
 @overload
@@ -70,7 +70,8 @@ def scan(
 
     **Returns:** `(carry, ys)`: the last carry, and the `y`s, stacked.
 
-    **Raises:** `ValueError` if the lengths do not agree, or for a kind that is none; and what
+    **Raises:** `ValueError` if the lengths do not agree, for a kind that is none, or for
+    `checkpoints` where the kind has no use for it (`extend.scan` passes over it); and what
     `while_loop` raises, if `f` changes the structure or the type of the carry. With
     `kind="checkpointed"` these are errors of ours, else those of JAX.
 
@@ -92,6 +93,7 @@ def scan(
         raise ValueError(
             f'Unrecognised kind of scan {kind!r}: expected "lax", "bounded" or "checkpointed".'
         )
+    check_use("scan", kind, "checkpointed", "checkpoints", checkpoints)
     if checkpoints is not None and checkpoints != "all":
         checkpoints = check_checkpoints(checkpoints)
     steps = _length(xs, length)

@@ -70,6 +70,8 @@ def filter_checkpoint(
 
     **Returns:** a function that computes the same.
 
+    **Raises:** `TypeError` if `policy` is no function.
+
     ```python
     import jax.numpy as jnp
     from filtered_transforms import filter_checkpoint, filter_grad
@@ -78,6 +80,12 @@ def filter_checkpoint(
     assert filter_grad(lambda x: layer(x, jnp.square))(jnp.array(3.0)) == 6.0
     ```
     """
+
+    if policy is not None and not callable(policy):
+        raise TypeError(
+            f"`filter_checkpoint`: `policy` must be a function, such as "
+            f"`jax.checkpoint_policies.dots_saveable`, got {policy!r}."
+        )
 
     def wrap(fun: Any) -> CheckpointWrapper:
         return CheckpointWrapper(fun, prevent_cse, policy)

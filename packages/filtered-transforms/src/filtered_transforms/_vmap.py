@@ -74,6 +74,8 @@ class VmapWrapper(Wrapper):
         in_axes = tuple(compress(axes, mapped))
         if len(in_axes) == 0 and self.axis_size is None:
             # Nothing is mapped: the result is that of the function, if it needs no axis either.
+            if self.axis_name is not None or "spmd_axis_name" in dict(self.vmapkwargs):
+                raise _no_axis_to_name()
             arrays = flat()
             if any(axis is not None for axis in out_axes):
                 raise _no_axis()
@@ -98,6 +100,13 @@ def _no_axis() -> ValueError:
         "Cannot resolve batch dimension. Non-`None` `out_axes` requires either `in_axes` or "
         "`axis_size` to be not `None`: no argument is mapped, so there is nothing to say how "
         "often to repeat the result."
+    )
+
+
+def _no_axis_to_name() -> ValueError:
+    return ValueError(
+        "`filter_vmap` got `axis_name` or `spmd_axis_name`, but nothing is mapped that could bear "
+        "the name: all `in_axes` are `None`, and there is no `axis_size`."
     )
 
 
@@ -155,7 +164,8 @@ def filter_vmap(
     A function of the same positional arguments. Its result may hold values that are no arrays.
 
     **Raises:** `RuntimeError` when called with keyword arguments; `ValueError` for axes that do not
-    fit the arguments or the result.
+    fit the arguments or the result, and for a name of an axis where nothing is mapped; `TypeError`
+    for an option that `jax.vmap` does not have.
 
     ```python
     import jax.numpy as jnp
@@ -166,6 +176,9 @@ def filter_vmap(
     assert y.shape == (5,) and name == "sum"
     ```
     """
+
+    if vmapkwargs:
+        jax.vmap(lambda: None, **vmapkwargs)  # says now what it does not know
 
     def wrap(fun: Any) -> VmapWrapper:
         return VmapWrapper(fun, in_axes, out_axes, axis_name, axis_size, vmapkwargs)

@@ -49,7 +49,7 @@ def while_loop(
     buffers: Callable[[Any], Any] | None = None,
     kind: LoopKind,
     checkpoints: int | None = None,
-    base: int = 16,
+    base: int | None = None,
 ) -> Any:
     """`jax.lax.while_loop` that can be differentiated in reverse, in memory that you choose.
 
@@ -74,13 +74,15 @@ def while_loop(
             `checkpoints` states, whatever the number of steps.
     - `checkpoints`: how many states a checkpointed loop keeps at a time. By default so many that on
         the way back no step is run forward more than twice: about `sqrt(2 * max_steps)`.
-    - `base`: a bounded loop is made of blocks of at least so many steps.
+    - `base`: a bounded loop is made of blocks of at least so many steps; 16 by default.
 
     **Returns:** the last state.
 
     **Raises:** `ValueError` if `body_fun` changes the structure or the type of the state, for a
-    kind that is none, and without `max_steps` (or `checkpoints`) where it is needed; `TypeError` if
-    `cond_fun` does not return a scalar `bool`, or if `body_fun` changes what is no array.
+    kind that is none, without `max_steps` (or `checkpoints`) where it is needed, and for
+    `checkpoints` or `base` where the kind has no use for it (`extend.while_loop` passes over that);
+    `TypeError` if `cond_fun` does not return a scalar `bool`, or if `body_fun` changes what is no
+    array.
 
     Under `vmap` each example stops by itself: it keeps its state from then on. The loop runs as
     long as any example does.
@@ -129,6 +131,8 @@ def while_loop(
             f"Unrecognised kind of while loop {kind!r}: "
             'expected "lax", "bounded" or "checkpointed".'
         )
+    check_use("while_loop", kind, "checkpointed", "checkpoints", checkpoints)
+    check_use("while_loop", kind, "bounded", "base", base)
     most = None if max_steps is None else _steps(max_steps, kind)
 
     def trace(state: LoopState) -> TracedLoop:
@@ -148,7 +152,7 @@ def while_loop(
                 'while_loop: kind="bounded" requires `max_steps` to be specified; '
                 '"checkpointed" does not, if `checkpoints` is.'
             )
-        out = run_bounded(loop, most, base, state)
+        out = run_bounded(loop, most, 16 if base is None else base, state)
     else:
         if checkpoints is None:
             if most is None:
@@ -177,6 +181,15 @@ def _steps(max_steps: Any, kind: str) -> Any:
     if found < 0:
         raise ValueError(f"`max_steps` must be a non-negative integer, got {found}.")
     return min(found, _MOST)
+
+
+def check_use(name: str, kind: str, needed: str, option: str, value: Any) -> None:
+    """**Raises:** `ValueError` for an option that only another kind of loop has a use for."""
+    if value is not None and kind != needed:
+        raise ValueError(
+            f'`{name}`: only kind="{needed}" has a use for `{option}`, got {option}={value!r} with '
+            f"kind={kind!r}. Leave it out."
+        )
 
 
 def check_checkpoints(checkpoints: Any) -> int:

@@ -10,8 +10,8 @@
 - Reductions over all examples of a `vmap`: `unvmap_any`, `unvmap_all`, `unvmap_max`, `unvmap_min`.
 - What forbids a transformation: `nonbatchable`, `nondifferentiable`, `nondifferentiable_backward`,
   `nontraceable`.
-- Loops that can be differentiated in reverse: `while_loop`, `scan`, the same as in
-  `filtered_transforms`; `MaybeBuffer`, `buffer_at_set` for what they write to.
+- Loops that can be differentiated in reverse: `while_loop`, `scan`, as in `filtered_transforms`,
+  whose kind a library may leave to its user; `MaybeBuffer`, `buffer_at_set` for what they write to.
 - Progress meters for any loop: `AbstractProgressMeter`, `NoProgressMeter`, `TextProgressMeter`,
   `TqdmProgressMeter`.
 - Trials: `eval_zero`, `eval_empty`, `cached_filter_eval_shape`, `scan_trick`; `closure_to_pytree`;
@@ -24,6 +24,8 @@
 The names that end in `_p` are the primitives themselves.
 """
 
+from ._any_kind import scan as scan
+from ._any_kind import while_loop as while_loop
 from ._buffer import MaybeBuffer as MaybeBuffer
 from ._buffer import buffer_at_set as buffer_at_set
 from ._checks import Carried as Carried
@@ -69,7 +71,6 @@ from ._restrict import nondifferentiable_backward as nondifferentiable_backward
 from ._restrict import nondifferentiable_backward_p as nondifferentiable_backward_p
 from ._restrict import nontraceable as nontraceable
 from ._restrict import nontraceable_p as nontraceable_p
-from ._scan import scan as scan
 from ._select_if_vmap import select_if_vmap_p as select_if_vmap_p
 from ._small import GetKey as GetKey
 from ._small import doc_remove_args as doc_remove_args
@@ -88,7 +89,6 @@ from ._unvmap import unvmap_max_p as unvmap_max_p
 from ._unvmap import unvmap_min as unvmap_min
 from ._unvmap import unvmap_min_p as unvmap_min_p
 from ._vprim import create_vprim as create_vprim
-from ._while import while_loop as while_loop
 
 __all__ = [
     "AbstractProgressMeter",
