@@ -4,6 +4,7 @@ from ._abstract import AbstractClassVar as AbstractClassVar
 from ._abstract import AbstractVar as AbstractVar
 from ._field import field as field
 from ._field import static_field as static_field
+from ._from_fields import module_from_fields as module_from_fields
 from ._method import BoundMethod as BoundMethod
 from ._module import Module as Module
 from ._partial import Partial as Partial
@@ -22,6 +23,7 @@ __all__ = [
     "Static",
     "StrictConfig",
     "field",
+    "module_from_fields",
     "module_update_wrapper",
     "static_field",
 ]

@@ -14,6 +14,7 @@ from ._construct import (
     UNDER_CONSTRUCTION,
     ClassInfo,
     finish,
+    info_of,
     is_made,
     refuse_abstract,
     take_defaults,
@@ -117,8 +118,7 @@ def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
     """What calling a class does: see `_construct` for the steps."""
     info = cls.__info__
     if info is None or info.owner is not cls:
-        info = ClassInfo(cls)
-        type.__setattr__(cls, "__info__", info)
+        info = info_of(cls)
     if info.is_abstract:
         refuse_abstract(cls, info.open_abstract)
     if info.plain_new:
