@@ -42,6 +42,9 @@ def jitted(x):
     return 2 * x
 
 
+assigned = jax.jit(lambda x: 4 * x)
+
+
 @jax.custom_jvp
 def ruled(x):
     return 3 * x
@@ -99,6 +102,7 @@ FUNCTIONS = {
     "logsumexp": jax.scipy.special.logsumexp,
     "det": jnp.linalg.det,
     "jitted": jitted,
+    "assigned": assigned,
     "ruled": ruled,
     "backward": backward,
     "decorated": decorated,

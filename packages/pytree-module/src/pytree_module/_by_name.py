@@ -1,5 +1,6 @@
 """The names under which functions are found, by others and in other processes."""
 
+import functools
 import operator
 import sys
 from collections.abc import Callable
@@ -21,18 +22,23 @@ def name_of(value: Any, same: Same = operator.is_) -> tuple[str, str] | None:
     module = getattr(value, "__module__", None)
     if not isinstance(qualname, str) or not isinstance(module, str):
         return None
-    if "<" in qualname:
-        return None  # a lambda, or local to a function
     own = (module, qualname) if same(_find(module, qualname), value) else None
     if own is not None and not _is_private(module):
         return own
-    if "." in qualname:
-        return own
-    root = module.partition(".")[0]
-    for name in _public_modules(root):
+    public = _public_modules(module.partition(".")[0], len(sys.modules))
+    for name in public:
         if same(_find(name, qualname), value):
             return name, qualname
-    return own
+    return own or (_assigned(value, [*public, module]) if same is operator.is_ else None)
+
+
+def _assigned(value: Any, modules: list[str]) -> tuple[str, str] | None:
+    """The name that a module gives to what was made without one: `act = jax.jit(lambda x: ...)`."""
+    for module in modules:
+        for name, other in list(vars(sys.modules[module]).items() if module in sys.modules else ()):
+            if other is value and not name.startswith("_"):
+                return module, name
+    return None
 
 
 def _find(module: str, qualname: str) -> Any:
@@ -46,13 +52,17 @@ def _is_private(module: str) -> bool:
     return any(part.startswith("_") for part in module.split(".")) and module != "__main__"
 
 
-def _public_modules(root: str) -> list[str]:
-    """The public modules of a package that are imported, the shortest names first."""
-    names = (
+@functools.lru_cache(maxsize=64)
+def _public_modules(root: str, _: int) -> list[str]:
+    """The public modules of a package that are imported, the shortest names first.
+
+    The number is that of all modules: with another one the list is made anew.
+    """
+    names = [
         name
         for name, module in list(sys.modules.items())
-        if (name == root or name.startswith(root + ".")) and isinstance(module, ModuleType)
-    )
+        if (name == root or name.startswith(root + ".")) and isinstance(module, ModuleType)  # pyright: ignore[reportUnnecessaryIsInstance] (anything may stand there)
+    ]
     public = [name for name in names if not _is_private(name)]
     return sorted(public, key=lambda name: (name.count("."), name))
 

@@ -24,7 +24,7 @@ import numpy as np
 from ._by_name import name_of, picklers_carry_functions, wraps_function
 from ._by_value import ByValue, same_value
 from ._checks import dotted, is_module
-from ._construct import UNDER_CONSTRUCTION
+from ._construct import UNDER_CONSTRUCTION, info_of
 from ._irregular import BY_VALUE
 from ._method import BoundMethod
 
@@ -32,7 +32,8 @@ _Path = tuple[Any, ...]
 
 _WITH_PARTS = (functools.partial, list, tuple, set, frozenset, dict, ByValue)  # and dataclasses
 
-_ATOMS = frozenset({bool, int, float, complex, str, bytes, type(None), np.ndarray, np.dtype})
+_NUMBERS = (bool, int, float, complex, str, bytes, type(None), np.dtype)  # and the like
+_ATOMS = frozenset({*_NUMBERS, np.ndarray})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,10 +114,11 @@ class _Carrier:
 
     def state(self, module: Any, path: _Path, seen: frozenset[int]) -> dict[str, Any]:
         cls: Any = type(module)
+        names = info_of(cls).names
         fields = {
             name: value
             for name, value in vars(module).items()
-            if name not in (UNDER_CONSTRUCTION, BY_VALUE) and not _is_cache(cls, name)
+            if name in names or _is_kept(cls, name)
         }
         return self.attributes(fields, path, seen)
 
@@ -124,7 +126,10 @@ class _Carrier:
         return self._dict(values, path, seen, jtu.GetAttrKey)
 
     def _dict(self, values: dict[Any, Any], path: _Path, seen: frozenset[int], key: Any) -> Any:
-        parts = {k: self.carry(v, (*path, key(k)), seen) for k, v in values.items()}
+        parts = {
+            k: v if type(v) in _ATOMS else self.carry(v, (*path, key(k)), seen)
+            for k, v in values.items()
+        }
         return parts if _differ(parts.values(), values.values()) else values
 
     def carry(self, value: Any, path: _Path, seen: frozenset[int]) -> Any:
@@ -146,6 +151,8 @@ class _Carrier:
             return self._dict(value, path, seen, jtu.DictKey)
         if kind is jtu.PyTreeDef:
             return self._treedef(value, path, seen)
+        if self.owner is None and kind is functools.partial and _is_fixed(value):
+            return _Function(value, None)  # equal to itself alone, and with nothing to copy
         if isinstance(value, _WITH_PARTS) or dataclasses.is_dataclass(value):
             return self._reduced(value, path, seen)
         return self._function(value, path) if callable(value) else value
@@ -209,5 +216,14 @@ def _differ(parts: Iterable[Any], whole: Iterable[Any]) -> bool:
     return any(part is not value for part, value in zip(parts, whole, strict=True))
 
 
-def _is_cache(cls: type, name: str) -> bool:
-    return isinstance(getattr(cls, name, None), functools.cached_property)
+def _is_fixed(partial: "functools.partial[Any]") -> bool:
+    bound = (partial.func, *partial.args, *partial.keywords.values())
+    return all(
+        type(x) in (FunctionType, *_NUMBERS) or isinstance(x, type) or wraps_function(x)
+        for x in bound
+    )
+
+
+def _is_kept(cls: type, name: str) -> bool:
+    cached = isinstance(getattr(cls, name, None), functools.cached_property)
+    return name not in (UNDER_CONSTRUCTION, BY_VALUE) and not cached

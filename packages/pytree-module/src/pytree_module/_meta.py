@@ -13,11 +13,11 @@ from ._codegen import register
 from ._construct import (
     UNDER_CONSTRUCTION,
     ClassInfo,
+    adopt,
     finish,
     info_of,
     is_made,
     refuse_abstract,
-    take_defaults,
 )
 from ._field import converter_annotation, field, static_field
 from ._method import as_method
@@ -204,9 +204,7 @@ class ModuleMeta(abc.ABCMeta):
 
     def __freeze__(cls, module: Any) -> None:
         """Ends what `__unfreeze__` began: fields left unset take their default if they have one."""
-        values = vars(module)
-        del values[UNDER_CONSTRUCTION]
-        take_defaults(cls, values, required=False)
+        adopt(module, required=False)
 
     def __setattr__(cls, name: str, value: Any) -> None:
         # A function set on a class that exists becomes a method like those of its body.

@@ -17,7 +17,7 @@ def field_names(cls: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """
     dynamic: list[str] = []
     static: list[str] = []
-    for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]  (a dataclass)
+    for field in dataclasses.fields(cls):
         if is_computed(cls, field):
             continue
         (static if field.metadata.get("static", False) else dynamic).append(field.name)
@@ -33,7 +33,7 @@ _HOMES: dict[object, type] = {
 def homes_of(cls: type) -> dict[str, type | None]:
     """The static fields of a class, each with the type that it is annotated with, if that is a
     plain one: values of it need nothing beside them to say so."""
-    kinds: dict[str, object] = {field.name: field.type for field in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]  (a dataclass)
+    kinds: dict[str, object] = {field.name: field.type for field in dataclasses.fields(cls)}
     homes: dict[str, type | None] = {}
     for name in field_names(cls)[1]:
         kind = kinds[name]
