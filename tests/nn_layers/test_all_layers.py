@@ -5,6 +5,7 @@ import inspect
 import pickle
 import re
 
+import cloudpickle
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -215,15 +216,32 @@ def test_a_wrong_shape_is_an_error_that_says_what_to_do(name):
         )
 
 
+WAYS = {
+    "pickle": lambda x: pickle.loads(pickle.dumps(x)),
+    "cloudpickle": lambda x: pickle.loads(cloudpickle.dumps(x)),
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+}
+
+
 @each_layer
 def test_copies_and_pickles(name):
     layer, x = LAYERS[name][0](), given(name)
-    others = [copy.copy(layer), copy.deepcopy(layer)]
-    if name not in ("MLP", "Sequential", "Lambda"):  # they hold functions of JAX: not picklable
-        others.append(pickle.loads(pickle.dumps(layer)))
-    for other in others:
-        assert type(other) is type(layer)
-        same(other(*x), layer(*x), rtol=0)
+    traces = 0
+
+    @filter_jit
+    def run(layer, *x):
+        nonlocal traces
+        traces += 1
+        return layer(*x)
+
+    expected = run(layer, *x)
+    for way, carry in WAYS.items():
+        other = carry(layer)
+        assert type(other) is type(layer) and tree_equal(other, layer), way
+        assert jax.tree.structure(other) == jax.tree.structure(layer), way
+        same(run(other, *x), expected, rtol=0)
+        assert traces == 1, way
 
 
 @each_layer

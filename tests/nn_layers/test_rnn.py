@@ -289,3 +289,14 @@ def test_an_initial_state_of_another_shape_is_refused():
         Bidirectional(gru, lstm)(xs, jnp.zeros(4))
     start = (jnp.ones(4), (jnp.ones(4), jnp.zeros(4)))
     assert Bidirectional(gru, lstm)(xs, start).shape == (2, 8)
+
+
+@pytest.mark.parametrize("cell", [GRUCell, LSTMCell])
+def test_unrolled_is_another_program_whatever_was_called_before(cell):
+    # To Python `True` is 1.
+    made = cell(3, 2, key=jax.random.key(0))
+    x = jnp.ones((4, 3))
+    run = filter_jit(lambda rnn, x: rnn(x))
+    for unroll, loops in ((1, 1), (True, 0), (1, 1), (False, 1), (2, 1)):
+        program = run.lower(RNN(made, unroll=unroll), x).as_text()
+        assert program.count("stablehlo.while") == loops, unroll

@@ -400,3 +400,26 @@ def test_arguments_that_cannot_be_meant_are_refused():
     with pytest.raises(IndexError, match="of 3 layers has no layer 3"):
         stacked[np.int64(3)]
     np.testing.assert_array_equal(stacked[np.int64(2)].weight, stacked[2].weight)
+
+
+def loops(fun, *args):
+    return filter_jit(fun).lower(*args).as_text().count("stablehlo.while")
+
+
+def test_unrolled_is_another_program_whatever_was_called_before():
+    # To Python `True` is 1; and a slice of what is unrolled is unrolled.
+    x = jnp.ones(3)
+    made = {
+        unroll: Stacked(lambda key: Linear(3, 3, key=key), 4, unroll=unroll, key=KEY)
+        for unroll in (2, True)
+    }
+    made["1"] = Stacked(lambda key: Linear(3, 3, key=key), 4, key=KEY)
+    call = lambda stacked, x: stacked(x)  # noqa: E731
+    for _ in range(2):
+        assert loops(call, made["1"], x) == 1 and loops(call, made[2], x) == 1
+        assert loops(call, made[True], x) == 0 and loops(call, made[True][1:], x) == 0
+    np.testing.assert_allclose(made[True](x), made["1"](x), rtol=1e-6)
+    assert (
+        made[True][1:].unroll is True and Stacked.from_layers([Linear(3, 3, key=KEY)]).unroll == 1
+    )
+    assert len(made[True][4:]) == 0 and (made[True][4:](x) == x).all()

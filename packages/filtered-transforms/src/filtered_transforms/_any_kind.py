@@ -1,12 +1,37 @@
 """`while_loop` and `scan` for libraries whose user chooses the kind."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from ._scan import scan as _scan
+from ._types import LoopKind, PyTree, R, Scalar, T, X
 from ._while import while_loop as _while_loop
 
 
+@overload
+def while_loop(
+    cond_fun: Callable[[T], Scalar],
+    body_fun: Callable[[T], T],
+    init_val: T,
+    *,
+    max_steps: int | None = None,
+    buffers: Callable[[T], PyTree] | None = None,
+    kind: LoopKind,
+    checkpoints: int | None = None,
+    base: int = 16,
+) -> T: ...
+@overload  # numbers in the first state become arrays
+def while_loop(
+    cond_fun: Callable[[T], Scalar],
+    body_fun: Callable[[T], T],
+    init_val: PyTree,
+    *,
+    max_steps: int | None = None,
+    buffers: Callable[[T], PyTree] | None = None,
+    kind: LoopKind,
+    checkpoints: int | None = None,
+    base: int = 16,
+) -> T: ...
 def while_loop(
     cond_fun: Callable[[Any], Any],
     body_fun: Callable[[Any], Any],
@@ -14,7 +39,7 @@ def while_loop(
     *,
     max_steps: int | None = None,
     buffers: Callable[[Any], Any] | None = None,
-    kind: Literal["lax", "bounded", "checkpointed"],
+    kind: LoopKind,
     checkpoints: int | None = None,
     base: int = 16,
 ) -> Any:
@@ -48,6 +73,28 @@ def while_loop(
     )
 
 
+@overload
+def scan(
+    f: Callable[[T, X], tuple[T, R]],
+    init: T,
+    xs: X,
+    length: int | None = None,
+    *,
+    buffers: Callable[[T], PyTree] | None = None,
+    kind: LoopKind,
+    checkpoints: int | Literal["all"] | None = None,
+) -> tuple[T, R]: ...
+@overload  # numbers in the first carry become arrays
+def scan(
+    f: Callable[[T, X], tuple[T, R]],
+    init: PyTree,
+    xs: X,
+    length: int | None = None,
+    *,
+    buffers: Callable[[T], PyTree] | None = None,
+    kind: LoopKind,
+    checkpoints: int | Literal["all"] | None = None,
+) -> tuple[T, R]: ...
 def scan(
     f: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,
@@ -55,7 +102,7 @@ def scan(
     length: int | None = None,
     *,
     buffers: Callable[[Any], Any] | None = None,
-    kind: Literal["lax", "bounded", "checkpointed"],
+    kind: LoopKind,
     checkpoints: int | Literal["all"] | None = None,
 ) -> tuple[Any, Any]:
     """`filtered_transforms.scan`, which passes over what its kind has no use for.

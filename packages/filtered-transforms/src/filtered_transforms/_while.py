@@ -26,7 +26,7 @@ def while_loop(
     buffers: Callable[[T], PyTree] | None = None,
     kind: LoopKind,
     checkpoints: int | None = None,
-    base: int = 16,
+    base: int | None = None,
 ) -> T: ...
 @overload  # numbers in the first state become arrays
 def while_loop(
@@ -38,7 +38,7 @@ def while_loop(
     buffers: Callable[[T], PyTree] | None = None,
     kind: LoopKind,
     checkpoints: int | None = None,
-    base: int = 16,
+    base: int | None = None,
 ) -> T: ...
 def while_loop(
     cond_fun: Callable[[Any], Any],

@@ -51,6 +51,7 @@ from pytree_module import Partial as Partial
 from pytree_module import Static as Static
 from pytree_module import StrictConfig as StrictConfig
 from pytree_module import field as field
+from pytree_module import module_from_fields as module_from_fields
 from pytree_module import module_update_wrapper as module_update_wrapper
 from pytree_module import static_field as static_field
 from runtime_checks import Enumeration as Enumeration
@@ -203,6 +204,7 @@ __all__ = [
     "is_inexact_array_like",
     "load",
     "load_state_dict",
+    "module_from_fields",
     "module_update_wrapper",
     "nn",
     "partition",

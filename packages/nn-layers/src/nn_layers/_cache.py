@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from pytree_module import Module
+from pytree_module import Module, module_from_fields
 
 from ._errors import ShapeError, size
 from ._init import default_dtype
@@ -109,13 +109,13 @@ def remember(layer: Any, cache: Any, k: Array, v: Array) -> tuple[KVCache, Array
             f"`init_cache(max_length)`."
         )
     zero = jnp.zeros_like(length)
-    new = object.__new__(KVCache)
+    filled = {}
     for name, rows in (("keys", k), ("values", v)):
         old = getattr(cache, name)
         rows = jnp.swapaxes(rows, 0, 1).astype(old.dtype)
-        rows = lax.dynamic_update_slice(old, rows, (zero, length, zero))
-        object.__setattr__(new, name, rows)
-    object.__setattr__(new, "length", length + jnp.asarray(new_length, length.dtype))
+        filled[name] = lax.dynamic_update_slice(old, rows, (zero, length, zero))
+    end = length + jnp.asarray(new_length, length.dtype)
+    new = module_from_fields(KVCache, **filled, length=end)
     keys = jnp.swapaxes(new.keys, 0, 1).astype(k.dtype)
     return new, keys, jnp.swapaxes(new.values, 0, 1).astype(v.dtype)
 

@@ -9,7 +9,7 @@ import jax.tree_util as jtu
 from jaxtyping import Array, PRNGKeyArray
 
 from filtered_transforms import combine, filter_jit, filter_map, is_array, partition
-from pytree_module import field
+from pytree_module import field, module_from_fields
 from tree_surgery import path_str, tree_stack, tree_unstack
 
 from ._errors import ShapeError, located, size
@@ -79,7 +79,7 @@ class Stacked(StatefulLayer):
 
     layers: Any
     length: int = field(static=True)
-    unroll: int = field(static=True)
+    unroll: int | bool = field(static=True)
     remat: Remat = field(static=True)
 
     def __init__(
@@ -99,7 +99,7 @@ class Stacked(StatefulLayer):
                 f"{type(self.layers).__name__}."
             )
         self.length = n
-        self.unroll = _checked_unroll(unroll, n)
+        self.unroll = _checked_unroll(unroll)
         self.remat = checked_remat(remat)
 
     @classmethod
@@ -125,20 +125,13 @@ class Stacked(StatefulLayer):
         if not layers:
             raise ValueError("`Stacked.from_layers` needs at least one layer.")
         stacked = tree_stack([layers[0], *(with_markers_of(layers[0], x) for x in layers[1:])])
-        n = len(layers)
-        return cls._of(stacked, n, _checked_unroll(unroll, n), checked_remat(remat))
-
-    @classmethod
-    def _of(cls, layers: Any, length: int, unroll: Any, remat: Any) -> "Stacked":
-        new = object.__new__(cls)  # there is nothing to make: `__init__` would
-        for name, value in (
-            ("layers", layers),
-            ("length", length),
-            ("unroll", unroll),
-            ("remat", remat),
-        ):
-            object.__setattr__(new, name, value)
-        return new
+        return module_from_fields(
+            cls,
+            layers=stacked,
+            length=len(layers),
+            unroll=_checked_unroll(unroll),
+            remat=checked_remat(remat),
+        )
 
     def __call__(
         self,
@@ -192,7 +185,8 @@ class Stacked(StatefulLayer):
     def __getitem__(self, i: Any) -> Any:
         if isinstance(i, slice):
             length = len(range(*i.indices(self.length)))
-            return type(self)._of(_taken(self.layers, i), length, self.unroll, self.remat)
+            layers = _taken(self.layers, i)
+            return module_from_fields(type(self), self, layers=layers, length=length)
         if hasattr(i, "__index__") and not isinstance(i, jax.Array):
             index = i.__index__()
             if not -self.length <= index < self.length:
@@ -271,11 +265,8 @@ def _pair(stacked: Stacked, out: Any) -> Any:
     return out
 
 
-def _checked_unroll(unroll: int | bool, n: int) -> int:
-    # As a number: to JAX `True`, static, is the same as 1, and finds the program for that.
-    if isinstance(unroll, bool):
-        return max(n, 1) if unroll else 1
-    return size("Stacked", "unroll", unroll, least=1)
+def _checked_unroll(unroll: int | bool) -> int | bool:
+    return unroll if isinstance(unroll, bool) else size("Stacked", "unroll", unroll, least=1)
 
 
 def _check_each(stacked: Stacked, each: Mapping[str, Any], shared: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import wadler_lindig as wl
 
-from pytree_module import Module, field
+from pytree_module import Module, field, module_from_fields
 from tree_surgery import tree_pformat
 
 from ._errors import kind_of
@@ -77,9 +77,7 @@ def _indices(pytree: Any) -> list[StateIndex[Any]]:
 
 
 def _index(marker: object, init: Any) -> StateIndex[Any]:
-    new = StateIndex(init)
-    object.__setattr__(new, "marker", marker)  # it is ours, and nobody has seen it yet
-    return new
+    return module_from_fields(StateIndex, marker=marker, init=init)
 
 
 def with_markers_of(first: Any, other: _T) -> _T:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import jax.tree_util as jtu
 
 from filtered_transforms import filter_eval_shape
-from pytree_module import Module
+from pytree_module import Module, module_from_fields
 from tree_surgery import path_str, tree_size
 
 from ._rnn import RNN
@@ -109,9 +109,7 @@ def _recording(node: Any, path: tuple[Any, ...], calls: dict[Any, list[_Call]]) 
     if not _is_layer(node):
         return node
     # The path is in the class, since a class, unlike an instance, goes through transformations.
-    new = object.__new__(_recorder(type(node), path, calls))
-    vars(new).update(vars(node))
-    return new
+    return module_from_fields(_recorder(type(node), path, calls), node)
 
 
 def _recorder(cls: Any, path: tuple[Any, ...], calls: dict[Any, list[_Call]]) -> Any:

@@ -13,6 +13,7 @@ from ._abstract import AbstractClassVar as AbstractClassVar
 # isort: on
 from ._field import field as field
 from ._field import static_field as static_field
+from ._from_fields import module_from_fields as module_from_fields
 from ._method import BoundMethod as BoundMethod
 from ._method import modules_of_functions as _modules_of_functions
 from ._module import Module as Module
@@ -32,6 +33,7 @@ __all__ = [
     "Static",
     "StrictConfig",
     "field",
+    "module_from_fields",
     "module_update_wrapper",
     "static_field",
 ]

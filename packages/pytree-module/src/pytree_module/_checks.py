@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator
-from types import BuiltinFunctionType, FunctionType, MethodType, NoneType
+from types import FunctionType, MethodType, NoneType
 from typing import Any, cast
 
 import jax
@@ -11,8 +11,7 @@ import numpy as np
 
 from tree_surgery import path_str
 
-from ._codegen import expect_irregular
-from ._irregular import BY_VALUE
+from ._by_value import ByValue, Keyed, is_wide
 from ._method import BoundMethod
 from ._user_frames import warn_user
 
@@ -20,9 +19,6 @@ from ._user_frames import warn_user
 _PLAIN_DYNAMIC: set[type] = {
     bool, int, float, complex, str, bytes, NoneType, np.ndarray, np.dtype, BoundMethod
 }  # fmt: skip
-_PLAIN_STATIC: frozenset[type] = frozenset(
-    {bool, int, float, complex, str, bytes, NoneType, type, FunctionType, BuiltinFunctionType}
-)
 
 
 def is_module(value: object) -> bool:
@@ -31,15 +27,8 @@ def is_module(value: object) -> bool:
 
 
 def is_plain_dynamic(value: Any) -> bool:
-    """Whether the type of `value` alone says that `check_dynamic` would find nothing."""
+    """Whether the type of `value` alone says that `warn_of_hidden` would find nothing."""
     return type(value) in _PLAIN_DYNAMIC
-
-
-def is_plain_static(value: Any) -> bool:
-    """Whether the types of `value`, or of its elements, say that `check_static` finds nothing."""
-    if type(value) is tuple:
-        return all(type(element) in _PLAIN_STATIC for element in value)
-    return type(value) in _PLAIN_STATIC
 
 
 _HIDDEN = """
@@ -99,7 +88,7 @@ def _hidden_module(value: Any) -> Any:
     return None
 
 
-def check_dynamic(owner: type, name: str, value: Any) -> None:
+def warn_of_hidden(owner: type, name: str, value: Any) -> None:
     """Warns if `value` holds a transformed function that hides the parameters of a module."""
     for hidden in _hidden_modules(value):
         qualified = f"{owner.__module__}.{owner.__qualname__}"
@@ -126,34 +115,43 @@ def dotted(cls: type, path: tuple[Any, ...]) -> str:
     return cls.__qualname__ + (text if text.startswith("[") else f".{text}")
 
 
-def check_static(owner: type, name: str, value: Any, values: dict[str, Any]) -> None:
-    """Refuses JAX arrays in a static field; warns of NumPy arrays, which it has compared by value,
-    and of values without a hash.
+def box_static(owner: type, name: str, value: Any, home: type | None) -> ByValue | None:
+    """What a static value is compared by, if `==` does not do; refuses JAX arrays.
 
     **Raises:** `TypeError` naming the path of the array.
     """
-    found = False
+    arrays = False
     for path, leaf in _static_leaves(value):
-        if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
-            continue
-        found = True
-        where = dotted(owner, (jtu.GetAttrKey(name), *path))
-        what = f"{leaf.dtype}{list(leaf.shape)}"
         if isinstance(leaf, jax.Array):
             raise TypeError(
-                f"A JAX array is being set as static! `{where}` is a {what}, in a field with "
-                f"`static=True`. Static values are part of the tree's structure and are compared "
-                f"and hashed; arrays have to be leaves. Drop `static=True`; to keep the array "
-                f"fixed in training, use `jax.lax.stop_gradient` or partition it out."
+                f"A JAX array is being set as static! {_named(owner, name, path, leaf)}, in a "
+                f"field with `static=True`. Static values are part of the tree's structure and are "
+                f"compared and hashed; arrays have to be leaves. Drop `static=True`; to keep the "
+                f"array fixed in training, use `jax.lax.stop_gradient` or partition it out."
             )
-        warn_user(
-            f"A NumPy array is being set as static! `{where}` is a {what}. It is compared by value "
-            f"at each call of a jitted function and compiled in as a constant. Use Python numbers "
-            f"or tuples (`.item()`, `.tolist()`), or drop `static=True`."
-        )
-        if isinstance(leaf, np.ndarray):
-            values[BY_VALUE] = True
-            expect_irregular(owner)
+        arrays = arrays or isinstance(leaf, np.ndarray)
+    if arrays:
+        return ByValue(value)
+    return Keyed(value) if is_wide(value, home) and _has_hash(value) else None
+
+
+def _named(owner: type, name: str, path: tuple[Any, ...], leaf: Any) -> str:
+    where = dotted(owner, (jtu.GetAttrKey(name), *path))
+    return f"`{where}` is a {leaf.dtype}{list(leaf.shape)}"
+
+
+def warn_of_static(owner: type, name: str, value: Any) -> None:
+    """Warns of NumPy arrays in a static field, and of values without a hash."""
+    found = False
+    for path, leaf in _static_leaves(value):
+        if isinstance(leaf, (np.ndarray, np.generic)):
+            found = True
+            warn_user(
+                f"A NumPy array is being set as static! {_named(owner, name, path, leaf)}. It is "
+                f"compared by value at each call of a jitted function and compiled in as a "
+                f"constant. Use Python numbers or tuples (`.item()`, `.tolist()`), or drop "
+                f"`static=True`."
+            )
     # A tuple cannot be changed by mistake; libraries put flattened trees there, lists and all.
     if not found and not isinstance(value, tuple) and not _has_hash(value):
         warn_user(

@@ -5,14 +5,16 @@ the class is created. Most classes are never flattened before they are subclasse
 cloudpickle creates a class first and fills it later. So the functions start as stubs which, when
 first called, generate the code for the class as it then is and take it over (`__code__`).
 
+The static part of an instance is the values of its static fields, after the types of those whose
+annotation does not say it: to Python `1`, `1.0` and `True` are equal, to a program they are not.
+
 The generated code reads the fields and nothing else. An instance that lacks one (a method called in
 `__init__`) takes the way through `_irregular`. So does one that holds more than its fields (the
-names that `module_update_wrapper` adds, arrays in static fields), but only a class that has such an
-instance pays for telling them apart: `expect_irregular`.
+names that `module_update_wrapper` adds, static values that `==` does not tell apart), but only a
+class that has such an instance pays for finding them: `expect_irregular`. What is found for an
+instance does not depend on that: of one that holds its fields alone, both ways make the same.
 """
 
-import dataclasses
-import inspect
 import linecache
 import threading
 from types import CodeType, FunctionType
@@ -21,6 +23,7 @@ from typing import Any
 import jax.tree_util as jtu
 
 from ._irregular import Irregular, flatten_irregular, unflatten_irregular
+from ._names import field_names, homes_of
 
 _STUBS = """\
 def flatten(module):
@@ -71,26 +74,6 @@ _NAMESPACES: dict[type, dict[str, Any]] = {}
 _STUB_CODES = _codes(_STUBS, "<pytree_module stub>")
 
 
-def is_computed(cls: type, field: "dataclasses.Field[Any]") -> bool:
-    """Whether a property without a setter stands in the place of a field of a base."""
-    found = inspect.getattr_static(cls, field.name, None)
-    return isinstance(found, property) and found is not field.default and found.fset is None
-
-
-def field_names(cls: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the dynamic fields and of the static fields, each in order of definition.
-
-    Not of one that a subclass computes by a property: an instance has nothing to hold there.
-    """
-    dynamic: list[str] = []
-    static: list[str] = []
-    for field in dataclasses.fields(cls):
-        if is_computed(cls, field):
-            continue
-        (static if field.metadata.get("static", False) else dynamic).append(field.name)
-    return tuple(dynamic), tuple(static)
-
-
 def _tuple(items: list[str]) -> str:
     return "(" + "".join(f"{item}, " for item in items).rstrip(" ") + ")"
 
@@ -100,25 +83,26 @@ def _source(cls: type, check: bool) -> str:
     child = [f"values[{name!r}]" for name in dynamic]
     keyed = [f"(key_{i}, {value})" for i, value in enumerate(child)]
     aux = [f"values[{name!r}]" for name in static]
+    # Where the annotation does not say the type, it stands before the values: those of different
+    # types may not even be comparable.
+    unsaid = [i for i, home in enumerate(homes_of(cls).values()) if home is None]
+    typed = [f"type(static_{i} := {aux[i]})" for i in unsaid]
+    typed += [f"static_{i}" if i in unsaid else value for i, value in enumerate(aux)]
     functions: list[str] = []
-    for name, children, argument in (
-        ("flatten", child, ""),
-        ("flatten_with_keys", keyed, ", with_keys=True"),
-    ):
-        irregular = f"flatten_irregular(module{argument})"
+    for name, children, keys in (("flatten", child, "None"), ("flatten_with_keys", keyed, "keys")):
+        irregular = f"flatten_irregular(module, dynamic, static, {keys})"
         size = len(dynamic) + len(static)
         functions.append(
             _FLATTEN.format(
                 name=name,
                 check=_CHECK.format(size=size, irregular=irregular) if check else "",
                 children=_tuple(children),
-                aux=_tuple(aux),
+                aux=_tuple(typed),
                 irregular=irregular,
             )
         )
-    assign = [
-        f"{_tuple(left)} = {right}" for left, right in ((child, "children"), (aux, "aux")) if left
-    ]
+    targets = ((child, "children"), (["_"] * len(unsaid) + aux, "aux"))
+    assign = [f"{_tuple(names)} = {right}" for names, right in targets if names]
     functions.append(_UNFLATTEN.format(assign="\n    ".join(assign) or "pass"))
     return "\n".join(functions)
 
@@ -139,8 +123,10 @@ def _generate(cls: type, check: bool) -> None:
     filename = f"<pytree_module {cls.__module__}.{cls.__qualname__}>"
     # Lets a debugger and a traceback show the generated lines.
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    for i, name in enumerate(field_names(cls)[0]):
-        namespace[f"key_{i}"] = jtu.GetAttrKey(name)
+    dynamic, _ = field_names(cls)
+    keys = tuple(jtu.GetAttrKey(name) for name in dynamic)
+    namespace.update({f"key_{i}": key for i, key in enumerate(keys)})
+    namespace.update(dynamic=dynamic, static=homes_of(cls), keys=keys)
     for name, code in _codes(source, filename).items():
         namespace[name].__code__ = code
     namespace["check"] = check  # Last: who reads it without the lock relies on the code above.

@@ -18,8 +18,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ._annotations import own_annotations
-from ._checks import check_dynamic, check_static, find_cycle, is_plain_dynamic, is_plain_static
-from ._codegen import field_names, is_computed
+from ._by_value import ByValue, is_apart
+from ._checks import box_static, find_cycle, is_plain_dynamic, warn_of_hidden, warn_of_static
+from ._codegen import expect_irregular
+from ._irregular import BY_VALUE, WRAPPER_NAMES
+from ._names import field_names, homes_of, is_computed
 
 UNDER_CONSTRUCTION = "<under construction>"
 """While this stands in `__dict__`, with the names of the fields, they may be assigned."""
@@ -32,6 +35,7 @@ class ClassInfo:
         "check_inits",
         "converters",
         "dynamic",
+        "homes",
         "is_abstract",
         "names",
         "open_abstract",
@@ -51,6 +55,7 @@ class ClassInfo:
         self.owner = owner
         fields = dataclasses.fields(owner)
         self.dynamic, self.static = field_names(owner)
+        self.homes = homes_of(owner)
         self.names = frozenset((*self.dynamic, *self.static))
         self.converters: tuple[tuple[str, Callable[[Any], Any]], ...] = tuple(
             (field.name, field.metadata["converter"])
@@ -73,6 +78,7 @@ class ClassInfo:
         info = ClassInfo(self.owner)
         info.dynamic = tuple(name for name in info.dynamic if name in values)
         info.static = tuple(name for name in info.static if name in values)
+        info.homes = {name: home for name, home in info.homes.items() if name in values}
         info.converters = tuple(pair for pair in info.converters if pair[0] in values)
         return info
 
@@ -160,11 +166,12 @@ def finish(info: ClassInfo, module: Any, values: dict[str, Any]) -> None:
     for name in info.dynamic:
         value = values[name]
         if not is_plain_dynamic(value):
-            check_dynamic(info.owner, name, value)
-    for name in info.static:
+            warn_of_hidden(info.owner, name, value)
+    for name, home in info.homes.items():
         value = values[name]
-        if not is_plain_static(value):
-            check_static(info.owner, name, value, values)
+        if not is_apart(value, home):
+            _take_box(info, name, values)
+            warn_of_static(info.owner, name, value)
     # An instance that only the caller and this function refer to cannot be reached from its own
     # fields. More references may mean a cycle: look for it.
     if sys.getrefcount(module) > _REFERENCES:
@@ -172,3 +179,62 @@ def finish(info: ClassInfo, module: Any, values: dict[str, Any]) -> None:
     del values[UNDER_CONSTRUCTION]
     for check_init in info.check_inits:
         check_init(module)
+
+
+def _take_box(info: ClassInfo, name: str, values: dict[str, Any]) -> None:
+    box = box_static(info.owner, name, values[name], info.homes[name])
+    if box is not None:
+        boxes: dict[str, ByValue] = values.setdefault(BY_VALUE, {})
+        boxes[name] = box
+        expect_irregular(info.owner)
+
+
+def info_of(cls: Any) -> ClassInfo:
+    """The `ClassInfo` of a class, made when it is first asked for."""
+    info: ClassInfo | None = cls.__info__
+    if info is None or info.owner is not cls:
+        info = ClassInfo(cls)
+        type.__setattr__(cls, "__info__", info)
+    return info
+
+
+def adopt(module: Any, required: bool) -> None:
+    """Makes an instance whose fields were set in another way than by its class all that one is
+    which was made by it: steps 2, 4 and 5 of the module docstring, without the warnings.
+
+    - `required`: whether a field without a value and without a default is an error.
+    """
+    info, values = info_of(type(module)), module.__dict__
+    values.pop(UNDER_CONSTRUCTION, None)
+    values.pop(BY_VALUE, None)
+    if not values.keys() >= info.names:
+        take_defaults(info.owner, values, required)
+    for name, home in info.homes.items():
+        if name in values and not is_apart(values[name], home):
+            _take_box(info, name, values)
+    if any(name in values and name not in info.names for name in WRAPPER_NAMES):
+        expect_irregular(info.owner)
+
+
+def replaced(module: Any, fields: dict[str, Any]) -> Any:
+    """A copy of `module` with other values in some fields, which are checked as in a new one."""
+    info = info_of(type(module))
+    new = with_values(type(module), module, fields)
+    for name, value in fields.items():
+        if name in info.dynamic and not is_plain_dynamic(value):
+            warn_of_hidden(info.owner, name, value)
+        if name in info.homes and not is_apart(value, info.homes[name]):
+            warn_of_static(info.owner, name, value)
+    return new
+
+
+def with_values(cls: Any, like: Any, fields: dict[str, Any]) -> Any:
+    """An instance of `cls` with these fields and, where there are none, those of `like`."""
+    info = info_of(cls)
+    new = object.__new__(cls)
+    if like is not None:
+        kept = (*info.dynamic, *info.static, *WRAPPER_NAMES)
+        new.__dict__.update((k, v) for k, v in vars(like).items() if k in kept)
+    new.__dict__.update(fields)
+    adopt(new, required=True)
+    return new

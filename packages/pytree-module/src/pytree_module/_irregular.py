@@ -1,9 +1,9 @@
 """Instances that hold more, or less, than their fields.
 
 Flattening meets them in four cases: a method is called in `__init__` before every field is set,
-`module_update_wrapper` has added a name and a docstring, a static field holds a NumPy array, or
-something (`functools.cached_property`) has put a value of its own into `__dict__`. The last is not
-part of the tree, and is left behind.
+`module_update_wrapper` has added a name and a docstring, a static field holds what `==` does not
+tell apart (`_by_value`), or something (`functools.cached_property`) has put a value of its own into
+`__dict__`. The last is not part of the tree, and is left behind.
 """
 
 import dataclasses
@@ -11,15 +11,13 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-import jax.tree_util as jtu
-
 from ._by_value import ByValue
 
 WRAPPER_NAMES = functools.WRAPPER_ASSIGNMENTS
 """What `module_update_wrapper` sets beside the fields, and flattening keeps."""
 
-BY_VALUE = "<static fields hold arrays>"
-"""Stands in `__dict__` of an instance whose static values must be compared by value."""
+BY_VALUE = "<static fields hold what == does not tell apart>"
+"""In `__dict__` of an instance: by name, the boxes by which some static values are compared."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,37 +25,45 @@ class Irregular:
     """The static part of an instance that does not hold exactly its fields."""
 
     dynamic: tuple[str, ...]
+    types: tuple[type, ...]  # before the values: those of two types may not be comparable
     static: tuple[tuple[str, Any], ...]
+    boxed: tuple[str, ...]
     extra: tuple[tuple[str, Any], ...]
-    by_value: bool
 
 
-def is_irregular(values: dict[str, Any]) -> bool:
-    """Whether the `__dict__` of an instance holds what flattening keeps beside the fields."""
-    return BY_VALUE in values or any(name in values for name in WRAPPER_NAMES)
+def flatten_irregular(
+    module: Any,
+    dynamic: tuple[str, ...],
+    static: dict[str, type | None],
+    keys: tuple[Any, ...] | None,
+) -> tuple[tuple[Any, ...], Any]:
+    """As the generated `flatten` (or `flatten_with_keys`), whatever the instance holds.
 
+    **Arguments:**
 
-def flatten_irregular(module: Any, with_keys: bool = False) -> tuple[tuple[Any, ...], Irregular]:
-    """As the generated `flatten` (or `flatten_with_keys`), whatever the instance holds."""
+    - `module`: the instance.
+    - `dynamic`: the names of its dynamic fields.
+    - `static`: its static fields, with the types that their annotations say.
+    - `keys`: the keys of the dynamic fields, or `None` without keys.
+    """
     values: dict[str, Any] = module.__dict__
-    by_value = BY_VALUE in values
-    dynamic: list[str] = []
-    static: list[tuple[str, Any]] = []
-    for field in dataclasses.fields(module):
-        if field.name not in values:
-            continue
-        if not field.metadata.get("static", False):
-            dynamic.append(field.name)
-        elif by_value:
-            static.append((field.name, ByValue(values[field.name])))
-        else:
-            static.append((field.name, values[field.name]))
-    extra = tuple((name, values[name]) for name in WRAPPER_NAMES if name in values)
-    if with_keys:
-        children = tuple((jtu.GetAttrKey(name), values[name]) for name in dynamic)
-    else:
-        children = tuple(values[name] for name in dynamic)
-    return children, Irregular(tuple(dynamic), tuple(static), extra, by_value)
+    boxes: dict[str, ByValue] = values.get(BY_VALUE, {})
+    extra = tuple(
+        (name, values[name]) for name in WRAPPER_NAMES if name in values and name not in static
+    )
+    found = tuple(name for name in dynamic if name in values)
+    children = tuple(values[name] for name in found)
+    if keys is not None:
+        children = tuple((keys[dynamic.index(name)], values[name]) for name in found)
+    names = [name for name in static if name in values]
+    kept = [values[name] for name in names]
+    types = [type(values[name]) for name in names if static[name] is None]
+    whole = len(found) == len(dynamic) and len(kept) == len(static)
+    if whole and not extra and not boxes:
+        return children, (*types, *kept)
+    kept = [boxes.get(name, value) for name, value in zip(names, kept, strict=True)]
+    parts = tuple(zip(names, kept, strict=True))
+    return children, Irregular(found, tuple(types), parts, tuple(boxes), extra)
 
 
 def unflatten_irregular(cls: type, aux: Irregular, children: Iterable[Any]) -> Any:
@@ -65,10 +71,10 @@ def unflatten_irregular(cls: type, aux: Irregular, children: Iterable[Any]) -> A
     module = object.__new__(cls)
     values = module.__dict__
     values.update(zip(aux.dynamic, children, strict=True))
-    if aux.by_value:
-        values.update((name, box.value) for name, box in aux.static)
-        values[BY_VALUE] = True
-    else:
-        values.update(aux.static)
+    values.update(aux.static)
+    if aux.boxed:
+        boxes = {name: values[name] for name in aux.boxed}
+        values.update((name, box.value) for name, box in boxes.items())
+        values[BY_VALUE] = boxes
     values.update(aux.extra)
     return module

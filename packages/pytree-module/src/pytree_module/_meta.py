@@ -12,10 +12,11 @@ from ._codegen import register
 from ._construct import (
     UNDER_CONSTRUCTION,
     ClassInfo,
+    adopt,
     finish,
+    info_of,
     is_made,
     refuse_abstract,
-    take_defaults,
 )
 from ._field import field, static_field
 from ._method import as_method
@@ -131,8 +132,7 @@ def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
     """What calling a class does: see `_construct` for the steps."""
     info = cls.__info__
     if info is None or info.owner is not cls:
-        info = ClassInfo(cls)
-        type.__setattr__(cls, "__info__", info)
+        info = info_of(cls)
     if info.is_abstract:
         refuse_abstract(cls, info.open_abstract)
     if info.plain_new:
@@ -222,9 +222,7 @@ class ModuleMeta(abc.ABCMeta):
 
     def __freeze__(cls, module: Any) -> None:
         """Ends what `__unfreeze__` began: fields left unset take their default if they have one."""
-        values = vars(module)
-        del values[UNDER_CONSTRUCTION]
-        take_defaults(cls, values, required=False)
+        adopt(module, required=False)
 
     def __is_unfrozen__(cls, module: Any) -> bool:
         """Whether the fields of `module` may be assigned: in its `__init__`, or as above."""

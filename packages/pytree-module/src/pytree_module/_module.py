@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import reprlib
 from collections.abc import Callable
@@ -13,10 +14,11 @@ import numpy as np
 
 from tree_surgery import tree_equal, tree_pformat
 
-from ._checks import dotted, refuse_cycle
+from ._carry import carried_name, carried_state, copied_state
+from ._checks import dotted, find_cycle, refuse_cycle
 from ._codegen import expect_irregular
-from ._construct import UNDER_CONSTRUCTION
-from ._irregular import WRAPPER_NAMES, is_irregular
+from ._construct import UNDER_CONSTRUCTION, adopt, replaced
+from ._irregular import WRAPPER_NAMES
 from ._meta import ModuleMeta
 from ._method import BoundMethod
 from ._treescope import render
@@ -115,11 +117,35 @@ class Module(metaclass=ModuleMeta):
                 "immutable."
             )
 
+    def __reduce_ex__(self, protocol: Any, /) -> Any:
+        # What a decorator made of a function is found by the name of that, as a function is.
+        return carried_name(self) or super().__reduce_ex__(protocol)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return carried_state(self, Module.__getstate__)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # `copy` and `pickle` come here with the `__dict__` of the original.
         vars(self).update(state)
-        if is_irregular(state):
-            expect_irregular(type(self))
+        adopt(self, required=False)
+        find_cycle(type(self), self, vars(self))
+
+    def __copy__(self) -> Any:
+        new = object.__new__(type(self))
+        vars(new).update(vars(self))
+        vars(new).pop(UNDER_CONSTRUCTION, None)
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if carried_name(self) is not None:
+            return self
+        new = memo[id(self)] = object.__new__(type(self))
+        vars(new).update(copy.deepcopy(copied_state(self), memo))
+        adopt(new, required=False)
+        return new
+
+    def __tree_replace__(self, fields: dict[str, Any]) -> Any:
+        # `tree_surgery.tree_replace`, `tree_set` and `tree_apply` come here.
+        return replaced(self, fields)
 
     # It is traced where the leaves are, and `object` has a `bool`.
     def __eq__(  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 import jax.tree_util as jtu
 
 from ._by_value import ByValue
+from ._carry import carried_values
 from ._field import field
 from ._module import Module
 
@@ -38,6 +39,13 @@ class Static(Module, Generic[T_co]):
     def __init__(self, value: T_co):
         leaves, self._treedef = jtu.tree_flatten(value)
         self._leaves = ByValue(leaves)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Not the treedef: it is the tree that says under which names its functions are found.
+        return carried_values(self, {"value": self.value})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(vars(Static(state["value"])))
 
     @property
     def value(self) -> T_co:

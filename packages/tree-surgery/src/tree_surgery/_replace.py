@@ -15,7 +15,10 @@ def tree_replace(node: _T, /, **fields: object) -> _T:
     """The same node with other values in the fields that are named, and nothing else changed.
 
     Unlike `dataclasses.replace` this runs neither `__init__` nor `__post_init__` nor a converter,
-    so it works for every signature of `__init__`, and leaves the other fields as they are.
+    so it works for every signature of `__init__`, and leaves the other fields as they are. A class
+    that has more to see to defines `__tree_replace__(self, fields)`, which takes a dictionary and
+    returns the new instance; `tree_set` and `tree_apply` ask it as well, for static fields. So a
+    module refuses here what its constructor refuses: a JAX array in a static field.
 
     **Arguments:**
 
@@ -66,6 +69,9 @@ def tree_replace(node: _T, /, **fields: object) -> _T:
 
 def with_fields(node: _T, fields: Mapping[str, object]) -> _T:
     """A copy of a dataclass with other values in some fields."""
+    replace = getattr(type(node), "__tree_replace__", None)
+    if replace is not None:
+        return replace(node, fields)
     new = copy.copy(node)
     for name in [name for name in getattr(new, "__dict__", ()) if _is_computed(type(new), name)]:
         del new.__dict__[name]  # it was computed from the old values

@@ -1,10 +1,11 @@
 """A copy of a tree of modules in which each call knows the path of its module."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
-from pytree_module import BoundMethod, Module
+from pytree_module import BoundMethod, Module, module_from_fields
 
 # From the path of a module and the function that is its call, the function to be called instead.
 Wrap = Callable[[str, Callable[..., Any]], Callable[..., Any]]
@@ -46,14 +47,14 @@ def _module(node: Module, path: str, wrap: Wrap, paths: list[str]) -> Any:
     if callable(node) and not wrapper:
         paths.append(path or cls.__name__)
         cls = _subclass(cls, path or cls.__name__, wrap)
-    copy = object.__new__(cls)
     join = path + "." if path else ""
+    fields: Any = dataclasses.fields(node)
     values = {
-        name: _copy(v, path if wrapper else join + name, wrap, paths)
-        for name, v in vars(node).items()
+        name: _copy(getattr(node, name), path if wrapper else join + name, wrap, paths)
+        for name in (field.name for field in fields)
+        if name in vars(node)
     }
-    copy.__dict__.update(values)
-    return copy
+    return module_from_fields(cls, node, **values)
 
 
 def _subclass(cls: Any, path: str, wrap: Wrap) -> Any:

@@ -1,0 +1,90 @@
+"""The names under which functions are found, by others and in other processes."""
+
+import functools
+import operator
+import sys
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+from typing import Any
+
+import jax.numpy as jnp
+
+Same = Callable[[Any, Any], bool]
+
+
+def name_of(value: Any, same: Same = operator.is_) -> tuple[str, str] | None:
+    """The module and the qualified name under which this object is found, a public one if there is;
+    else `None`.
+
+    JAX writes its functions in private modules, which change from one release to the next.
+    """
+    qualname = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    module = getattr(value, "__module__", None)
+    if not isinstance(qualname, str) or not isinstance(module, str):
+        return None
+    own = (module, qualname) if same(_find(module, qualname), value) else None
+    if own is not None and not _is_private(module):
+        return own
+    public = _public_modules(module.partition(".")[0], len(sys.modules))
+    for name in public:
+        if same(_find(name, qualname), value):
+            return name, qualname
+    return own or (_assigned(value, [*public, module]) if same is operator.is_ else None)
+
+
+def _assigned(value: Any, modules: list[str]) -> tuple[str, str] | None:
+    """The name that a module gives to what was made without one: `act = jax.jit(lambda x: ...)`."""
+    for module in modules:
+        for name, other in list(vars(sys.modules[module]).items() if module in sys.modules else ()):
+            if other is value and not name.startswith("_"):
+                return module, name
+    return None
+
+
+def _find(module: str, qualname: str) -> Any:
+    found: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def _is_private(module: str) -> bool:
+    return any(part.startswith("_") for part in module.split(".")) and module != "__main__"
+
+
+@functools.lru_cache(maxsize=64)
+def _public_modules(root: str, _: int) -> list[str]:
+    """The public modules of a package that are imported, the shortest names first.
+
+    The number is that of all modules: with another one the list is made anew.
+    """
+    names = [
+        name
+        for name, module in list(sys.modules.items())
+        if (name == root or name.startswith(root + ".")) and isinstance(module, ModuleType)  # pyright: ignore[reportUnnecessaryIsInstance] (anything may stand there)
+    ]
+    public = [name for name in names if not _is_private(name)]
+    return sorted(public, key=lambda name: (name.count("."), name))
+
+
+def wraps_function(value: Any) -> bool:
+    """Whether `value` is what JAX made of a function: `jax.jit`, `jax.custom_jvp`, a ufunc, ..."""
+    kind = type(value)
+    if kind is FunctionType or kind.__module__.partition(".")[0] not in ("jax", "jaxlib"):
+        return False
+    return isinstance(value, jnp.ufunc) or hasattr(value, "__wrapped__")
+
+
+def picklers_carry_functions() -> bool:
+    """Whether the pickler at work writes functions themselves down, as cloudpickle and dill do.
+
+    A pickler cannot be asked: `__reduce_ex__` and `__getstate__` are not told of it. These have a
+    method in Python that calls the one in C, so they are on the stack.
+    """
+    frame = sys._getframe()  # pyright: ignore[reportPrivateUsage]  (there is no public way)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if any(part.startswith(("cloudpickle", "dill", "_dill")) for part in module.split(".")):
+            return True
+        frame = frame.f_back
+    return False

@@ -1,0 +1,60 @@
+"""An instance of a module class from the values of its fields."""
+
+from typing import Any, TypeVar
+
+from ._construct import info_of, refuse_abstract, with_values
+from ._module import Module
+
+_M = TypeVar("_M", bound=Module)
+
+
+def module_from_fields(cls: type[_M], like: Module | None = None, /, **fields: Any) -> _M:
+    """An instance of a `Module` class with these fields, made without its `__init__`.
+
+    For containers that build modules from parts of others. Converters and `__check_init__` do not
+    run either; all else that holds of an instance that its class has made holds of this one, which
+    is not so after `object.__new__`.
+
+    **Arguments:**
+
+    - `cls`: the class.
+    - `like`: an instance whose fields are taken where none are given, as is what
+        `module_update_wrapper` has added to it. Its class may be another, a base of `cls` say.
+    - `**fields`: the values of the fields, by name. One that is left out takes its default.
+
+    **Returns:** the instance. There are no warnings of what its fields hold.
+
+    **Raises:** `TypeError` if `cls` is no class of modules or is abstract, has no field of such a
+    name, or has a field that gets no value; or if there is a JAX array in a static field.
+
+    !!! example
+
+        ```python
+        import jax.numpy as jnp
+        from pytree_module import Module, module_from_fields
+
+        class Table(Module):
+            rows: jnp.ndarray
+
+            def __init__(self, size: int):
+                self.rows = jnp.zeros(size)
+
+            def head(self, n: int) -> "Table":
+                return module_from_fields(Table, rows=self.rows[:n])
+
+        assert Table(5).head(2).rows.shape == (2,)
+        ```
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Module)):  # pyright: ignore[reportUnnecessaryIsInstance] (a user's mistake)
+        raise TypeError(f"`module_from_fields` expects a class of modules, got {cls!r}.")
+    info = info_of(cls)
+    if info.is_abstract:
+        refuse_abstract(cls, info.open_abstract)
+    unknown = [name for name in fields if name not in info.names]
+    if unknown:
+        names = ", ".join((*info.dynamic, *info.static)) or "none"
+        raise TypeError(
+            f"`module_from_fields`: `{cls.__qualname__}` has no field `{unknown[0]}`. Its fields "
+            f"are: {names}."
+        )
+    return with_values(cls, like, fields)
