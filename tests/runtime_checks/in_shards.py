@@ -170,10 +170,21 @@ PLACES = {
 }
 
 
-def outcome(function, axes):
+# What is around the `shard_map`: the identity as well.
+AROUND = {
+    "jit": lambda shards: shards,
+    "grad": lambda shards: gradient(shards),
+    "grad of checkpoint": lambda shards: gradient(jax.checkpoint(shards)),
+    "jvp": lambda shards: lambda x: jax.jvp(shards, (x,), (x,))[1],
+    "vmap": lambda shards: lambda x: jax.vmap(shards)(x[None])[0],
+    "scan": lambda shards: lambda x: jax.lax.scan(lambda c, _: (shards(c), None), x, length=2)[0],
+}
+
+
+def outcome(function, around, axes=("a", "b")):
     """Whether it was compiled: then it gives the identity, and raises for what is too large."""
     in_shards = functools.partial(jax.shard_map, mesh=mesh, in_specs=P("b"), out_specs=P("b"))
-    g = jit(in_shards(function, axis_names=axes, check_vma=False))
+    g = jit(around(in_shards(function, axis_names=set(axes), check_vma=False)))
     try:
         found = np.asarray(g(x))
     except NotImplementedError as error:
@@ -188,16 +199,26 @@ def outcome(function, axes):
     raise AssertionError("nothing was raised")
 
 
-if jit is filter_jit:  # what it traced before makes no difference, so one call of each is enough
+def row(name, told, *arguments):
+    """One row; `told` says that it may not be refused."""
+    print(name, end=": ", flush=True)
+    try:
+        found = outcome(*arguments)
+    except Exception as error:
+        found = f"{type(error).__name__} {error}"
+    expected = found == "right" or (found == "refused" and not told)
+    print(found if expected else f"WRONG {found}")
+
+
+carried = jit is filter_jit
+if carried:  # what it traced before makes no difference, so one call of each is enough
     PLACES = {place: PLACES[place] for place in ("a while loop", "the body, then a branch")}
+for name, around in AROUND.items():
+    row(f"{name} around the body", True, checked, around)
+    row(f"{name} around a branch", carried, in_branch(checked), around)
 for way, (function, at_once) in WAYS.items():
+    axes = ("b",) if way == "shard_map" else ("a", "b")
     for place, put in PLACES.items():
-        print(f"{way} in {place}", end=": ", flush=True)
-        try:
-            found = outcome(put(function), {"b"} if way == "shard_map" else {"a", "b"})
-        except Exception as error:
-            found = f"{type(error).__name__} {error}"
-        told = jit is filter_jit or (at_once and place == "the body")
-        expected = found == "right" or (found == "refused" and not told)
-        print(found if expected else f"WRONG {found}")
+        told = carried or (at_once and place == "the body")
+        row(f"{way} in {place}", told, put(function), AROUND["jit"], axes)
 print("done")
