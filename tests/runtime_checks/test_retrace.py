@@ -1,6 +1,7 @@
 """Why a function was traced again."""
 
 import functools
+import threading
 from typing import Any
 
 import jax
@@ -119,3 +120,23 @@ def test_all_functions_in_a_block():
 def test_wrong_use():
     with pytest.raises(TypeError, match="expects a jitted function"):
         explain_retrace(3)
+
+
+def test_a_block_is_its_own_threads_alone():
+    said: list[str] = []
+    g = jax.jit(lambda x: x + 2)
+    seen: list[bool] = []
+
+    def elsewhere() -> None:
+        seen.append(jax.config.jax_explain_cache_misses)
+        for n in (1, 2, 3):
+            g(jnp.ones(n))
+            filter_jit(lambda x: x)(jnp.ones(n))
+
+    with log_retraces(said.append):
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert said == [] and seen == [False]
+        g(jnp.ones(4))
+        assert "f32[4]" in said[-1]

@@ -5,6 +5,7 @@ from itertools import compress
 from typing import Any, TypedDict, Unpack, overload
 
 import jax
+import jax.numpy as jnp
 import jax.tree_util as jtu
 
 from pytree_module import field
@@ -80,6 +81,9 @@ class VmapWrapper(Wrapper):
             if any(axis is not None for axis in out_axes):
                 raise _no_axis()
             return signature.result(arrays)
+        arrays_in = list(compress(leaves, mapped))
+        if self.axis_size is not None:
+            _check_sizes(self.axis_size, arrays_in, in_axes)
         batched = jax.vmap(
             flat,
             in_axes=in_axes,
@@ -88,7 +92,7 @@ class VmapWrapper(Wrapper):
             axis_size=self.axis_size,
             **dict(self.vmapkwargs),
         )
-        arrays = batched(*compress(leaves, mapped))
+        arrays = batched(*arrays_in)
         return signature.result(arrays)
 
     def __repr__(self) -> str:
@@ -101,6 +105,17 @@ def _no_axis() -> ValueError:
         "`axis_size` to be not `None`: no argument is mapped, so there is nothing to say how "
         "often to repeat the result."
     )
+
+
+def _check_sizes(size: int, arrays: list[Any], axes: tuple[Any, ...]) -> None:
+    # JAX 0.7 takes the size of the arrays and says nothing.
+    for array, axis in zip(arrays, axes, strict=True):
+        shape = jnp.shape(array)
+        if -len(shape) <= axis < len(shape) and shape[axis] != size:
+            raise ValueError(
+                f"`filter_vmap` got `axis_size={size}` and an array of shape {shape}, whose axis "
+                f"{axis}, over which it maps, is of another size."
+            )
 
 
 def _no_axis_to_name() -> ValueError:
