@@ -194,8 +194,10 @@ def test_every_public_function_of_jax_goes_by_a_public_name(space) -> None:
         (lambda f: Holder(Holder([Holder(0, f)])), "Holder.leaf.leaf[0].value"),
         (lambda f: Holder(Holder(f).apply), "Holder.leaf.__self__.leaf"),
         (lambda f: Holder(0, Config(f)), "Holder.value.activation"),
-        (lambda f: Holder(Pair(0, (f,))), "Holder.leaf[2][0]"),
+        (lambda f: Holder(Pair(0, (f,))), "Holder.leaf.second[0]"),
         (lambda f: Partial(len, f), "Partial.args[0]"),
+        (lambda f: Holder(functools.partial(len, f)), "Holder.leaf.args[0]"),
+        (lambda f: Static([1, f]), "Static.value[1]"),
     ],
 )
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit, jax.custom_jvp, jax.vmap])

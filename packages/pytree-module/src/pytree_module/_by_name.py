@@ -35,17 +35,23 @@ def name_of(value: Any, same: Same = operator.is_) -> tuple[str, str] | None:
 def _assigned(value: Any, modules: list[str]) -> tuple[str, str] | None:
     """The name that a module gives to what was made without one: `act = jax.jit(lambda x: ...)`."""
     for module in modules:
-        for name, other in list(vars(sys.modules[module]).items() if module in sys.modules else ()):
+        for name, other in list(_names_in(module).items()):
             if other is value and not name.startswith("_"):
                 return module, name
     return None
 
 
 def _find(module: str, qualname: str) -> Any:
-    found: Any = sys.modules.get(module)
-    for name in qualname.split("."):
+    first, *others = qualname.split(".")
+    found = _names_in(module).get(first)
+    for name in others:
         found = getattr(found, name, None)
     return found
+
+
+def _names_in(module: str) -> dict[str, Any]:
+    # What is there already: to ask a module for a name may import others, or warn of it.
+    return getattr(sys.modules.get(module), "__dict__", {})
 
 
 def _is_private(module: str) -> bool:
@@ -81,10 +87,10 @@ def picklers_carry_functions() -> bool:
     A pickler cannot be asked: `__reduce_ex__` and `__getstate__` are not told of it. These have a
     method in Python that calls the one in C, so they are on the stack.
     """
+    carrying = {"cloudpickle", "cloudpickle_fast", "dill", "_dill"}  # also as part of others
     frame = sys._getframe()  # pyright: ignore[reportPrivateUsage]  (there is no public way)
     while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if any(part.startswith(("cloudpickle", "dill", "_dill")) for part in module.split(".")):
+        if not carrying.isdisjoint(str(frame.f_globals.get("__name__")).split(".")):
             return True
         frame = frame.f_back
     return False

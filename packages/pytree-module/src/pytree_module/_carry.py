@@ -14,7 +14,7 @@ import operator
 import pickle
 import pkgutil
 from collections.abc import Iterable
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, cast
 
 import jax
@@ -153,6 +153,14 @@ class _Carrier:
             return self._treedef(value, path, seen)
         if self.owner is None and kind is functools.partial and _is_fixed(value):
             return _Function(value, None)  # equal to itself alone, and with nothing to copy
+        if isinstance(value, tuple) and hasattr(kind, "_fields"):
+            fields = dict(zip(cast(Any, kind)._fields, value, strict=True))
+            parts = self.attributes(fields, path, seen)
+            made = (cast(Any, kind)._make, (tuple(parts.values()),), None, None, None)
+            return value if parts is fields else _Reduced(made)
+        if isinstance(value, functools.partial):  # here for the paths of errors
+            for name in ("func", "args", "keywords"):
+                self.carry(getattr(value, name), (*path, jtu.GetAttrKey(name)), seen)
         if isinstance(value, _WITH_PARTS) or dataclasses.is_dataclass(value):
             return self._reduced(value, path, seen)
         return self._function(value, path) if callable(value) else value
@@ -219,7 +227,7 @@ def _differ(parts: Iterable[Any], whole: Iterable[Any]) -> bool:
 def _is_fixed(partial: "functools.partial[Any]") -> bool:
     bound = (partial.func, *partial.args, *partial.keywords.values())
     return all(
-        type(x) in (FunctionType, *_NUMBERS) or isinstance(x, type) or wraps_function(x)
+        isinstance(x, (FunctionType, BuiltinFunctionType, type, *_NUMBERS)) or wraps_function(x)
         for x in bound
     )
 
