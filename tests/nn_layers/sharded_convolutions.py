@@ -19,19 +19,21 @@ KEY = jax.random.key(0)
 
 # name -> the class, and its arguments but for the key
 LAYERS = {
-    "groups": (Conv, dict(groups=2)),
-    "depthwise": (Conv, dict(groups=8)),
-    "depthwise, two each": (Conv, dict(groups=8, out=16)),
-    "stride": (Conv, dict(groups=4, stride=2, padding=1)),
-    "dilation": (Conv, dict(groups=2, dilation=2, padding="SAME")),
-    "circular": (Conv, dict(groups=2, padding="SAME", padding_mode="CIRCULAR")),
-    "two dimensions": (Conv, dict(ndim=2, groups=8, padding=((1, 0), (0, 2)))),
-    "a large kernel": (Conv, dict(ndim=2, groups=8, kernel_size=5, padding=2)),
-    "transposed": (ConvTranspose, dict(groups=2)),
-    "transposed, stride": (ConvTranspose, dict(groups=8, stride=2, padding=1, output_padding=1)),
-    "transposed, cut off": (ConvTranspose, dict(groups=4, padding=3, dilation=2)),
-    
-    "no groups, transposed": (ConvTranspose, dict(stride=2)),
+    "groups": (Conv, {"groups": 2}),
+    "depthwise": (Conv, {"groups": 8}),
+    "depthwise, two each": (Conv, {"groups": 8, "out": 16}),
+    "stride": (Conv, {"groups": 4, "stride": 2, "padding": 1}),
+    "dilation": (Conv, {"groups": 2, "dilation": 2, "padding": "SAME"}),
+    "circular": (Conv, {"groups": 2, "padding": "SAME", "padding_mode": "CIRCULAR"}),
+    "two dimensions": (Conv, {"ndim": 2, "groups": 8, "padding": ((1, 0), (0, 2))}),
+    "a large kernel": (Conv, {"ndim": 2, "groups": 8, "kernel_size": 5, "padding": 2}),
+    "transposed": (ConvTranspose, {"groups": 2}),
+    "transposed, stride": (
+        ConvTranspose,
+        {"groups": 8, "stride": 2, "padding": 1, "output_padding": 1},
+    ),
+    "transposed, cut off": (ConvTranspose, {"groups": 4, "padding": 3, "dilation": 2}),
+    "no groups, transposed": (ConvTranspose, {"stride": 2}),
 }
 TWICE = ("groups", "depthwise")  # also second derivatives
 
@@ -119,6 +121,9 @@ if __name__ == "__main__":
     for case in sys.argv[1:]:
         if case == "XLA":
             check_that_xla_needs_it()
+        elif case == "all":
+            for each in LAYERS:
+                check(each, AxisType.Auto, P("split"))
         elif case == "explicit":
             for each in ("groups", "depthwise", "transposed"):
                 check(each, AxisType.Explicit, P("split"))
