@@ -10,10 +10,8 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES = {
-    name: BLOCK.findall((DOCS / name).read_text())
-    for name in ("looking.md", "saving.md", "typing.md")
-}
+NAMES = ("looking.md", "saving.md", "sharding.md", "typing.md")
+PAGES = {name: BLOCK.findall((DOCS / name).read_text()) for name in NAMES}
 
 
 @pytest.mark.parametrize("name", PAGES)

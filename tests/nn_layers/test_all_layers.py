@@ -330,3 +330,63 @@ def test_signatures_of_one_two_and_three_dimensions(name):
     assert list(parameters)[: len(kernel)] == kernel
     with pytest.raises(TypeError, match=rf"^{name}\.__init__\(\) missing .*'{kernel[-1]}'"):
         getattr(nn, name)()
+
+
+# What the layers take but for their inputs and `key`, which all take. Used by:
+USED = {
+    "state": "LayerNorm RMSNorm GroupNorm Sequential Stacked",
+    "cache": "MultiheadAttention",
+    "mask": "MultiheadAttention RNN Bidirectional",
+    "bias": "MultiheadAttention",
+    "process_heads": "MultiheadAttention",
+    "is_causal": "MultiheadAttention",
+    "implementation": "MultiheadAttention",
+    "inference": "Dropout MultiheadAttention",
+    "deterministic": "Dropout MultiheadAttention",
+    "initial": "RNN Bidirectional",
+    "return_state": "RNN Bidirectional",
+    "offset": "RotaryPositionalEmbedding",
+    "positions": "RotaryPositionalEmbedding",
+    "shared": "Stacked",
+    "each": "Stacked",
+    "collect": "Stacked",
+}
+INPUTS = {"x", "key", "query", "key_", "value", "input", "inputs", "hidden"}
+
+
+def test_the_table_names_all_arguments():
+    for name, (make, *_) in LAYERS.items():
+        parameters = inspect.signature(type(make()).__call__).parameters.values()
+        taken = {p.name for p in parameters if p.name != "self"} - INPUTS
+        assert taken == {word for word, layers in USED.items() if name in layers.split()}, name
+
+
+@pytest.mark.parametrize("word", USED)
+def test_no_other_layer_takes_it(word: str):
+    for name, (make, *_) in LAYERS.items():
+        if name not in USED[word].split():
+            with pytest.raises(TypeError, match=rf"unexpected keyword argument '{word}'"):
+                make()(*given(name), **{word: None})
+
+
+PASS_ON = {
+    "LayerNorm": nn.LayerNorm(3),
+    "RMSNorm": nn.RMSNorm(3),
+    "GroupNorm": nn.GroupNorm(1, 3),
+    "Sequential": nn.Sequential([nn.Linear(3, 3, key=KEY), nn.Lambda(jnp.tanh)]),
+    "Stacked": nn.Stacked(lambda key: nn.Linear(3, 3, key=key), 2, key=KEY),
+    "Stacked of none": nn.Stacked(lambda key: nn.Linear(3, 3, key=key), 0, key=KEY),
+}
+
+
+@pytest.mark.parametrize("name", PASS_ON)
+def test_a_state_is_passed_on_and_nothing_else(name: str):
+    layer, x = PASS_ON[name], jnp.array([1.0, -2.0, 4.0])
+    _, state = nn.make_with_state(nn.BatchNorm)(3, "batch", mode="ema")
+    y, same = layer(x, state)
+    assert jnp.array_equal(y, layer(x))
+    assert isinstance(same, nn.State) and jax.tree.all(jax.tree.map(jnp.array_equal, same, state))
+    assert layer(x, None)[1] is None
+    for other in (nn.KVCache(4, 1, 2, 2), x, 3):
+        with pytest.raises(TypeError, match="has no use for"):
+            layer(x, other)

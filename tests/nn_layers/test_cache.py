@@ -188,3 +188,22 @@ def test_what_is_no_cache_of_this_layer():
     with pytest.raises(TypeError, match="`KVCache`: `max_length` must be an integer"):
         layer.init_cache(2.5)
     assert tree_equal(KVCache(3, 4, 2, 2), layer.init_cache(3))
+
+
+def test_where_the_caches_of_a_stack_go():
+    class Block(MultiheadAttention):
+        def __call__(self, x, cache=None, *, key=None):
+            return super().__call__(x, x, x, cache=cache)
+
+    stacked, x = Stacked(lambda key: Block(2, 4, key=key), 3, key=KEY), jnp.ones((2, 4))
+    caches = filter_vmap(lambda layer: layer.init_cache(5))(stacked.layers)
+    with pytest.raises(
+        TypeError, match=r"KVCache.*`each=\{'cache': caches\}`, with `collect=True`"
+    ):
+        stacked(x, caches)
+    y, new = stacked(x, each={"cache": caches}, collect=True)
+    assert new.length.tolist() == [2, 2, 2]
+    expected = x
+    for layer in stacked:
+        expected = layer(expected)
+    assert jnp.allclose(y, expected, atol=1e-6)

@@ -6,7 +6,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from nn_layers import LayerNorm, ShapeError
+from nn_layers import LayerNorm, ShapeError, State
 
 KEY = jr.PRNGKey(4)
 
@@ -79,7 +79,7 @@ def test_another_shape_is_an_error(shape):
 
 
 def test_state_is_passed_through():
-    norm, x, state = LayerNorm(3), jnp.array([1.0, 2.0, 3.0]), object()
+    norm, x, state = LayerNorm(3), jnp.array([1.0, 2.0, 3.0]), State(())
     y, same = norm(x, state, key=KEY)
     assert same is state
     np.testing.assert_array_equal(y, norm(x))

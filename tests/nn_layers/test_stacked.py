@@ -18,6 +18,7 @@ from nn_layers import (
     Sequential,
     ShapeError,
     Stacked,
+    State,
     StatefulLayer,
     StateIndex,
     inference_mode,
@@ -318,8 +319,9 @@ def test_a_state_that_is_no_state():
 
 
 def test_a_state_passes_by_layers_without():
-    y, state = Stacked(Block, 2, key=KEY)(jnp.ones(3), "state")
-    assert state == "state" and y.shape == (3,)
+    stacked, state = Stacked(Block, 2, key=KEY), State(())
+    y, same = stacked(jnp.ones(3), state)
+    assert same is state and jnp.array_equal(y, stacked(jnp.ones(3)))
 
 
 # https://github.com/patrick-kidger/equinox/issues/673

@@ -683,6 +683,46 @@ def test_shardings(axes):
     assert tree_equal(again, keys) and again.sharding == sharding("d")
 
 
+WAYS = [(ts.save, ts.load), (ts.tree_serialise_leaves, ts.tree_deserialise_leaves)]
+
+
+@pytest.mark.parametrize(("write", "read"), WAYS)
+def test_arrays_are_loaded_to_where_those_of_like_are(write, read):
+    tree = {"x": jnp.arange(8.0).reshape(4, 2), "keys": jax.random.split(jax.random.key(0), 4)}
+    file = io.BytesIO()
+    write(file, tree)
+    last = jax.sharding.SingleDeviceSharding(jax.devices()[-1])
+    for place in (sharding("d"), sharding(), last):
+        file.seek(0)
+        new = read(file, jax.device_put(tree, place))
+        assert tree_equal(new, tree)
+        assert all(x.sharding.is_equivalent_to(place, x.ndim) for x in new.values())
+        parts = {s.data.shape for s in new["x"].addressable_shards}
+        assert parts == {(2, 2) if place == sharding("d") else (4, 2)}
+    file.seek(0)
+    assert not any(x.committed for x in read(file, tree).values())
+
+
+@pytest.mark.parametrize(("write", "read"), WAYS)
+def test_shapes_over_explicit_axes_are_loaded_where_the_mesh_is_set(write, read):
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Explicit,))
+    split = jax.sharding.PartitionSpec("d")
+    tree = {"x": jnp.arange(8.0).reshape(4, 2), "keys": jax.random.split(jax.random.key(0), 4)}
+    file = io.BytesIO()
+    write(file, tree)
+    with jax.set_mesh(mesh):
+        like = jax.eval_shape(lambda: jax.sharding.reshard(tree, {"x": split, "keys": split}))
+        file.seek(0)
+        new = read(file, like)
+    expected = jax.device_put(tree, jax.sharding.NamedSharding(mesh, split))
+    assert tree_equal(new, tree)
+    for x, y in zip(new.values(), expected.values(), strict=True):
+        assert x.sharding.is_equivalent_to(y.sharding, x.ndim) and x.sharding.mesh == mesh
+    file.seek(0)
+    with pytest.raises(SerialiseError, match=r"(keys|x).*abstract mesh.*Load within `jax.set_mesh"):
+        read(file, like)
+
+
 def test_an_array_that_other_processes_hold_is_refused(monkeypatch):
     x = jax.device_put(jnp.arange(8.0), sharding("d"))
     monkeypatch.setattr(type(x), "is_fully_addressable", False)

@@ -99,14 +99,16 @@ class AdaptivePool(Module):
     def _windows(self, x: Array, counts: tuple[int, ...]) -> Array:
         """Reduces windows of one size, `counts` of them along each axis, each as a vector."""
         ndim = len(counts)
-        sizes = [x.shape[0]]
-        for n, k in zip(x.shape[1:], counts, strict=True):
-            sizes += [k, n // k]
+        for axis, k in enumerate(counts):  # one at a time: explicit axes allow no more
+            at = 2 * axis + 1
+            x = x.reshape(*x.shape[:at], k, x.shape[at] // k, *x.shape[at + 1 :])
         inner = range(2, 2 * ndim + 1, 2)
-        length = math.prod(sizes[i] for i in inner)
-        x = x.reshape(sizes).transpose(0, *range(1, 2 * ndim, 2), *inner)
-        y = jax.vmap(self.operation)(x.reshape(-1, length))
-        return y.reshape(x.shape[: ndim + 1])
+        x = x.transpose(0, *range(1, 2 * ndim, 2), *inner)
+        length = math.prod(x.shape[ndim + 1 :])
+        pool = self.operation
+        for _ in range(ndim + 1):
+            pool = jax.vmap(pool)
+        return pool(x.reshape(*x.shape[: ndim + 1], length))
 
 
 class _Fixed(AdaptivePool):

@@ -12,6 +12,7 @@ from pytree_module.extend import warn_user
 
 from ._dtypes import exact, per_channel, promoted, scaled
 from ._errors import refuse_shape, shape_of, size
+from ._explicit import on_automatic_axes
 from ._init import default_dtype
 from ._jax import mapped_name
 from ._sequential import StatefulLayer
@@ -219,7 +220,7 @@ class BatchNorm(StatefulLayer):
         if isinstance(axis_name, list):
             axis_name = tuple(axis_name)
         try:
-            mean = lax.pmean(jnp.mean(x, axes), axis_name)
+            mean = _batch_mean(jnp.mean(x, axes), axis_name)
         except NameError as error:
             raise NameError(
                 f"`BatchNorm(axis_name={axis_name!r})` was called outside of a `jax.vmap` with "
@@ -234,11 +235,16 @@ class BatchNorm(StatefulLayer):
                 f"Give them different names, and `BatchNorm` a tuple of both to average over both."
             )
         square = jnp.square(x - per_channel(mean, x.ndim))
-        variance = jnp.maximum(0.0, lax.pmean(jnp.mean(square, axes), axis_name))
+        variance = jnp.maximum(0.0, _batch_mean(jnp.mean(square, axes), axis_name))
         return mean, variance
 
     def _average(self, past: Array, now: Array) -> Array:
         return (1 - self.momentum) * now + self.momentum * past.astype(now.dtype)
+
+
+def _batch_mean(x: Array, axis_name: Any) -> Array:
+    # On explicit axes JAX (0.7.2 to 0.12) takes the sharding of the batch for that of the sum.
+    return on_automatic_axes(lambda x: lax.pmean(x, axis_name), x)
 
 
 def _like(new: tuple[Array, Array], old: tuple[Array, Array]) -> tuple[Array, ...]:

@@ -10,6 +10,7 @@ from jaxtyping import Array
 from pytree_module import Module, module_from_fields
 
 from ._errors import ShapeError, size
+from ._explicit import on_automatic_axes
 from ._init import default_dtype
 
 
@@ -108,16 +109,21 @@ def remember(layer: Any, cache: Any, k: Array, v: Array) -> tuple[KVCache, Array
             f"{new_length} more{f' than the {used} there are' if used else ''}. Make it longer: "
             f"`init_cache(max_length)`."
         )
-    zero = jnp.zeros_like(length)
     filled = {}
     for name, rows in (("keys", k), ("values", v)):
         old = getattr(cache, name)
         rows = jnp.swapaxes(rows, 0, 1).astype(old.dtype)
-        filled[name] = lax.dynamic_update_slice(old, rows, (zero, length, zero))
+        # JAX (0.7.2 to 0.12) has no rule for a batch of them, each at a place of its own.
+        filled[name] = on_automatic_axes(_write, old, rows, length)
     end = length + jnp.asarray(new_length, length.dtype)
     new = module_from_fields(KVCache, **filled, length=end)
     keys = jnp.swapaxes(new.keys, 0, 1).astype(k.dtype)
     return new, keys, jnp.swapaxes(new.values, 0, 1).astype(v.dtype)
+
+
+def _write(old: Array, rows: Array, length: Array) -> Array:
+    zero = jnp.zeros_like(length)
+    return lax.dynamic_update_slice(old, rows, (zero, length, zero))
 
 
 def _known(length: Array) -> int | None:

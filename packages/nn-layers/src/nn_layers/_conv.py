@@ -10,6 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pytree_module import field
 
 from ._convolution import Convolution
+from ._convolve import convolve
 from ._spatial import check_reach
 from ._variants import specialise
 
@@ -125,15 +126,15 @@ class Conv(Convolution):
             self._check_reach(x.shape)
         if self.padding_mode != "ZEROS":
             x, padding = self._pad(x), "VALID"
-        y = lax.conv_general_dilated(
-            lhs=lax.expand_dims(x, (0,)),
-            rhs=self.weight,
-            window_strides=self.stride,
+        y = convolve(
+            x,
+            self.weight,
+            strides=self.stride,
             padding=padding,
+            lhs_dilation=(1,) * self.num_spatial_dims,
             rhs_dilation=self.dilation,
-            feature_group_count=self.groups,
+            groups=self.groups,
         )
-        y = lax.squeeze(y, (0,))
         return y if self.bias is None else y + self.bias
 
     def _check_reach(self, received: tuple[int, ...]) -> None:

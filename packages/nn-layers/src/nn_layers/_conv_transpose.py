@@ -10,6 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pytree_module import field
 
 from ._convolution import Convolution
+from ._convolve import convolve
 from ._errors import refuse_shape
 from ._spatial import per_dimension
 from ._variants import specialise
@@ -137,16 +138,15 @@ class ConvTranspose(Convolution):
         pads = self._pads(x.shape)
         if self.padding_mode == "CIRCULAR":
             x, pads = self._wrap(x, pads)
-        y = lax.conv_general_dilated(
-            lhs=lax.expand_dims(x, (0,)),
-            rhs=self.weight,
-            window_strides=(1,) * self.num_spatial_dims,
+        y = convolve(
+            x,
+            self.weight,
+            strides=(1,) * self.num_spatial_dims,
             padding=pads,
             lhs_dilation=self.stride,
             rhs_dilation=self.dilation,
-            feature_group_count=self.groups,
+            groups=self.groups,
         )
-        y = lax.squeeze(y, (0,))
         return y if self.bias is None else y + self.bias
 
     def _check_mode(self) -> None:

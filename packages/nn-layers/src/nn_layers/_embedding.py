@@ -9,6 +9,7 @@ from jaxtyping import Array, PRNGKeyArray
 from pytree_module import Module, field
 
 from ._errors import refuse_shape, shape_of, size
+from ._explicit import on_automatic_axes
 from ._init import default_dtype
 from ._keys import check_key
 
@@ -114,4 +115,5 @@ class Embedding(Module):
         dtype = jnp.result_type(x)
         if not jnp.issubdtype(dtype, jnp.integer):
             raise TypeError(f"`Embedding` takes an integer as index, received one of {dtype}.")
-        return jnp.asarray(self.weight)[x]
+        # JAX (0.7.2 to 0.12) has no rule for rows of a batch of indices, nor for their gradients.
+        return on_automatic_axes(lambda table, i: table[i], jnp.asarray(self.weight), x, drop=1)

@@ -12,6 +12,7 @@ from ._dtypes import exact, promoted, scaled
 from ._errors import refuse_shape, shape_of, size
 from ._init import default_dtype
 from ._missing import MISSING
+from ._state import passed_on
 
 
 class GroupNorm(Module):
@@ -94,7 +95,7 @@ class GroupNorm(Module):
         **Arguments:**
 
         - `x`: of shape `(channels, dim_1, ..., dim_N)`, of any dtype.
-        - `state`: passed through unchanged, so that this can stand where `BatchNorm` did.
+        - `state`: a `State` or `None`, passed on unchanged: this can stand where `BatchNorm` did.
         - `key`: ignored; layers take a key so that all can be called alike.
 
         **Returns:** an array of the shape and dtype of `x`; with a `state`, the pair of it and the
@@ -116,7 +117,7 @@ class GroupNorm(Module):
         variance = jnp.maximum(0.0, jnp.var(grouped, axes, keepdims=True))
         y = promoted(jnp.multiply, grouped - mean, lax.rsqrt(variance + self.eps))
         y = scaled(y.reshape(received), self.weight, self.bias, channels=True).astype(x.dtype)
-        return y if state is MISSING else (y, state)
+        return passed_on(self, y, state)
 
 
 def _axes(received: tuple[int, ...]) -> str:

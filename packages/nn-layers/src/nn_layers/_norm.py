@@ -16,6 +16,7 @@ from ._dtypes import exact, promoted, scaled
 from ._errors import check_shape, size
 from ._init import default_dtype
 from ._missing import MISSING
+from ._state import passed_on
 
 
 def _shape_tuple(layer: str, value: Any) -> tuple[int, ...]:
@@ -56,7 +57,7 @@ class ExampleNorm(Module):
         **Arguments:**
 
         - `x`: of shape `shape`, of any dtype.
-        - `state`: passed through unchanged, so that this can stand where `BatchNorm` did.
+        - `state`: a `State` or `None`, passed on unchanged: this can stand where `BatchNorm` did.
         - `key`: ignored; layers take a key so that all can be called alike.
 
         **Returns:** an array of the shape and dtype of `x`; with a `state`, the pair of it and the
@@ -67,7 +68,7 @@ class ExampleNorm(Module):
         check_shape(self, x, self.shape)
         x = jnp.asarray(x)
         y = _normalise(self._normalised, x, self.weight, self.bias, self.eps)
-        return y if state is MISSING else (y, state)
+        return passed_on(self, y, state)
 
     @staticmethod
     def _normalised(x: Array, eps: float) -> Array:

@@ -146,7 +146,7 @@ class RotaryPositionalEmbedding(Module):
             refuse_shape(self, (f"seq_length={received[0]}",), shape_of(self, positions))
         tables = _tables(jnp.asarray(positions), self.embedding_size, self.theta, self.dtype)
         wide = wider(wider(x.dtype, tables[0].dtype), jnp.dtype(jnp.float32))
-        cosine, sine = (jnp.tile(table.astype(wide), (1, 2)) for table in tables)
+        cosine, sine = (jnp.concatenate([t.astype(wide)] * 2, 1) for t in tables)
         rotated = x.astype(wide) * cosine + self.rotate_half(x).astype(wide) * sine
         return rotated.astype(x.dtype)
 

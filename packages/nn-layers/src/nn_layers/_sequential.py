@@ -12,6 +12,7 @@ from pytree_module import Module
 
 from ._errors import located
 from ._missing import MISSING
+from ._state import passed_on
 
 
 class StatefulLayer(Module):
@@ -124,13 +125,14 @@ class Sequential(StatefulLayer):
 
         **Returns:** what the last layer returns; with a `state`, the pair of it and the new state.
 
-        **Raises:** `ValueError` if a layer is stateful and there is no `state`.
+        **Raises:** `ValueError` if a layer is stateful and there is no `state`; `TypeError` if none
+        is, and `state` is no `State` to be passed on.
         """
         if key is None or not self.layers:
             keys: Any = (None,) * len(self.layers)
         else:
             keys = jr.split(key, len(self.layers))
-        new_state = state
+        new_state, any_stateful = state, False
         for i, (layer, layer_key) in enumerate(zip(self.layers, keys, strict=True)):
             stateful = is_stateful_layer(layer)
             if stateful and state is MISSING:
@@ -141,6 +143,7 @@ class Sequential(StatefulLayer):
                 )
             try:
                 if stateful:
+                    any_stateful = True
                     x, new_state = layer(x, new_state, key=layer_key)
                 elif takes_key(layer):
                     x = layer(x, key=layer_key)
@@ -149,7 +152,7 @@ class Sequential(StatefulLayer):
             except Exception as error:
                 located(error, self, f"layers[{i}]", layer)
                 raise
-        return x if state is MISSING else (x, new_state)
+        return (x, new_state) if any_stateful else passed_on(self, x, state)
 
     def __getitem__(self, i: int | slice) -> Any:
         if isinstance(i, slice):

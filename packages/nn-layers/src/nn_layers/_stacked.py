@@ -17,7 +17,12 @@ from ._keys import split_key
 from ._missing import MISSING
 from ._remat import Remat, checked_remat, rematerialised
 from ._sequential import StatefulLayer, is_stateful_layer, takes_key
-from ._state import State, with_markers_of
+from ._state import State, passed_on, with_markers_of
+
+_NOT_STATEFUL = (
+    " What each layer has of its own, such as a cache, goes into `each={'cache': caches}`, with "
+    "`collect=True`; what is the same for all into `shared`."
+)
 
 
 class Stacked(StatefulLayer):
@@ -159,8 +164,9 @@ class Stacked(StatefulLayer):
         a `state`, the pair of that and the new state.
 
         **Raises:** `ValueError` if the layers are stateful and there is no `state`, or an array in
-        `each` has another leading axis, or a name is in `shared`, too; `ShapeError` if a layer
-        returns what it could not take.
+        `each` has another leading axis, or a name is in `shared`, too; `TypeError` if the layers
+        are not stateful and `state` is no `State` to be passed on; `ShapeError` if a layer returns
+        what it could not take.
         """
         stateful = self.is_stateful()
         if stateful and state is MISSING:
@@ -176,11 +182,9 @@ class Stacked(StatefulLayer):
         keys = None if key is None else jr.split(key, self.length)
         x, carried, new, ys = _run(self, (x, carried), own, keys, shared, each, collect)
         out = (x, ys) if collect else x
-        if state is MISSING:
-            return out
         if own is not None:
             return out, (state if new is None else state.update(new))
-        return out, (carried if stateful else state)
+        return (out, carried) if stateful else passed_on(self, out, state, _NOT_STATEFUL)
 
     def __getitem__(self, i: Any) -> Any:
         if isinstance(i, slice):

@@ -12,6 +12,7 @@ from pytree_module import Module, field, module_from_fields
 from tree_surgery import tree_pformat
 
 from ._errors import kind_of
+from ._missing import MISSING
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -298,6 +299,21 @@ def _check_alike(item: StateIndex[Any], old: Any, new: Any) -> None:
             f"value at {item.marker} is {tree_pformat(old)} and the new value is "
             f"{tree_pformat(new)}."
         )
+
+
+def passed_on(layer: Any, y: Any, state: Any, hint: str = "") -> Any:
+    """What a layer without a state of its own returns: with the state of others, if it was given.
+
+    **Raises:** `TypeError` if `state` is something else, for which the layer has no use.
+    """
+    if state is MISSING:
+        return y
+    if not (state is None or isinstance(state, State)):
+        raise TypeError(
+            f"`{type(layer).__name__}` has no use for {kind_of(state)}: it is not stateful, and as "
+            f"`state` takes a `State` or `None`, which it passes on.{hint}"
+        )
+    return y, state
 
 
 def check_state(layer: Any, state: Any) -> None:

@@ -79,7 +79,7 @@ def _take(name: str, leaf: Any, expected: LeafInfo, there: Any, dtype: Any) -> T
     if expected.shape is None:
         return lambda content: content
     if "key" in there.note:
-        return lambda words: to_keys(words, there.note["key"], leaf)
+        return lambda words: _placed(name, to_keys, words, there.note["key"], leaf)
     return lambda array: _array(name, array, leaf, None)
 
 
@@ -109,8 +109,15 @@ def _array(name: str, array: np.ndarray[Any, Any], leaf: Any, dtype: Any) -> Any
         if np.dtype(dtype).kind in "iu" and not np.array_equal(old, array):
             raise SerialiseError(f"Leaf `{name}`: not all its values fit {dtype}.", path=name)
     if is_jax(leaf):
-        return to_device(array, leaf)
+        return _placed(name, to_device, array, leaf)
     return array[()] if isinstance(leaf, np.generic) else array
+
+
+def _placed(name: str, make: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return make(*args)
+    except SerialiseError as error:
+        raise error.at(name) from None
 
 
 def _number(name: str, found: Any, leaf: Any) -> Any:

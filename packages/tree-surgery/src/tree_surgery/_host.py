@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AbstractMesh, NamedSharding
 
 from ._errors import SerialiseError
 from ._jax import Tracer
@@ -39,15 +40,34 @@ def to_host(x: jax.Array) -> np.ndarray[Any, Any]:
 
 
 def to_device(value: np.ndarray[Any, Any], like: Any) -> jax.Array:
-    """An array of JAX, where `like` says if that is a `jax.ShapeDtypeStruct` with a sharding.
+    """An array of JAX, where `like` is, as `placement` says.
 
     The memory is taken over, not copied, where that can be: nobody may write to it any more.
     """
     check_width(value.dtype)
-    sharding = like.sharding if isinstance(like, jax.ShapeDtypeStruct) else None
+    sharding = placement(like)
     if sharding is None and value.nbytes < _SMALL:
         return jnp.asarray(value)  # in half the time, for a copy
     return jax.device_put(value, sharding)
+
+
+def placement(like: Any) -> Any:
+    """The sharding that an array made after `like` gets, or `None` for JAX's choice.
+
+    It is that of an array that was put somewhere, or of a `jax.ShapeDtypeStruct` which has one.
+    """
+    if isinstance(like, jax.Array):
+        return like.sharding if like.committed else None
+    sharding = getattr(like, "sharding", None)
+    if not (isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, AbstractMesh)):
+        return sharding
+    # As from `jax.eval_shape` over explicit axes: which devices these are, the context says.
+    if sharding.mesh.shape != jax.sharding.get_abstract_mesh().shape:
+        raise SerialiseError(
+            f"`like` is sharded over an abstract mesh, {dict(sharding.mesh.shape)}, which names no "
+            f"devices. Load within `jax.set_mesh(mesh)`, of a mesh with these axes."
+        )
+    return sharding.spec
 
 
 def check_width(dtype: Any) -> None:

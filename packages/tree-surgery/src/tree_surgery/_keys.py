@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from ._errors import SerialiseError
+from ._host import placement
 
 
 def implementation_of(x: jax.Array) -> str:
@@ -26,7 +27,7 @@ def words_of(implementation: str) -> tuple[Any, np.dtype[Any], tuple[int, ...]]:
 
 
 def to_keys(words: np.ndarray[Any, Any], implementation: str, like: Any) -> jax.Array:
-    """Keys made of their words; where `like` says, if it is a shape with a sharding."""
+    """Keys made of their words, where `like` is, as `placement` says."""
     keys = jax.random.wrap_key_data(jax.device_put(words), impl=implementation)
-    sharding = like.sharding if isinstance(like, jax.ShapeDtypeStruct) else None
+    sharding = placement(like)
     return keys if sharding is None else jax.device_put(keys, sharding)

@@ -53,8 +53,10 @@ def load(
     - `path_or_file`: as for [`tree_surgery.save`][]. A file at a path must end with its last leaf;
         a file object is left standing behind it, so that several trees can follow each other.
     - `like`: a tree of the same structure, with leaves of the same types, shapes and dtypes.
-        `jax.ShapeDtypeStruct`s may stand for arrays, as from `jax.eval_shape`; if they have a
-        sharding, that is where the arrays are put. Leaves that are not saved are taken from here.
+        `jax.ShapeDtypeStruct`s may stand for arrays, as from `jax.eval_shape`. Where these have a
+        sharding, or an array was put somewhere, the new array is put, each part to its device. A
+        sharding over an abstract mesh needs `jax.set_mesh`. Leaves that are not saved are taken
+        from here.
     - `strict`: whether everything must fit. If not, what does not is taken from `like`.
     - `rename`: what a leaf of the file is called in `like`: a function from name to name, or a
         dictionary, of which a key stands for the name and all that begin with it and go on with a
