@@ -1,6 +1,7 @@
 """Operations for which JAX finds no sharding on explicit axes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
@@ -17,5 +18,6 @@ def on_automatic_axes(function: Callable[..., Array], *args: Array, drop: int = 
     for mesh in (s.mesh for s in shardings):
         if AxisType.Explicit in mesh.axis_types:
             out = NamedSharding(mesh, PartitionSpec(*shardings[0].spec[drop:]))
-            return auto_axes(function, out_sharding=out)(*args)
+            automatic: Any = auto_axes(function, out_sharding=out)
+            return automatic(*args)
     return function(*args)
