@@ -18,6 +18,6 @@ def on_automatic_axes(function: Callable[..., Array], *args: Array, drop: int = 
     for mesh in (s.mesh for s in shardings):
         if AxisType.Explicit in mesh.axis_types:
             out = NamedSharding(mesh, PartitionSpec(*shardings[0].spec[drop:]))
-            whole: Any = auto_axes(function, out_sharding=out)
-            return whole(*args)
+            automatic: Any = auto_axes(function, out_sharding=out)
+            return automatic(*args)
     return function(*args)
