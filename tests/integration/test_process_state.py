@@ -24,11 +24,13 @@ CHANGES = re.compile(
 MAY = {
     ("equinoctial/as_equinox.py", "setattr"): "makes `equinox` this project: what it is for",
     ("equinoctial/as_equinox.py", "sys.modules"): "as above",
+    ("equinoctial/as_equinox.py", "sys.meta_path.insert"): "as above: the finder of its modules",
     ("equinoctial/as_equinox.py", "warnings.filterwarnings"): "as above, at import",
     ("equinoctial/as_equinox.py", "sys.argv"): "runs a script as Python would",
     ("equinoctial/as_equinox.py", "sys.path.insert"): "as above",
     ("filtered_transforms/_omega.py", "setattr"): "its own class, where that is defined",
     ("filtered_transforms/_clear_caches.py", "jax.clear_caches"): "what it is for",
+    ("pytree_module/_annotations.py", "setattr"): "its own class, while that is defined",
     ("pytree_module/_codegen.py", "linecache.cache"): "adds a file of its own name, for debuggers",
     ("runtime_checks/_pending.py", "atexit.register"): "adds; once, after a program has failed",
     ("runtime_checks/debug/_retrace.py", "jax.monitoring.register_event_duration_secs_listener"): (

@@ -66,6 +66,7 @@ SHARED = {
     "filtered_transforms._jax.debug_effect": LRU,
     # the others
     "tree_surgery._match.parse": LRU,
+    "pytree_module._by_name._public_modules": LRU,
     "pytree_module._checks._PLAIN_DYNAMIC": IDEMPOTENT,
     "pytree_module._codegen._NAMESPACES": "one entry for each class, changed under a lock",
     "nn_layers._sequential._TAKES_KEY": f"{IDEMPOTENT}; weak",
@@ -78,6 +79,7 @@ SHARED = {
     "runtime_checks.debug._retrace._listen": "a name that is noted twice is noted",
 }
 CONSTANT = {  # never written once they are made
+    "equinoctial._private_names.MODULES",
     "filtered_transforms._jacobian._JAX",
     "filtered_transforms._partition._MASKS",
     "nn_layers._attend._AT_ONCE",
@@ -85,9 +87,11 @@ CONSTANT = {  # never written once they are made
     "nn_layers._remat._CALLS",
     "nn_layers._variants._AXES",
     "pytree_module._codegen._STUB_CODES",
+    "pytree_module._names._HOMES",
     "runtime_checks.Enumeration._names",
     "runtime_checks.Enumeration._texts",
     "runtime_checks._carry.RULES",
+    "runtime_checks._errors._STATEMENTS",
     "runtime_checks.debug._announce._ONE_STEP",
     "tree_surgery._header.CODES",
     "tree_surgery._header.DTYPES",

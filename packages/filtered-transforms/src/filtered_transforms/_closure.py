@@ -14,7 +14,7 @@ from tree_surgery import path_str
 from ._agree import describe, first_difference
 from ._eval_shape import abstract_mask, is_abstract
 from ._hashable import hashable_combine, hashable_partition
-from ._jax import evaluate
+from ._jax import Jaxpr, evaluate
 from ._partition import split
 from ._predicates import is_array
 from ._static_leaf import same_value
@@ -86,22 +86,22 @@ class ClosureConverted(Module):
 
     __scope__ = None  # its calls are no layer
 
-    jaxpr: Any
+    jaxpr: Jaxpr
     consts: list[Any]
     _in: _Shape = field(static=True)
     _out: _Shape = field(static=True)
 
     @property
-    def in_struct(self) -> Any:
+    def in_struct(self) -> PyTree:
         """`(args, kwargs)` that it can be called with, a `jax.ShapeDtypeStruct` for each array."""
         return self._in.tree
 
     @property
-    def out_struct(self) -> Any:
+    def out_struct(self) -> PyTree:
         """Its result, with a `jax.ShapeDtypeStruct` for each array."""
         return self._out.tree
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: PyTree, **kwargs: PyTree) -> PyTree:
         arrays = self._in.arrays((args, kwargs))
         return hashable_combine(evaluate(self.jaxpr, self.consts, arrays), self._out.rest)
 

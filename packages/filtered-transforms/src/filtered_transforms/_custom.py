@@ -53,7 +53,7 @@ class CustomRule(Generic[P, R]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         name = vars(self).get("__qualname__", "")
         found: Any = sys.modules.get(self.__module__)
         for part in name.split("."):

@@ -92,7 +92,7 @@ def left_broadcast_to(arr: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
     return jnp.broadcast_to(arr.reshape(arr.shape + (1,) * (len(shape) - arr.ndim)), shape)
 
 
-def default_floating_dtype() -> Any:
+def default_floating_dtype() -> type[np.floating[Any]]:
     """The dtype of floating-point arrays if none is asked for.
 
     **Returns:** `jax.numpy.float32`, or `jax.numpy.float64` under `jax_enable_x64`.
@@ -107,7 +107,7 @@ def default_floating_dtype() -> Any:
     return jnp.float64 if jax.dtypes.canonicalize_dtype(float) == jnp.float64 else jnp.float32
 
 
-def nan_like(x: Any) -> np.ndarray:
+def nan_like(x: ArrayLike | jax.ShapeDtypeStruct) -> np.ndarray:
     """What a result that means nothing is filled with: NaN, or what comes next to it.
 
     **Arguments:**

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import reprlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, get_origin
 
 import jax
 import jax.tree_util as jtu
@@ -117,7 +117,7 @@ class Module(metaclass=ModuleMeta):
                 "immutable."
             )
 
-    def __reduce_ex__(self, protocol: Any, /) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> str | tuple[Any, ...]:
         # What a decorator made of a function is found by the name of that, as a function is.
         return carried_name(self) or super().__reduce_ex__(protocol)
 
@@ -129,13 +129,13 @@ class Module(metaclass=ModuleMeta):
         adopt(self, required=False)
         find_cycle(type(self), self, vars(self))
 
-    def __copy__(self) -> Any:
+    def __copy__(self) -> Self:
         new = object.__new__(type(self))
         vars(new).update(vars(self))
         vars(new).pop(UNDER_CONSTRUCTION, None)
         return new
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if carried_name(self) is not None:
             return self
         new = memo[id(self)] = object.__new__(type(self))
@@ -143,7 +143,7 @@ class Module(metaclass=ModuleMeta):
         adopt(new, required=False)
         return new
 
-    def __tree_replace__(self, fields: dict[str, Any]) -> Any:
+    def __tree_replace__(self, fields: dict[str, Any]) -> Self:
         # `tree_surgery.tree_replace`, `tree_set` and `tree_apply` come here.
         return replaced(self, fields)
 
