@@ -11,6 +11,7 @@ from pytree_module import Module
 
 from ._errors import ShapeError, size
 from ._init import default_dtype
+from ._types import DType
 
 
 class KVCache(Module):
@@ -65,7 +66,7 @@ class KVCache(Module):
     length: Array
 
     def __init__(
-        self, max_length: int, num_kv_heads: int, qk_size: int, vo_size: int, dtype: Any = None
+        self, max_length: int, num_kv_heads: int, qk_size: int, vo_size: int, dtype: DType = None
     ):
         length = size("KVCache", "max_length", max_length)
         heads = size("KVCache", "num_kv_heads", num_kv_heads)

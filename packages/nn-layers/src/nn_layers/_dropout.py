@@ -50,8 +50,8 @@ class Dropout(Module):
         ```
     """
 
-    p: Any
-    inference: Any
+    p: float | Array
+    inference: bool | Array
 
     def __init__(
         self,

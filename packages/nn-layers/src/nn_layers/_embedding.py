@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
@@ -11,6 +12,7 @@ from pytree_module import Module, field
 from ._errors import refuse_shape, shape_of, size
 from ._init import default_dtype
 from ._keys import check_key
+from ._types import DType
 
 
 class Embedding(Module):
@@ -54,7 +56,7 @@ class Embedding(Module):
         num_embeddings: int | None = None,
         embedding_size: int | None = None,
         weight: Array | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
         *,
         key: PRNGKeyArray | None = None,
     ):
@@ -95,7 +97,9 @@ class Embedding(Module):
         self.num_embeddings, self.embedding_size = shape
         self.weight = weight
 
-    def __call__(self, x: Any, *, key: PRNGKeyArray | None = None) -> Array:
+    def __call__(
+        self, x: int | np.integer[Any] | Array, *, key: PRNGKeyArray | None = None
+    ) -> Array:
         """Looks one index up.
 
         **Arguments:**
