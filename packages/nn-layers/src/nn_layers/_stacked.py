@@ -165,16 +165,6 @@ class Stacked(StatefulLayer, Generic[Layer_co]):
     def __call__(
         self,
         x: X,
-        *,
-        key: PRNGKeyArray | None = None,
-        shared: Mapping[str, Any] | None = None,
-        each: Mapping[str, Any] | None = None,
-        collect: bool,
-    ) -> X | tuple[X, Any]: ...
-    @overload
-    def __call__(
-        self,
-        x: X,
         state: S,
         *,
         key: PRNGKeyArray | None = None,
@@ -193,17 +183,6 @@ class Stacked(StatefulLayer, Generic[Layer_co]):
         each: Mapping[str, Any] | None = None,
         collect: Literal[True],
     ) -> tuple[tuple[X, Any], S]: ...
-    @overload
-    def __call__(
-        self,
-        x: X,
-        state: S,
-        *,
-        key: PRNGKeyArray | None = None,
-        shared: Mapping[str, Any] | None = None,
-        each: Mapping[str, Any] | None = None,
-        collect: bool,
-    ) -> tuple[X | tuple[X, Any], S]: ...
     def __call__(
         self,
         x: Any,
