@@ -16,14 +16,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIST = ROOT / "tests/typing/any.toml"
-HELD = {  # which of them are typed so far
-    "tree_surgery": True,
-    "pytree_module": True,
-    "filtered_transforms": True,
-    "runtime_checks": False,
-    "nn_layers": False,
-    "equinoctial": True,
-}
+DISTRIBUTIONS = [
+    "tree_surgery",
+    "pytree_module",
+    "filtered_transforms",
+    "runtime_checks",
+    "nn_layers",
+    "equinoctial",
+]
 
 PUBLIC = ("debug", "extend", "internal", "nn")  # modules of a distribution, where it has them
 ANY = (Any, "Any")  # also as it stands under `from __future__ import annotations`
@@ -80,7 +80,9 @@ def is_private_base(kind: type, base: type) -> bool:
 
 def is_ours(function: FunctionType) -> bool:
     file = function.__code__.co_filename
-    return file == "<string>" or any(f"/{name}/" in file for name in HELD) or file == __file__
+    return (
+        file == "<string>" or any(f"/{name}/" in file for name in DISTRIBUTIONS) or file == __file__
+    )
 
 
 def found(modules: list[str] | list[ModuleType]) -> set[str]:
@@ -114,7 +116,7 @@ def listed() -> dict[str, str]:
     return tomllib.loads(LIST.read_text())
 
 
-@pytest.mark.parametrize("name", [name for name, held in HELD.items() if held])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_each_any_is_listed_with_its_reason(name: str):
     there = found(public_modules(name))
     known = {entry for entry in listed() if entry.partition(".")[0] == name}
@@ -124,7 +126,7 @@ def test_each_any_is_listed_with_its_reason(name: str):
 
 def test_reasons_are_sentences_and_names_those_of_the_distributions():
     for entry, reason in listed().items():
-        assert entry.partition(".")[0] in HELD, entry
+        assert entry.partition(".")[0] in DISTRIBUTIONS, entry
         assert len(reason.split()) >= 4, entry
 
 

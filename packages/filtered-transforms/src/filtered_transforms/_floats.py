@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ._types import PyTree
+
 
 def _next(x: Any, towards: float) -> jax.Array:
     x = jnp.asarray(x)
@@ -107,7 +109,7 @@ def default_floating_dtype() -> type[np.floating[Any]]:
     return jnp.float64 if jax.dtypes.canonicalize_dtype(float) == jnp.float64 else jnp.float32
 
 
-def nan_like(x: ArrayLike | jax.ShapeDtypeStruct) -> np.ndarray:
+def nan_like(x: PyTree) -> np.ndarray:
     """What a result that means nothing is filled with: NaN, or what comes next to it.
 
     **Arguments:**

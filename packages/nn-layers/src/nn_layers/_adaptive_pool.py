@@ -120,13 +120,13 @@ class _Fixed(AdaptivePool):
     def __init__(self, target_shape: int | Sequence[int]):
         super().__init__(target_shape, self._ndim, type(self)._operation)
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if "_ndim" in vars(cls):
             specialise(cls, cls._ndim, formula=AdaptivePool, sections=AdaptivePool)
 
 
-class AdaptiveAvgPool1d(_Fixed):
+class AdaptiveAvgPool1d(_Fixed, init=False):
     """The mean of each window, over one spatial dimension, for a given shape of the output.
 
     Takes a signal `(channels, length)`.
@@ -145,7 +145,7 @@ class AdaptiveAvgPool1d(_Fixed):
     _operation: ClassVar[Any] = staticmethod(jnp.mean)
 
 
-class AdaptiveAvgPool2d(_Fixed):
+class AdaptiveAvgPool2d(_Fixed, init=False):
     """The mean of each window, over two spatial dimensions, for a given shape of the output.
 
     Takes an image `(channels, height, width)`.
@@ -164,7 +164,7 @@ class AdaptiveAvgPool2d(_Fixed):
     _operation: ClassVar[Any] = staticmethod(jnp.mean)
 
 
-class AdaptiveAvgPool3d(_Fixed):
+class AdaptiveAvgPool3d(_Fixed, init=False):
     """The mean of each window, over three spatial dimensions, for a given shape of the output.
 
     Takes a `(channels, depth, height, width)`.
@@ -183,7 +183,7 @@ class AdaptiveAvgPool3d(_Fixed):
     _operation: ClassVar[Any] = staticmethod(jnp.mean)
 
 
-class AdaptiveMaxPool1d(_Fixed):
+class AdaptiveMaxPool1d(_Fixed, init=False):
     """The maximum of each window, over one spatial dimension, for a given shape of the output.
 
     Takes a signal `(channels, length)`.
@@ -202,7 +202,7 @@ class AdaptiveMaxPool1d(_Fixed):
     _operation: ClassVar[Any] = staticmethod(jnp.max)
 
 
-class AdaptiveMaxPool2d(_Fixed):
+class AdaptiveMaxPool2d(_Fixed, init=False):
     """The maximum of each window, over two spatial dimensions, for a given shape of the output.
 
     Takes an image `(channels, height, width)`.
@@ -221,7 +221,7 @@ class AdaptiveMaxPool2d(_Fixed):
     _operation: ClassVar[Any] = staticmethod(jnp.max)
 
 
-class AdaptiveMaxPool3d(_Fixed):
+class AdaptiveMaxPool3d(_Fixed, init=False):
     """The maximum of each window, over three spatial dimensions, for a given shape of the output.
 
     Takes a `(channels, depth, height, width)`.

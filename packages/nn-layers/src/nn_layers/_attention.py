@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from ._dropout import Dropout
 from ._errors import ShapeError, refuse_shape, shape_of, size
 from ._keys import split_key
 from ._linear import Linear, apply_to_rows
+from ._types import DType
 
 ProcessHeads = Callable[[Array, Array, Array], tuple[Array, Array, Array]]
 
@@ -113,7 +114,7 @@ class MultiheadAttention(Module):
         use_output_bias: bool = False,
         dropout_p: float = 0.0,
         inference: bool = False,
-        dtype: Any = None,
+        dtype: DType = None,
         *,
         num_kv_heads: int | None = None,
         key: PRNGKeyArray,
@@ -151,6 +152,57 @@ class MultiheadAttention(Module):
         self.output_proj = Linear(heads * vo, self.output_size, use_output_bias, dtype, key=keys[3])
         self.dropout = Dropout(dropout_p, inference=inference)
 
+    @overload
+    def __call__(
+        self,
+        query: Array,
+        key_: Array,
+        value: Array,
+        mask: Array | None = None,
+        *,
+        key: PRNGKeyArray | None = None,
+        inference: bool | None = None,
+        deterministic: bool | None = None,
+        process_heads: ProcessHeads | None = None,
+        is_causal: bool = False,
+        bias: Array | None = None,
+        implementation: Literal["auto", "xla", "cudnn"] = "auto",
+        cache: None = None,
+    ) -> Array: ...
+    @overload
+    def __call__(
+        self,
+        query: Array,
+        key_: Array,
+        value: Array,
+        mask: Array | None = None,
+        *,
+        key: PRNGKeyArray | None = None,
+        inference: bool | None = None,
+        deterministic: bool | None = None,
+        process_heads: ProcessHeads | None = None,
+        is_causal: bool = False,
+        bias: Array | None = None,
+        implementation: Literal["auto", "xla", "cudnn"] = "auto",
+        cache: KVCache,
+    ) -> tuple[Array, KVCache]: ...
+    @overload
+    def __call__(
+        self,
+        query: Array,
+        key_: Array,
+        value: Array,
+        mask: Array | None = None,
+        *,
+        key: PRNGKeyArray | None = None,
+        inference: bool | None = None,
+        deterministic: bool | None = None,
+        process_heads: ProcessHeads | None = None,
+        is_causal: bool = False,
+        bias: Array | None = None,
+        implementation: Literal["auto", "xla", "cudnn"] = "auto",
+        cache: KVCache | None,
+    ) -> Array | tuple[Array, KVCache]: ...
     def __call__(
         self,
         query: Array,
@@ -229,7 +281,7 @@ class MultiheadAttention(Module):
         y = apply_to_rows(self.output_proj, joined)
         return y if new_cache is None else (nan_beyond(new_cache, y), new_cache)
 
-    def init_cache(self, max_length: int, dtype: Any = None) -> KVCache:
+    def init_cache(self, max_length: int, dtype: DType = None) -> KVCache:
         """An empty cache, for a sequence that grows: see `KVCache`.
 
         **Arguments:**

@@ -17,6 +17,7 @@ from ._init import default_dtype
 from ._jax import mapped_name
 from ._sequential import StatefulLayer
 from ._state import State, StateIndex, check_state
+from ._types import DType
 
 _UNSPECIFIED = (
     "`BatchNorm` without `mode` uses 'ema', as code for Equinox expects, which often trains badly. "
@@ -89,10 +90,10 @@ class BatchNorm(StatefulLayer):
 
     weight: Array | None
     bias: Array | None
-    ema_first_time_index: StateIndex[Any] | None
-    ema_state_index: StateIndex[Any] | None
+    ema_first_time_index: StateIndex[Array] | None
+    ema_state_index: StateIndex[tuple[Array, Array]] | None
     batch_counter: StateIndex[Array] | None
-    batch_state_index: StateIndex[Any] | None
+    batch_state_index: StateIndex[tuple[Array, Array]] | None
     axis_name: Hashable | Sequence[Hashable]
     inference: bool
     input_size: int = field(static=True)
@@ -110,7 +111,7 @@ class BatchNorm(StatefulLayer):
         channelwise_affine: bool = True,
         momentum: float = 0.99,
         inference: bool = False,
-        dtype: Any = None,
+        dtype: DType = None,
         mode: Literal["batch", "ema", "legacy"] = "legacy",
         *,
         init_variance: float | None = None,
@@ -247,5 +248,5 @@ def _batch_mean(x: Array, axis_name: Any) -> Array:
     return on_automatic_axes(lambda x: lax.pmean(x, axis_name), x)
 
 
-def _like(new: tuple[Array, Array], old: tuple[Array, Array]) -> tuple[Array, ...]:
+def _like(new: tuple[Array, Array], old: tuple[Array, Array]) -> Any:
     return tuple(n.astype(o.dtype) for n, o in zip(new, old, strict=True))

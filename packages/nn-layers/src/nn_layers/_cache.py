@@ -12,6 +12,7 @@ from pytree_module import Module, module_from_fields
 from ._errors import ShapeError, size
 from ._explicit import on_automatic_axes
 from ._init import default_dtype
+from ._types import DType
 
 
 class KVCache(Module):
@@ -66,7 +67,7 @@ class KVCache(Module):
     length: Array
 
     def __init__(
-        self, max_length: int, num_kv_heads: int, qk_size: int, vo_size: int, dtype: Any = None
+        self, max_length: int, num_kv_heads: int, qk_size: int, vo_size: int, dtype: DType = None
     ):
         length = size("KVCache", "max_length", max_length)
         heads = size("KVCache", "num_kv_heads", num_kv_heads)

@@ -1,7 +1,7 @@
 """Convolutions."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import lax
@@ -12,6 +12,7 @@ from pytree_module import field
 from ._convolution import Convolution
 from ._convolve import convolve
 from ._spatial import check_reach
+from ._types import DType, Padding, PaddingMode
 from ._variants import specialise
 
 _PAD_MODES = {"REFLECT": "reflect", "REPLICATE": "edge", "CIRCULAR": "wrap"}
@@ -83,12 +84,12 @@ class Conv(Convolution):
         out_channels: int,
         kernel_size: int | Sequence[int],
         stride: int | Sequence[int] = 1,
-        padding: str | int | Sequence[int] | Sequence[tuple[int, int]] = 0,
+        padding: Padding = 0,
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
         use_bias: bool = True,
-        padding_mode: str = "ZEROS",
-        dtype: Any = None,
+        padding_mode: PaddingMode = "ZEROS",
+        dtype: DType = None,
         *,
         key: PRNGKeyArray,
     ):
@@ -166,12 +167,12 @@ class _ConvNd(Conv):
         out_channels: int,
         kernel_size: int | Sequence[int],
         stride: int | Sequence[int] = 1,
-        padding: str | int | Sequence[int] | Sequence[tuple[int, int]] = 0,
+        padding: Padding = 0,
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
         use_bias: bool = True,
-        padding_mode: str = "ZEROS",
-        dtype: Any = None,
+        padding_mode: PaddingMode = "ZEROS",
+        dtype: DType = None,
         *,
         key: PRNGKeyArray,
     ):
@@ -190,13 +191,13 @@ class _ConvNd(Conv):
             key=key,
         )
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if "_ndim" in vars(cls):
             specialise(cls, cls._ndim, formula=Conv, sections=Conv, tuples=True)
 
 
-class Conv1d(_ConvNd):
+class Conv1d(_ConvNd, init=False):
     """A one-dimensional convolution: over a signal `(in_channels, length)`.
 
     It is `Conv` with `num_spatial_dims=1`.
@@ -216,7 +217,7 @@ class Conv1d(_ConvNd):
     _ndim: ClassVar[int] = 1
 
 
-class Conv2d(_ConvNd):
+class Conv2d(_ConvNd, init=False):
     """A two-dimensional convolution: over an image `(in_channels, height, width)`.
 
     It is `Conv` with `num_spatial_dims=2`.
@@ -237,7 +238,7 @@ class Conv2d(_ConvNd):
     _ndim: ClassVar[int] = 2
 
 
-class Conv3d(_ConvNd):
+class Conv3d(_ConvNd, init=False):
     """A three-dimensional convolution: over a volume `(in_channels, depth, height, width)`.
 
     It is `Conv` with `num_spatial_dims=3`.

@@ -1,7 +1,7 @@
 """Transposed convolutions."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import lax
@@ -13,6 +13,7 @@ from ._convolution import Convolution
 from ._convolve import convolve
 from ._errors import refuse_shape
 from ._spatial import per_dimension
+from ._types import DType, Padding, PaddingMode
 from ._variants import specialise
 
 
@@ -88,13 +89,13 @@ class ConvTranspose(Convolution):
         out_channels: int,
         kernel_size: int | Sequence[int],
         stride: int | Sequence[int] = 1,
-        padding: str | int | Sequence[int] | Sequence[tuple[int, int]] = 0,
+        padding: Padding = 0,
         output_padding: int | Sequence[int] = 0,
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
         use_bias: bool = True,
-        padding_mode: str = "ZEROS",
-        dtype: Any = None,
+        padding_mode: PaddingMode = "ZEROS",
+        dtype: DType = None,
         *,
         key: PRNGKeyArray,
     ):
@@ -205,12 +206,12 @@ class _ConvTransposeNd(ConvTranspose):
         kernel_size: int | Sequence[int],
         stride: int | Sequence[int] = 1,
         output_padding: int | Sequence[int] = 0,
-        padding: str | int | Sequence[int] | Sequence[tuple[int, int]] = 0,
+        padding: Padding = 0,
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
         use_bias: bool = True,
-        padding_mode: str = "ZEROS",
-        dtype: Any = None,
+        padding_mode: PaddingMode = "ZEROS",
+        dtype: DType = None,
         *,
         key: PRNGKeyArray,
     ):
@@ -230,13 +231,13 @@ class _ConvTransposeNd(ConvTranspose):
             key=key,
         )
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if "_ndim" in vars(cls):
             specialise(cls, cls._ndim, formula=ConvTranspose, sections=ConvTranspose, tuples=True)
 
 
-class ConvTranspose1d(_ConvTransposeNd):
+class ConvTranspose1d(_ConvTransposeNd, init=False):
     """A one-dimensional transposed convolution: over a signal `(in_channels, length)`.
 
     It is `ConvTranspose` with `num_spatial_dims=1`. Mind the order of its arguments:
@@ -257,7 +258,7 @@ class ConvTranspose1d(_ConvTransposeNd):
     _ndim: ClassVar[int] = 1
 
 
-class ConvTranspose2d(_ConvTransposeNd):
+class ConvTranspose2d(_ConvTransposeNd, init=False):
     """A two-dimensional transposed convolution: over an image `(in_channels, height, width)`.
 
     It is `ConvTranspose` with `num_spatial_dims=2`. Mind the order of its arguments:
@@ -278,7 +279,7 @@ class ConvTranspose2d(_ConvTransposeNd):
     _ndim: ClassVar[int] = 2
 
 
-class ConvTranspose3d(_ConvTransposeNd):
+class ConvTranspose3d(_ConvTransposeNd, init=False):
     """A three-dimensional transposed convolution: over a `(in_channels, depth, height, width)`.
 
     It is `ConvTranspose` with `num_spatial_dims=3`. Mind the order of its arguments:

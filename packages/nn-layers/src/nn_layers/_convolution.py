@@ -13,6 +13,7 @@ from pytree_module import Module, field
 from ._errors import ONE_CHANNEL, refuse_shape, shape_of, size
 from ._init import draw_weight_and_bias
 from ._spatial import padding_pairs, per_dimension
+from ._types import DType, Padding, PaddingMode
 
 _MODES = ("ZEROS", "REFLECT", "REPLICATE", "CIRCULAR")
 _PADDINGS = ("SAME", "SAME_LOWER", "VALID")
@@ -72,12 +73,12 @@ class Convolution(Module):
         out_channels: int,
         kernel_size: int | Sequence[int],
         stride: int | Sequence[int],
-        padding: str | int | Sequence[int] | Sequence[tuple[int, int]],
+        padding: Padding,
         dilation: int | Sequence[int],
         groups: int,
         use_bias: bool,
-        padding_mode: str,
-        dtype: Any,
+        padding_mode: PaddingMode,
+        dtype: DType,
         key: PRNGKeyArray,
     ) -> None:
         """Checks the arguments, and sets the field of each and the initial parameters."""

@@ -11,7 +11,7 @@ from ._dropout import Dropout
 from ._errors import ShapeError
 
 
-def dot_product_attention_weights(query: Array, key: Array, mask: Any = None) -> Array:
+def dot_product_attention_weights(query: Array, key: Array, mask: Array | None = None) -> Array:
     r"""How much each query takes from each value: $\text{softmax}(q k^\top / \sqrt{d})$.
 
     **Arguments:**
@@ -46,7 +46,7 @@ def dot_product_attention(
     query: Array,
     key_: Array,
     value: Array,
-    mask: Any = None,
+    mask: Array | None = None,
     dropout: Dropout | None = None,
     *,
     key: PRNGKeyArray | None = None,
@@ -96,7 +96,7 @@ def _drop(dropout: Dropout, inference: Any, weights: Array, key: Any) -> Array:
     return dropout(weights, key=key, inference=inference)
 
 
-def _check(name: str, query: Any, key: Any, value: Any, mask: Any) -> None:
+def _check(name: str, query: Any, key: Any, value: Any, mask: Array | None) -> None:
     shapes = q, k, v = jnp.shape(query), jnp.shape(key), jnp.shape(value)
     if any(len(shape) != 2 for shape in shapes) or q[1] != k[1] or k[0] != v[0]:
         raise ShapeError(

@@ -50,8 +50,8 @@ class Dropout(Module):
         ```
     """
 
-    p: Any
-    inference: Any
+    p: float | Array
+    inference: bool | Array
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Dropout(Module):
         self.inference = inference
 
     @property
-    def deterministic(self) -> Any:
+    def deterministic(self) -> bool | Array:
         """Deprecated: an earlier name of `inference`."""
         return self.inference
 

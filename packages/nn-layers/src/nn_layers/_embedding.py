@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
@@ -12,6 +13,7 @@ from ._errors import refuse_shape, shape_of, size
 from ._explicit import on_automatic_axes
 from ._init import default_dtype
 from ._keys import check_key
+from ._types import DType
 
 
 class Embedding(Module):
@@ -55,7 +57,7 @@ class Embedding(Module):
         num_embeddings: int | None = None,
         embedding_size: int | None = None,
         weight: Array | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
         *,
         key: PRNGKeyArray | None = None,
     ):
@@ -96,7 +98,9 @@ class Embedding(Module):
         self.num_embeddings, self.embedding_size = shape
         self.weight = weight
 
-    def __call__(self, x: Any, *, key: PRNGKeyArray | None = None) -> Array:
+    def __call__(
+        self, x: int | np.integer[Any] | Array, *, key: PRNGKeyArray | None = None
+    ) -> Array:
         """Looks one index up.
 
         **Arguments:**
@@ -116,4 +120,5 @@ class Embedding(Module):
         if not jnp.issubdtype(dtype, jnp.integer):
             raise TypeError(f"`Embedding` takes an integer as index, received one of {dtype}.")
         # JAX (0.7.2 to 0.12) has no rule for rows of a batch of indices, nor for their gradients.
-        return on_automatic_axes(lambda table, i: table[i], jnp.asarray(self.weight), x, drop=1)
+        index: Any = x
+        return on_automatic_axes(lambda table, i: table[i], jnp.asarray(self.weight), index, drop=1)

@@ -47,7 +47,7 @@ class ShapeError(ValueError, TypeError):
     def __init__(
         self,
         message: str,
-        layer: Any = None,
+        layer: object = None,
         expected: tuple[Any, ...] | None = None,
         received: tuple[int, ...] | None = None,
     ):

@@ -1,6 +1,6 @@
 """Normalisation of groups of channels."""
 
-from typing import Any
+from typing import Any, overload
 
 import jax.numpy as jnp
 from jax import lax
@@ -13,6 +13,7 @@ from ._errors import refuse_shape, shape_of, size
 from ._init import default_dtype
 from ._missing import MISSING
 from ._state import passed_on
+from ._types import DType, NormState
 
 
 class GroupNorm(Module):
@@ -68,7 +69,7 @@ class GroupNorm(Module):
         channels: int | None = None,
         eps: float = 1e-5,
         channelwise_affine: bool = True,
-        dtype: Any = None,
+        dtype: DType = None,
     ):
         self.groups = groups = size("GroupNorm", "groups", groups, least=1)
         if channels is not None:
@@ -89,6 +90,12 @@ class GroupNorm(Module):
         self.weight = jnp.ones((channels,), dtype) if channelwise_affine else None
         self.bias = jnp.zeros((channels,), dtype) if channelwise_affine else None
 
+    @overload
+    def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array: ...
+    @overload
+    def __call__(
+        self, x: Array, state: NormState, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, NormState]: ...
     def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
         """Normalises one example.
 

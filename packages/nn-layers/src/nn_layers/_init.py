@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.typing import DTypeLike
 from jaxtyping import Array, PRNGKeyArray
 
 from ._keys import check_key
@@ -97,7 +98,7 @@ def draw_weight_and_bias(
     return weight, bias
 
 
-def default_init(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any, lim: float) -> Array:
+def default_init(key: PRNGKeyArray, shape: tuple[int, ...], dtype: DTypeLike, lim: float) -> Array:
     """An array uniform on `[-lim, lim)`; for a complex dtype real and imaginary part are.
 
     **Arguments:**

@@ -11,6 +11,7 @@ from pytree_module import Module, field
 
 from ._errors import refuse_shape, shape_of, size
 from ._init import draw_weight_and_bias
+from ._types import DType, T
 
 
 def _features(name: str, value: Any) -> int | Literal["scalar"]:
@@ -69,7 +70,7 @@ class Linear(Module):
         in_features: int | Literal["scalar"],
         out_features: int | Literal["scalar"],
         use_bias: bool = True,
-        dtype: Any = None,
+        dtype: DType = None,
         *,
         key: PRNGKeyArray,
     ):
@@ -147,9 +148,9 @@ class Identity(Module):
         ```
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: object, **kwargs: object):
         pass
 
-    def __call__(self, x: Any, *, key: PRNGKeyArray | None = None) -> Any:
+    def __call__(self, x: T, *, key: PRNGKeyArray | None = None) -> T:
         """**Returns:** `x`, whatever it is. `key` is ignored."""
         return x

@@ -15,6 +15,7 @@ from pytree_module import Module, field
 from ._errors import located, size
 from ._keys import split_key
 from ._linear import Linear
+from ._types import DType
 
 
 def _identity(x: Any) -> Any:
@@ -144,7 +145,7 @@ class MLP(Module):
         final_activation: Callable[..., Any] = _identity,
         use_bias: bool = True,
         use_final_bias: bool = True,
-        dtype: Any = None,
+        dtype: DType = None,
         *,
         scan: bool = False,
         key: PRNGKeyArray,

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from ._errors import check_shape, size
 from ._init import default_dtype
 from ._missing import MISSING
 from ._state import passed_on
+from ._types import DType, NormState
 
 
 def _shape_tuple(layer: str, value: Any) -> tuple[int, ...]:
@@ -41,7 +42,7 @@ class ExampleNorm(Module):
         eps: float = 1e-5,
         use_weight: bool = True,
         use_bias: bool = True,
-        dtype: Any = None,
+        dtype: DType = None,
     ):
         self.shape = shape = _shape_tuple(type(self).__name__, shape)
         self.eps = eps
@@ -51,6 +52,12 @@ class ExampleNorm(Module):
         self.weight = jnp.ones(shape, dtype) if use_weight else None
         self.bias = jnp.zeros(shape, dtype) if use_bias else None
 
+    @overload
+    def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array: ...
+    @overload
+    def __call__(
+        self, x: Array, state: NormState, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, NormState]: ...
     def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
         """Normalises one example.
 
@@ -130,7 +137,7 @@ class LayerNorm(ExampleNorm):
         eps: float = 1e-5,
         use_weight: bool = True,
         use_bias: bool = True,
-        dtype: Any = None,
+        dtype: DType = None,
         *,
         elementwise_affine: bool | None = None,
     ):

@@ -12,6 +12,7 @@ from pytree_module import Module, field
 
 from ._errors import ONE_CHANNEL, refuse_shape, shape_of, size
 from ._spatial import check_reach, padding_pairs, per_dimension
+from ._types import Sides
 from ._variants import specialise
 
 
@@ -54,7 +55,7 @@ class Pool(Module):
         ```
     """
 
-    init: Any
+    init: int | float | Array
     operation: Callable[[Array, Array], Array]
     num_spatial_dims: int = field(static=True)
     kernel_size: tuple[int, ...] = field(static=True)
@@ -71,7 +72,7 @@ class Pool(Module):
         num_spatial_dims: int,
         kernel_size: int | Sequence[int],
         stride: int | Sequence[int] = 1,
-        padding: int | Sequence[int] | Sequence[tuple[int, int]] = 0,
+        padding: Sides = 0,
         use_ceil: bool = False,
     ):
         layer = type(self).__name__
@@ -144,18 +145,18 @@ class _PoolNd(Pool):
         self,
         kernel_size: int | Sequence[int],
         stride: int | Sequence[int] = 1,
-        padding: int | Sequence[int] | Sequence[tuple[int, int]] = 0,
+        padding: Sides = 0,
         use_ceil: bool = False,
     ):
         super().__init__(*self._of, self._ndim, kernel_size, stride, padding, use_ceil)
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if "_ndim" in vars(cls):
             specialise(cls, cls._ndim, formula=cls.__bases__[0], sections=Pool)
 
 
-class _AvgPool(_PoolNd):
+class _AvgPool(_PoolNd, init=False):
     r"""`Pool` that takes the mean.
 
     $$y_{c,t} = \frac{1}{\prod \texttt{kernel\_size}} \sum_{s}
@@ -182,7 +183,7 @@ class _AvgPool(_PoolNd):
         return y.astype(dtype) if narrow else y
 
 
-class _MaxPool(_PoolNd):
+class _MaxPool(_PoolNd, init=False):
     r"""`Pool` that takes the maximum.
 
     $$y_{c,t} = \max_{s} \tilde x_{c,\ t \cdot \texttt{stride} + s}$$
@@ -195,7 +196,7 @@ class _MaxPool(_PoolNd):
     _of: ClassVar[tuple[Any, Any]] = (-jnp.inf, lax.max)
 
 
-class AvgPool1d(_AvgPool):
+class AvgPool1d(_AvgPool, init=False):
     """The mean of each window, over one spatial dimension.
 
     Takes a signal of shape `(channels, length)`.
@@ -214,7 +215,7 @@ class AvgPool1d(_AvgPool):
     _ndim: ClassVar[int] = 1
 
 
-class AvgPool2d(_AvgPool):
+class AvgPool2d(_AvgPool, init=False):
     """The mean of each window, over two spatial dimensions.
 
     Takes an image of shape `(channels, height, width)`.
@@ -233,7 +234,7 @@ class AvgPool2d(_AvgPool):
     _ndim: ClassVar[int] = 2
 
 
-class AvgPool3d(_AvgPool):
+class AvgPool3d(_AvgPool, init=False):
     """The mean of each window, over three spatial dimensions.
 
     Takes a volume of shape `(channels, depth, height, width)`.
@@ -252,7 +253,7 @@ class AvgPool3d(_AvgPool):
     _ndim: ClassVar[int] = 3
 
 
-class MaxPool1d(_MaxPool):
+class MaxPool1d(_MaxPool, init=False):
     """The maximum of each window, over one spatial dimension.
 
     Takes a signal of shape `(channels, length)`.
@@ -271,7 +272,7 @@ class MaxPool1d(_MaxPool):
     _ndim: ClassVar[int] = 1
 
 
-class MaxPool2d(_MaxPool):
+class MaxPool2d(_MaxPool, init=False):
     """The maximum of each window, over two spatial dimensions.
 
     Takes an image of shape `(channels, height, width)`.
@@ -290,7 +291,7 @@ class MaxPool2d(_MaxPool):
     _ndim: ClassVar[int] = 2
 
 
-class MaxPool3d(_MaxPool):
+class MaxPool3d(_MaxPool, init=False):
     """The maximum of each window, over three spatial dimensions.
 
     Takes a volume of shape `(channels, depth, height, width)`.

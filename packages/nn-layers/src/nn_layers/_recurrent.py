@@ -10,6 +10,7 @@ from pytree_module import Module, field
 
 from ._errors import kind_of, refuse_shape, shape_of, size
 from ._init import draw
+from ._types import DType
 
 
 def _check(layer: Any, name: str, x: Any, expected: int) -> None:
@@ -98,7 +99,7 @@ class GRUCell(Module):
         input_size: int,
         hidden_size: int,
         use_bias: bool = True,
-        dtype: Any = None,
+        dtype: DType = None,
         *,
         key: PRNGKeyArray,
     ):
@@ -239,7 +240,7 @@ class LSTMCell(Module):
         input_size: int,
         hidden_size: int,
         use_bias: bool = True,
-        dtype: Any = None,
+        dtype: DType = None,
         *,
         key: PRNGKeyArray,
     ):

@@ -8,7 +8,7 @@ from ._dtypes import promoted
 from ._norm import ExampleNorm
 
 
-class RMSNorm(ExampleNorm):
+class RMSNorm(ExampleNorm, init=False):
     r"""Divides all elements of one example by their root mean square, then scales and shifts.
 
     $$y = \frac{x}{\sqrt{\frac{1}{n} \lVert x \rVert_2^2 + \varepsilon}} \, w + b$$

@@ -1,6 +1,6 @@
 """Recurrent cells over sequences."""
 
-from typing import Any
+from typing import Any, Generic, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,10 @@ from pytree_module import Module, field
 from ._errors import ShapeError, kind_of, refuse_shape, shape_of
 from ._recurrence import recurrence
 from ._sequential import takes_key
+from ._types import H2, Backward_co, Cell, Forward_co, H, Layer_co
 
 
-class RNN(Module):
+class RNN(Module, Generic[Layer_co]):
     r"""Runs a recurrent cell over a sequence: $h_t = \text{cell}(x_t, h_{t-1})$.
 
     **Shapes:** the input is `(length, input_size)`; the output `(length, hidden_size)`, or
@@ -70,14 +71,14 @@ class RNN(Module):
         ```
     """
 
-    cell: Any
+    cell: Layer_co
     reverse: bool = field(static=True)
     unroll: int | bool = field(static=True)
     return_sequences: bool = field(static=True)
 
     def __init__(
         self,
-        cell: Any,
+        cell: Layer_co,
         reverse: bool = False,
         unroll: int | bool = 1,
         return_sequences: bool = True,
@@ -92,8 +93,38 @@ class RNN(Module):
         self.unroll = unroll
         self.return_sequences = return_sequences
 
+    @overload
     def __call__(
-        self,
+        self: "RNN[Cell[H]]",
+        inputs: Array,
+        initial: H | None = None,
+        *,
+        mask: Array | None = None,
+        key: PRNGKeyArray | None = None,
+        return_state: Literal[False] = False,
+    ) -> Array: ...
+    @overload
+    def __call__(
+        self: "RNN[Cell[H]]",
+        inputs: Array,
+        initial: H | None = None,
+        *,
+        mask: Array | None = None,
+        key: PRNGKeyArray | None = None,
+        return_state: Literal[True],
+    ) -> tuple[Array, H]: ...
+    @overload
+    def __call__(
+        self: "RNN[Cell[H]]",
+        inputs: Array,
+        initial: H | None = None,
+        *,
+        mask: Array | None = None,
+        key: PRNGKeyArray | None = None,
+        return_state: bool,
+    ) -> Array | tuple[Array, H]: ...
+    def __call__(
+        self: "RNN[Any]",
         inputs: Array,
         initial: Any = None,
         *,
@@ -133,7 +164,7 @@ class RNN(Module):
         return (out, final) if return_state else out
 
 
-class Bidirectional(Module):
+class Bidirectional(Module, Generic[Forward_co, Backward_co]):
     r"""Runs one cell forwards and another backwards, and joins what they put out.
 
     $y_t = [\overrightarrow{h}_t, \overleftarrow{h}_t]$, where the second has seen the elements from
@@ -163,19 +194,49 @@ class Bidirectional(Module):
         ```
     """
 
-    forward: RNN
-    backward: RNN
+    forward: RNN[Forward_co]
+    backward: RNN[Backward_co]
 
     def __init__(
         self,
-        forward: Any,
-        backward: Any,
+        forward: Forward_co,
+        backward: Backward_co,
         unroll: int | bool = 1,
         return_sequences: bool = True,
     ):
         self.forward = RNN(forward, False, unroll, return_sequences)
         self.backward = RNN(backward, True, unroll, return_sequences)
 
+    @overload
+    def __call__(
+        self: "Bidirectional[Cell[H], Cell[H2]]",
+        inputs: Array,
+        initial: tuple[H, H2] | None = None,
+        *,
+        mask: Array | None = None,
+        key: PRNGKeyArray | None = None,
+        return_state: Literal[False] = False,
+    ) -> Array: ...
+    @overload
+    def __call__(
+        self: "Bidirectional[Cell[H], Cell[H2]]",
+        inputs: Array,
+        initial: tuple[H, H2] | None = None,
+        *,
+        mask: Array | None = None,
+        key: PRNGKeyArray | None = None,
+        return_state: Literal[True],
+    ) -> tuple[Array, tuple[H, H2]]: ...
+    @overload
+    def __call__(
+        self: "Bidirectional[Cell[H], Cell[H2]]",
+        inputs: Array,
+        initial: tuple[H, H2] | None = None,
+        *,
+        mask: Array | None = None,
+        key: PRNGKeyArray | None = None,
+        return_state: bool,
+    ) -> Array | tuple[Array, tuple[H, H2]]: ...
     def __call__(
         self,
         inputs: Array,
@@ -238,7 +299,7 @@ def _check(layer: Any, cell: Any, inputs: Array, mask: Any) -> int:
     return received[0]
 
 
-def _check_initial(layer: RNN, cell: Any, initial: Any) -> None:
+def _check_initial(layer: RNN[Any], cell: Any, initial: Any) -> None:
     """Refuses a first hidden state that is not like what `cell.initial_state()` returns."""
     expected: Any = jax.eval_shape(lambda: cell.initial_state())
     if jtu.tree_structure(initial) != jtu.tree_structure(expected):
@@ -266,7 +327,7 @@ def _output(cell: Any, hidden: Any) -> Any:
 
 # Compiled, so that a call outside of `jax.jit` finds its program again.
 @filter_jit
-def _run(rnn: RNN, inputs: Array, initial: Any, mask: Any, key: Any, length: int) -> Any:
+def _run(rnn: RNN[Any], inputs: Array, initial: Any, mask: Any, key: Any, length: int) -> Any:
     """The outputs of all steps, and the final state."""
     initial = jtu.tree_map(jnp.asarray, initial)
     if mask is not None:
@@ -286,7 +347,7 @@ def _run(rnn: RNN, inputs: Array, initial: Any, mask: Any, key: Any, length: int
     return outputs, final
 
 
-def _run_any(rnn: RNN, inputs: Array, initial: Any, mask: Any, key: Any, length: int) -> Any:
+def _run_any(rnn: RNN[Any], inputs: Array, initial: Any, mask: Any, key: Any, length: int) -> Any:
     """All states of a cell of which nothing is known."""
     cell = rnn.cell
     with_key = takes_key(cell)
@@ -303,7 +364,7 @@ def _run_any(rnn: RNN, inputs: Array, initial: Any, mask: Any, key: Any, length:
     return jax.lax.scan(step, initial, xs, reverse=rnn.reverse, unroll=rnn.unroll)[1]
 
 
-def _run_fast(rnn: RNN, inputs: Array, initial: Any, mask: Any, key: Any, length: int) -> Any:
+def _run_fast(rnn: RNN[Any], inputs: Array, initial: Any, mask: Any, key: Any, length: int) -> Any:
     """All states of a cell that says how its state enters."""
     cell = rnn.cell
     without_parameters = partition(cell, is_array)[1]

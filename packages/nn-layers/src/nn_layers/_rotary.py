@@ -3,6 +3,8 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module, field
@@ -66,7 +68,7 @@ class RotaryPositionalEmbedding(Module):
 
     embedding_size: int = field(static=True)
     theta: float = field(static=True, default=10_000.0)
-    dtype: Any = field(static=True, default_factory=_float32)
+    dtype: DTypeLike = field(static=True, default_factory=_float32)
 
     def __check_init__(self) -> None:
         size("RotaryPositionalEmbedding", "embedding_size", self.embedding_size)
@@ -91,7 +93,7 @@ class RotaryPositionalEmbedding(Module):
 
     @staticmethod
     def precompute_freqs_cis(
-        embedding_size: int, end: int, theta: float, dtype: Any
+        embedding_size: int, end: int, theta: float, dtype: DTypeLike
     ) -> tuple[Array, Array]:
         """Cosines and sines of all angles.
 
@@ -105,7 +107,12 @@ class RotaryPositionalEmbedding(Module):
         return _tables(jnp.arange(end), embedding_size, theta, dtype)
 
     def __call__(
-        self, x: Array, *, key: PRNGKeyArray | None = None, offset: Any = 0, positions: Any = None
+        self,
+        x: Array,
+        *,
+        key: PRNGKeyArray | None = None,
+        offset: int | np.integer[Any] | Array = 0,
+        positions: ArrayLike | None = None,
     ) -> Array:
         """Rotates the features of a sequence.
 
@@ -131,10 +138,10 @@ class RotaryPositionalEmbedding(Module):
             if shape_of(self, offset) != ():
                 raise ShapeError(
                     f"`RotaryPositionalEmbedding`: `offset` must be a scalar, but is of shape "
-                    f"{offset.shape}. A position for each element goes into `positions`.",
+                    f"{jnp.shape(offset)}. A position for each element goes into `positions`.",
                     self,
                     (),
-                    offset.shape,
+                    jnp.shape(offset),
                 )
             positions = jnp.arange(received[0]) + offset
         elif not (isinstance(offset, int) and offset == 0):

@@ -3,7 +3,7 @@
 import inspect
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, SupportsIndex, overload
 
 import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
@@ -13,6 +13,7 @@ from pytree_module import Module
 from ._errors import located
 from ._missing import MISSING
 from ._state import passed_on
+from ._types import Result_co, S
 
 
 class StatefulLayer(Module):
@@ -114,7 +115,13 @@ class Sequential(StatefulLayer):
                     f"{layer!r}."
                 )
 
-    def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
+    @overload
+    def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array: ...
+    @overload
+    def __call__(
+        self, x: Array, state: S, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, S]: ...
+    def __call__(self, x: Any, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
         """Calls the layers one after the other.
 
         **Arguments:**
@@ -154,7 +161,11 @@ class Sequential(StatefulLayer):
                 raise
         return (x, new_state) if any_stateful else passed_on(self, x, state)
 
-    def __getitem__(self, i: int | slice) -> Any:
+    @overload
+    def __getitem__(self, i: slice) -> "Sequential": ...
+    @overload
+    def __getitem__(self, i: SupportsIndex) -> Any: ...
+    def __getitem__(self, i: Any) -> Any:
         if isinstance(i, slice):
             return Sequential(self.layers[i])
         if hasattr(i, "__index__"):
@@ -172,7 +183,7 @@ class Sequential(StatefulLayer):
         return any(map(is_stateful_layer, self.layers))
 
 
-class Lambda(Module):
+class Lambda(Module, Generic[Result_co]):
     """Makes a layer of a function: $y = f(x)$. It takes a `key`, and ignores it.
 
     **Arguments:**
@@ -193,13 +204,13 @@ class Lambda(Module):
         ```
     """
 
-    fn: Callable[[Any], Any]
+    fn: Callable[[Any], Result_co]
 
-    def __init__(self, fn: Callable[[Any], Any]):
+    def __init__(self, fn: Callable[[Any], Result_co]):
         if not callable(fn):
             raise TypeError(f"`Lambda` takes a function, but received {fn!r}.")
         self.fn = fn
 
-    def __call__(self, x: Any, *, key: PRNGKeyArray | None = None) -> Any:
+    def __call__(self, x: Any, *, key: PRNGKeyArray | None = None) -> Result_co:
         """**Returns:** `fn(x)`. `key` is ignored."""
         return self.fn(x)

@@ -1,13 +1,15 @@
 """One parameter in several places."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic
 
 import jax.tree_util as jtu
 
 from filtered_transforms import filter_eval_shape
 from pytree_module import Module
 from tree_surgery import tree_at, tree_pformat
+
+from ._types import Tree_co
 
 
 class SharedNode:
@@ -32,7 +34,7 @@ def _kind(tree: Any) -> Any:
     ]
 
 
-class Shared(Module):
+class Shared(Module, Generic[Tree_co]):
     """Keeps nodes of a tree that are one parameter in one place only.
 
     A tree with the same layer in two places has two copies of it, which drift apart in training.
@@ -69,11 +71,13 @@ class Shared(Module):
         ```
     """
 
-    pytree: Any
+    pytree: Tree_co
     where: Callable[[Any], Any]
     get: Callable[[Any], Any]
 
-    def __init__(self, pytree: Any, where: Callable[[Any], Any], get: Callable[[Any], Any]):
+    def __init__(
+        self, pytree: Tree_co, where: Callable[[Tree_co], Any], get: Callable[[Tree_co], Any]
+    ):
         expected, given = (filter_eval_shape(f, pytree) for f in (where, get))
         if _kind(expected) != _kind(given):
             raise ValueError(
@@ -85,6 +89,6 @@ class Shared(Module):
         self.where = where
         self.get = get
 
-    def __call__(self) -> Any:
+    def __call__(self) -> Tree_co:
         """**Returns:** the tree, with what `get` returns at `where`."""
         return tree_at(self.where, self.pytree, self.get(self.pytree))

@@ -1,7 +1,8 @@
 """Weights whose largest singular value is 1."""
 
 import math
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -15,9 +16,8 @@ from ._errors import size
 from ._keys import split_key
 from ._sequential import StatefulLayer
 from ._state import State, StateIndex, check_state
+from ._types import Layer_co, R
 from ._weight_norm import call_with, weight_of
-
-_Layer = TypeVar("_Layer")
 
 _FIRST_ITERATIONS = 15
 
@@ -45,7 +45,7 @@ def _complex(x: Array) -> bool:
     return jnp.issubdtype(x.dtype, jnp.complexfloating)
 
 
-class SpectralNorm(StatefulLayer, Generic[_Layer]):
+class SpectralNorm(StatefulLayer, Generic[Layer_co]):
     r"""Calls a layer with a weight divided by its largest singular value.
 
     $W / \sigma(W)$ with $\sigma(W) = u^\top W v$, where $u$ and $v$ approach the first pair of
@@ -90,7 +90,7 @@ class SpectralNorm(StatefulLayer, Generic[_Layer]):
         ```
     """
 
-    layer: _Layer
+    layer: Layer_co
     weight_name: str = field(static=True)
     uv_index: StateIndex[tuple[Array, Array]]
     num_power_iterations: int = field(static=True)
@@ -99,7 +99,7 @@ class SpectralNorm(StatefulLayer, Generic[_Layer]):
 
     def __init__(
         self,
-        layer: _Layer,
+        layer: Layer_co,
         weight_name: str,
         num_power_iterations: int = 1,
         eps: float = 1e-12,
@@ -126,13 +126,13 @@ class SpectralNorm(StatefulLayer, Generic[_Layer]):
         self.uv_index = StateIndex((u.astype(weight.dtype), v.astype(weight.dtype)))
 
     def __call__(
-        self,
+        self: "SpectralNorm[Callable[..., R]]",
         x: Array,
         state: State,
         *,
         key: PRNGKeyArray | None = None,
         inference: bool | None = None,
-    ) -> tuple[Any, State]:
+    ) -> tuple[R, State]:
         """Calls the layer.
 
         **Arguments:**

@@ -1,7 +1,7 @@
 """Equal layers one after the other, as one layer with a longer axis, run by a scan."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, Literal, Self, SupportsIndex, overload
 
 import jax
 import jax.random as jr
@@ -18,6 +18,7 @@ from ._missing import MISSING
 from ._remat import Remat, checked_remat, rematerialised
 from ._sequential import StatefulLayer, is_stateful_layer, takes_key
 from ._state import State, passed_on, with_markers_of
+from ._types import L, Layer_co, S, X, Y
 
 _NOT_STATEFUL = (
     " What each layer has of its own, such as a cache, goes into `each={'cache': caches}`, with "
@@ -25,7 +26,7 @@ _NOT_STATEFUL = (
 )
 
 
-class Stacked(StatefulLayer):
+class Stacked(StatefulLayer, Generic[Layer_co]):
     r"""Composes $n$ equal layers, $y = f_n(\cdots f_2(f_1(x)))$, and compiles one.
 
     The layers differ in the values of their arrays alone. They are kept as one layer whose every
@@ -82,14 +83,14 @@ class Stacked(StatefulLayer):
         ```
     """
 
-    layers: Any
+    layers: Layer_co
     length: int = field(static=True)
     unroll: int | bool = field(static=True)
     remat: Remat = field(static=True)
 
     def __init__(
         self,
-        make: Callable[[PRNGKeyArray], Any],
+        make: Callable[[PRNGKeyArray], Layer_co],
         n: int,
         *,
         unroll: int | bool = 1,
@@ -110,11 +111,11 @@ class Stacked(StatefulLayer):
     @classmethod
     def from_layers(
         cls,
-        layers: Sequence[Any],
+        layers: Sequence[L],
         *,
         unroll: int | bool = 1,
         remat: Remat = "elementwise",
-    ) -> "Stacked":
+    ) -> "Stacked[L]":
         """Stacks layers that exist.
 
         **Arguments:**
@@ -130,14 +131,57 @@ class Stacked(StatefulLayer):
         if not layers:
             raise ValueError("`Stacked.from_layers` needs at least one layer.")
         stacked = tree_stack([layers[0], *(with_markers_of(layers[0], x) for x in layers[1:])])
-        return module_from_fields(
+        made: Any = module_from_fields(
             cls,
             layers=stacked,
             length=len(layers),
             unroll=_checked_unroll(unroll),
             remat=checked_remat(remat),
         )
+        return made
 
+    @overload
+    def __call__(
+        self,
+        x: X,
+        *,
+        key: PRNGKeyArray | None = None,
+        shared: Mapping[str, Any] | None = None,
+        each: Mapping[str, Any] | None = None,
+        collect: Literal[False] = False,
+    ) -> X: ...
+    @overload
+    def __call__(
+        self: "Stacked[Callable[..., tuple[Any, Y]]]",
+        x: X,
+        *,
+        key: PRNGKeyArray | None = None,
+        shared: Mapping[str, Any] | None = None,
+        each: Mapping[str, Any] | None = None,
+        collect: Literal[True],
+    ) -> tuple[X, Y]: ...
+    @overload
+    def __call__(
+        self,
+        x: X,
+        state: S,
+        *,
+        key: PRNGKeyArray | None = None,
+        shared: Mapping[str, Any] | None = None,
+        each: Mapping[str, Any] | None = None,
+        collect: Literal[False] = False,
+    ) -> tuple[X, S]: ...
+    @overload
+    def __call__(
+        self,
+        x: X,
+        state: S,
+        *,
+        key: PRNGKeyArray | None = None,
+        shared: Mapping[str, Any] | None = None,
+        each: Mapping[str, Any] | None = None,
+        collect: Literal[True],
+    ) -> tuple[tuple[X, Any], S]: ...
     def __call__(
         self,
         x: Any,
@@ -186,6 +230,10 @@ class Stacked(StatefulLayer):
             return out, (state if new is None else state.update(new))
         return (out, carried) if stateful else passed_on(self, out, state, _NOT_STATEFUL)
 
+    @overload
+    def __getitem__(self, i: slice) -> Self: ...
+    @overload
+    def __getitem__(self, i: SupportsIndex | Array) -> Layer_co: ...
     def __getitem__(self, i: Any) -> Any:
         if isinstance(i, slice):
             length = len(range(*i.indices(self.length)))
@@ -200,13 +248,13 @@ class Stacked(StatefulLayer):
             return _taken(self.layers, i)  # an index that may be traced
         raise TypeError(f"`Stacked` takes an integer or a slice as index, got {i!r}.")
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Layer_co]:
         return iter(self.unstack())
 
     def __len__(self) -> int:
         return self.length
 
-    def unstack(self) -> list[Any]:
+    def unstack(self) -> list[Layer_co]:
         """**Returns:** the layers, in a list."""
         if not any(map(is_array, jtu.tree_leaves(self.layers))):
             return [self.layers] * self.length
@@ -224,7 +272,7 @@ def _taken(layers: Any, i: Any) -> Any:
 # Compiled, so that a call outside of `jax.jit` finds its program again.
 @filter_jit
 def _run(
-    stacked: Stacked, carry: Any, own: Any, keys: Any, shared: Any, each: Any, collect: bool
+    stacked: Stacked[Any], carry: Any, own: Any, keys: Any, shared: Any, each: Any, collect: bool
 ) -> Any:
     """What `Stacked.__call__` returns, in parts: `x`, a carried state, the layers' states, `ys`."""
     arrays, rest = partition(stacked.layers, is_array)
@@ -260,7 +308,7 @@ def _run(
     return *carry, new, ys
 
 
-def _pair(stacked: Stacked, out: Any) -> Any:
+def _pair(stacked: Stacked[Any], out: Any) -> Any:
     if not isinstance(out, tuple) or len(out) != 2:
         raise TypeError(
             f"`Stacked` was called with `collect=True`, so each {type(stacked.layers).__name__} "
@@ -273,7 +321,7 @@ def _checked_unroll(unroll: int | bool) -> int | bool:
     return unroll if isinstance(unroll, bool) else size("Stacked", "unroll", unroll, least=1)
 
 
-def _check_each(stacked: Stacked, each: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
+def _check_each(stacked: Stacked[Any], each: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
     for name in each.keys() & shared.keys():
         raise ValueError(f"`Stacked`: the argument `{name}` is in `each` and in `shared`.")
     for path, leaf in jtu.tree_leaves_with_path(each):

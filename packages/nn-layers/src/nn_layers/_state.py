@@ -1,8 +1,8 @@
 """State: what layers keep from one call to the next, handed on by value."""
 
 import functools
-from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Generic
 
 import jax.numpy as jnp
 import jax.tree_util as jtu
@@ -13,17 +13,14 @@ from tree_surgery import tree_pformat
 
 from ._errors import kind_of
 from ._missing import MISSING
-
-_T = TypeVar("_T")
-_P = ParamSpec("_P")
-_Value = TypeVar("_Value")
+from ._types import P, T, Value
 
 
 class _Sentinel(Module):
     """Stands where the initial value of a `StateIndex` was: it moved into the `State`."""
 
 
-class StateIndex(Module, Generic[_Value]):
+class StateIndex(Module, Generic[Value]):
     """The place of one value in a `State`, and the value that is there at first.
 
     **Arguments:**
@@ -62,9 +59,9 @@ class StateIndex(Module, Generic[_Value]):
     """
 
     marker: object = field(static=True)
-    init: _Value | _Sentinel
+    init: Value | _Sentinel
 
-    def __init__(self, init: _Value):
+    def __init__(self, init: Value):
         self.marker = object()
         self.init = init
 
@@ -81,7 +78,7 @@ def _index(marker: object, init: Any) -> StateIndex[Any]:
     return module_from_fields(StateIndex, marker=marker, init=init)
 
 
-def with_markers_of(first: Any, other: _T) -> _T:
+def with_markers_of(first: Any, other: T) -> T:
     """`other`, with the markers of the `StateIndex`es in `first`, which is made alike."""
     markers = iter([index.marker for index in _indices(first)])
 
@@ -152,7 +149,7 @@ class State:
     # From marker to value; `None` once it is spent.
     _values: dict[Any, Any] | None
 
-    def __init__(self, model: Any):
+    def __init__(self, model: object):
         values: dict[Any, Any] = {}
         for index in _indices(model):
             if isinstance(index.init, _Sentinel):
@@ -187,7 +184,7 @@ class State:
             )
         return values
 
-    def get(self, item: StateIndex[_Value]) -> _Value:
+    def get(self, item: StateIndex[Value]) -> Value:
         """The current value at an index.
 
         **Arguments:**
@@ -201,7 +198,7 @@ class State:
         """
         return self._known(item)[item.marker]
 
-    def set(self, item: StateIndex[_Value], value: _Value) -> "State":
+    def set(self, item: StateIndex[Value], value: Value) -> "State":
         """A new state, with another value at an index. This one must not be used any more.
 
         **Arguments:**
@@ -219,7 +216,7 @@ class State:
         self._values = None
         return State._of({**values, item.marker: value})
 
-    def substate(self, pytree: Any) -> "State":
+    def substate(self, pytree: object) -> "State":
         """The part of the state that belongs to a part of the model.
 
         **Arguments:**
@@ -267,7 +264,7 @@ class State:
         return tuple((jtu.DictKey(m), v) for m, v in values.items()), tuple(values)
 
     @classmethod
-    def tree_unflatten(cls, keys: tuple[Any, ...], values: Any) -> "State":
+    def tree_unflatten(cls, keys: tuple[Any, ...], values: Iterable[Any]) -> "State":
         """For JAX. **Returns:** the state of these markers and values."""
         return cls._of(dict(zip(keys, values, strict=True)))
 
@@ -326,7 +323,7 @@ def check_state(layer: Any, state: Any) -> None:
         )
 
 
-def delete_init_state(model: _T) -> _T:
+def delete_init_state(model: T) -> T:
     """A copy of a model without the initial values in its `StateIndex`es.
 
     `make_with_state` does so: else the optimiser would see them as parameters.
@@ -356,7 +353,7 @@ def delete_init_state(model: _T) -> _T:
     return jtu.tree_map(delete, model, is_leaf=_is_index)
 
 
-def make_with_state(make_model: Callable[_P, _T]) -> Callable[_P, tuple[_T, State]]:
+def make_with_state(make_model: Callable[P, T]) -> Callable[P, tuple[T, State]]:
     """Makes a model and its state at once.
 
     **Arguments:**
@@ -391,7 +388,7 @@ def make_with_state(make_model: Callable[_P, _T]) -> Callable[_P, tuple[_T, Stat
     """
 
     @functools.wraps(make_model)
-    def make(*args: _P.args, **kwargs: _P.kwargs) -> tuple[_T, State]:
+    def make(*args: P.args, **kwargs: P.kwargs) -> tuple[T, State]:
         model = make_model(*args, **kwargs)
         root = type(model).__name__
         leaves, treedef = jtu.tree_flatten_with_path(model, is_leaf=_is_index)

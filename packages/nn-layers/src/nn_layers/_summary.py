@@ -27,12 +27,12 @@ class _Call(NamedTuple):
 
 
 def summary(
-    model: Any,
-    *example: Any,
+    model: object,
+    *example: object,
     depth: int | None = None,
     format: Literal["text", "markdown", "html"] = "text",
     call: Callable[..., Any] | None = None,
-    **named: Any,
+    **named: object,
 ) -> str:
     """A table of the layers of a model, with their parameters and the shapes they put out.
 

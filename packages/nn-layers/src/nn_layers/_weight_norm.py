@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,7 @@ from tree_surgery import tree_replace
 from ._dtypes import exact
 from ._errors import located
 from ._sequential import takes_key
-
-_Layer = TypeVar("_Layer")
+from ._types import Layer_co, R
 
 
 def weight_of(wrapper: str, layer: Any, name: str) -> Array:
@@ -68,7 +67,7 @@ def _compiled_norm_of(weight: Array, axis: int | None, of_zero: float) -> Array:
     return jnp.where(is_zero, jnp.full_like(norm, of_zero), norm)
 
 
-class WeightNorm(Module, Generic[_Layer]):
+class WeightNorm(Module, Generic[Layer_co]):
     r"""Calls a layer with a weight whose direction and magnitude are separate parameters.
 
     $$W = g \, \frac{v}{\lVert v \rVert}$$
@@ -107,14 +106,14 @@ class WeightNorm(Module, Generic[_Layer]):
         ```
     """
 
-    layer: _Layer
+    layer: Layer_co
     g: Array
     weight_name: str = field(static=True)
     axis: int | None = field(static=True)
     # One function for all instances: they are equal, and share their compiled programs.
     _norm: Callable[[Array, int | None, float], Array]
 
-    def __init__(self, layer: _Layer, weight_name: str = "weight", axis: int | None = 0):
+    def __init__(self, layer: Layer_co, weight_name: str = "weight", axis: int | None = 0):
         weight = weight_of("WeightNorm", layer, weight_name)
         if axis is not None:
             if isinstance(axis, bool) or not hasattr(axis, "__index__"):
@@ -132,7 +131,9 @@ class WeightNorm(Module, Generic[_Layer]):
         self.axis = axis
         self._norm = _norm_of
 
-    def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Any:
+    def __call__(
+        self: "WeightNorm[Callable[..., R]]", x: Array, *, key: PRNGKeyArray | None = None
+    ) -> R:
         """Calls the layer.
 
         **Arguments:**

@@ -47,6 +47,7 @@ class ClassInfo:
     owner: Any
     dynamic: tuple[str, ...]
     static: tuple[str, ...]
+    homes: dict[str, type[Any] | None]
     names: frozenset[str]
     is_abstract: bool
     plain_new: bool

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from typing import Any
 
 
 def is_computed(cls: type, field: "dataclasses.Field[object]") -> bool:
@@ -30,11 +31,11 @@ _HOMES: dict[object, type] = {
 }
 
 
-def homes_of(cls: type) -> dict[str, type | None]:
+def homes_of(cls: type) -> dict[str, type[Any] | None]:
     """The static fields of a class, each with the type that it is annotated with, if that is a
     plain one: values of it need nothing beside them to say so."""
     kinds: dict[str, object] = {field.name: field.type for field in dataclasses.fields(cls)}
-    homes: dict[str, type | None] = {}
+    homes: dict[str, type[Any] | None] = {}
     for name in field_names(cls)[1]:
         kind = kinds[name]
         homes[name] = _HOMES.get(kind) if isinstance(kind, (type, str)) else None

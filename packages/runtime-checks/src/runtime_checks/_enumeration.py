@@ -3,8 +3,10 @@
 # (An item and its class are one thing in two parts.)
 
 import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, NoReturn
+from enum import EnumMeta
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +17,28 @@ from pytree_module import Module, field
 
 from ._error_if import branched_error_if
 from ._jax import Tracer
+from ._types import Pred, T
+
+# To a type checker an item is no `Module`: the metaclass of those is none of an `enum.Enum`.
+if TYPE_CHECKING:
+    _ItemBase = object
+else:
+    _ItemBase = Module
 
 
-class EnumerationItem(Module):
+class EnumerationItem(_ItemBase):
     """A member of an `Enumeration`, traced or not, mapped or not: an integer and its class."""
 
     _value: Any
     _enumeration: "_EnumerationMeta" = field(static=True)
 
-    def __eq__(self, other: object) -> Any:
+    if TYPE_CHECKING:
+
+        def __init__(self, _value: Any, _enumeration: Any) -> None: ...
+
+    def __eq__(  # pyright: ignore[reportIncompatibleMethodOverride]  (traced, it is an array)
+        self, other: object
+    ) -> bool | jax.Array:
         if not isinstance(other, EnumerationItem) or other._enumeration is not self._enumeration:
             raise ValueError(
                 f"Can only compare equality between enumerations of the same type: got "
@@ -32,7 +47,9 @@ class EnumerationItem(Module):
         with _at_once(self, other):
             return jnp.asarray(self._value == other._value)
 
-    def __ne__(self, other: object) -> Any:
+    def __ne__(  # pyright: ignore[reportIncompatibleMethodOverride]  (as `__eq__`)
+        self, other: object
+    ) -> bool | jax.Array:
         equal = self == other
         with _at_once(self, other):
             return jnp.logical_not(equal)
@@ -52,7 +69,7 @@ class EnumerationItem(Module):
         """Whether the value is known only when the program runs."""
         return isinstance(self._value, Tracer)
 
-    def error_if(self, x: Any, pred: Any) -> Any:
+    def error_if(self, x: T, pred: Pred) -> T:
         """As `error_if(x, pred, msg)`, where `msg` is the text of this item."""
         return branched_error_if(x, pred, self._value, self._enumeration.texts())
 
@@ -172,7 +189,26 @@ def _is_member(key: str, value: Any) -> bool:
     return not (callable(value) or hasattr(value, "__get__"))
 
 
-class Enumeration(metaclass=_EnumerationMeta):
+if TYPE_CHECKING:
+    # A checker knows one kind of class whose members are of the class itself: that of `enum`.
+    class _Meta(EnumMeta):
+        def __getitem__(cls, item: EnumerationItem) -> str: ...  # pyright: ignore[reportIncompatibleMethodOverride]
+        def __iter__(cls: type[T]) -> Iterator[T]: ...
+        def texts(cls) -> list[str]: ...
+        def promote(cls: type[T], item: EnumerationItem) -> T: ...
+
+        # Not `a: T`, which a member that is inherited is not to a checker.
+        def where(cls: type[T], pred: Pred, a: EnumerationItem, b: EnumerationItem) -> T: ...
+
+    class _Member(EnumerationItem):
+        def __init__(self, text: str, /) -> None: ...
+
+else:
+    _Meta = _EnumerationMeta
+    _Member = object
+
+
+class Enumeration(_Member, metaclass=_Meta):
     """Result codes that go through programs of JAX: each has a text, and can raise it.
 
     A member is an array of an integer, with its enumeration as static data: it goes through `jit`,
