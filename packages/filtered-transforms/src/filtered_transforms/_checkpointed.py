@@ -8,27 +8,35 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from ._held import Held
-from ._loop_state import Arrays, LoopState
+from ._loop_state import LoopState
 from ._mapped import any_of, any_of_kept, same_for_all, unless_alone
+from ._marks import Arrays, Marks
 from ._perturbed import Linear, find_perturbed, is_inexact, longer, pick
 from ._reverse import LARGE, Reversal, reverse, reverse_all, reverse_large
 from ._schedule import ahead, apart
 from ._traced_loop import TracedLoop, put, row, select
+
+IN_CONSTS = "in consts"
 
 
 class Ends(NamedTuple):
     # When a loop ends, beside its own condition.
     #
     # - `length`: the number of steps, if that is known; then there is no other condition.
-    # - `limit`: the greatest number of steps, if there is one.
+    # - `limit`: the greatest number of steps, if there is one. One that is traced is `IN_CONSTS`,
+    #   the last of them.
 
     length: int | None
-    limit: Any
+    limit: int | str | None
 
     def most(self) -> int | None:
         """The greatest number of steps, if it is known while the loop is traced."""
         known = self.limit if self.length is None else self.length
         return known if isinstance(known, int) else None
+
+    def limit_of(self, consts: Arrays) -> Any:
+        """The greatest number of steps, if there is one, of a loop with these `consts`."""
+        return consts[-1] if self.limit == IN_CONSTS else self.limit
 
 
 class _Running(NamedTuple):
@@ -53,6 +61,7 @@ class _Kept(NamedTuple):
 
 def checkpointed(
     loop: TracedLoop,
+    consts: Arrays,
     xs: Arrays,
     ys: Arrays,
     ends: Ends,
@@ -65,50 +74,52 @@ def checkpointed(
     **Arguments:**
 
     - `loop`: the loop.
+    - `consts`: what it closes over.
     - `xs`: what the steps are given, of all steps: row by row.
     - `ys`: the same of what they return, shapes and dtypes alone.
     - `ends`: when it ends.
     - `checkpoints`: how many states of it may be kept at a time.
-    - `state`: its structure.
+    - `state`: its state.
     - `primal(loop, consts, carry, buffers, xs)`: how it runs if it is not differentiated.
     """
 
-    rules = _Rules.of(loop, ys, ends, checkpoints, state)
+    rules = _Rules.of(loop, ys, ends, checkpoints, state.marks)
 
     @jax.custom_vjp
     def run(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays) -> Any:
         return primal(rules.asked, consts, carry, buffers, xs)
 
     run.defvjp(rules.forward, rules.backward, symbolic_zeros=True)
-    out = run(loop.consts, rules.asked.carry, rules.asked.buffers, xs)
+    out = run(consts, *state.marks.asked(state.carry, state.buffers), xs)
     return jax.tree.map(_without_tangent, out)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Rules:
     # How the loop runs if it is differentiated, and back. The loop is that with marks of what is
-    # written to buffers; `plain` the one without; `asked` the one that the user wants.
+    # written to buffers; `plain` the one without; `asked` the one that the user wants. Nothing that
+    # is traced is held: see `TracedLoop`.
 
     loop: TracedLoop
     plain: TracedLoop
     asked: TracedLoop
     ys: Arrays
     ends: Ends
-    state: LoopState
+    marks: Marks
     places: int
     keeps_all: bool
 
     @classmethod
     def of(
-        cls, loop: TracedLoop, ys: Arrays, ends: Ends, checkpoints: int, state: LoopState
+        cls, loop: TracedLoop, ys: Arrays, ends: Ends, checkpoints: int, marks: Marks
     ) -> "_Rules":
-        plain = loop.without_marks(state)
+        plain = loop.without_marks(marks)
         most = ends.most()
         keeps_all = most is not None and most <= checkpoints
         # One is for the state that is worked on, unless each has a place of its own.
         places = max(most or 1, 1) if keeps_all else max(checkpoints - 1, 1)
-        asked = loop if state.is_asked else plain
-        return cls(loop, plain, asked, ys, ends, state, places, keeps_all)
+        asked = loop if marks.is_asked else plain
+        return cls(loop, plain, asked, ys, ends, marks, places, keeps_all)
 
     def forward(self, *args: Any) -> Any:
         is_primal = lambda x: hasattr(x, "perturbed")  # noqa: E731
@@ -119,19 +130,17 @@ class _Rules:
         consts, carry, buffers, xs = values
         of_one = [jax.typeof(x).update(shape=x.shape[1:]) for x in xs]
         # Which places are written matters if what was there before is differentiated, or read.
-        is_marked = self.state.is_asked or self.state.timed or any(start[2])
+        is_marked = self.marks.is_asked or self.marks.timed or any(start[2])
         chosen = self.loop if is_marked else self.plain
-        if is_marked and not self.state.is_asked:
-            carry, buffers = self.state.marked(carry, buffers)
+        if is_marked and not self.marks.is_asked:
+            carry, buffers = self.marks.added(carry, buffers)
             start = start[0], longer(start[1], carry), longer(start[2], buffers), start[3]
         perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, of_one), start)
         empty = [jnp.zeros(y.shape, y.dtype) for y in self.ys]
         run = _Run(chosen, consts, xs, self.ends)
         first = run.begin(carry, buffers, empty)
         running, kept = (_keep_all if self.keeps_all else _keep_some)(run, first, self.places)
-        asked = running.carry, running.buffers
-        if not self.state.is_asked:
-            asked = self.state.unmarked(*asked)
+        asked = self.marks.asked(running.carry, running.buffers)
         residuals = consts, running.buffers, xs, (running.i, running.n), kept
         return (*asked, running.ys), (Held((perturbed, is_marked)), *residuals)
 
@@ -165,9 +174,8 @@ class _Rules:
         to_consts, to_carry, to_buffers, to_xs = (
             _spread(values, mask) for values, mask in zip(found, perturbed[:4], strict=True)
         )
-        to_buffers = self.state.untouched(buffers, to_buffers)
-        to_asked = to_carry[: len(self.asked.carry)], to_buffers[: len(self.asked.buffers)]
-        return to_consts, *to_asked, to_xs
+        to_buffers = self.marks.untouched(buffers, to_buffers)
+        return to_consts, *self.marks.asked(to_carry, to_buffers), to_xs
 
 
 def _without_tangent(x: Any) -> Any:
@@ -199,9 +207,9 @@ class _Run(NamedTuple):
 
     def _test(self, i: Any, carry: Arrays, buffers: Arrays) -> Any:
         """Whether there is a step `i`, for each example."""
-        length, limit = self.ends
-        if length is not None:
-            return i < length
+        if self.ends.length is not None:
+            return i < self.ends.length
+        limit = self.ends.limit_of(self.consts)
         more = self.loop.test(self.consts, carry, buffers)
         return more if limit is None else more & (i < limit)
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ._loop_state import Arrays
 from ._mapped import unless_alone
+from ._marks import Arrays
 from ._perturbed import Linear
 from ._schedule import apart, reach
 from ._traced_loop import put, row, select
