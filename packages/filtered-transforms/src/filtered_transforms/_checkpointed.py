@@ -10,10 +10,10 @@ from jax.custom_derivatives import SymbolicZero
 from ._held import Held
 from ._loop_state import LoopState
 from ._mapped import any_of, any_of_kept, same_for_all, unless_alone
-from ._marks import Arrays, Marks
+from ._marks import NEVER, Arrays, Marks
 from ._perturbed import Linear, find_perturbed, is_inexact, longer, pick
 from ._reverse import LARGE, Reversal, reverse, reverse_all, reverse_large
-from ._schedule import ahead, apart
+from ._schedule import ahead, plan
 from ._traced_loop import TracedLoop, put, row, select
 
 IN_CONSTS = "in consts"
@@ -51,10 +51,9 @@ class _Running(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    # States that were kept: row `j` of `rows` is the state before step `steps[j]`; `top` is the
-    # last row in use.
+    # States that were kept: row `j` of `rows` is the state before step `steps[j]`, `NEVER` for a
+    # row that is not in use.
 
-    top: Any
     steps: Any
     rows: Arrays
 
@@ -116,8 +115,7 @@ class _Rules:
         plain = loop.without_marks(marks)
         most = ends.most()
         keeps_all = most is not None and most <= checkpoints
-        # One is for the state that is worked on, unless each has a place of its own.
-        places = max(most or 1, 1) if keeps_all else max(checkpoints - 1, 1)
+        places = max(most or 1, 1) if keeps_all else checkpoints
         asked = loop if marks.is_asked else plain
         return cls(loop, plain, asked, ys, ends, marks, places, keeps_all)
 
@@ -148,7 +146,7 @@ class _Rules:
         held, consts, buffers, xs, (i, n), kept = residuals
         perturbed, is_marked = held.value
         steps = (self.loop if is_marked else self.plain).steps
-        kept = _Kept(same_for_all(kept.top), same_for_all(kept.steps), kept.rows)
+        kept = _Kept(same_for_all(kept.steps), kept.rows)
         linear = Linear(steps.again, perturbed)
         is_large = steps.size >= LARGE
         reversal = Reversal(
@@ -242,35 +240,45 @@ def _keep_all(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]
     rows = [jnp.broadcast_to(x, (places, *x.shape)) for x in first.carry]
     start = first, rows
     at, rows = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_advance, start)
-    return at, _Kept(jnp.int32(0), jnp.zeros(1, jnp.int32), rows)
+    return at, _Kept(jnp.arange(places, dtype=jnp.int32), rows)
 
 
 def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
     """Runs the loop, and keeps states on the way, in a batch the same for all examples."""
-    length = run.ends.length
+    limit = run.ends.limit
+    planned = plan(places, run.ends.length, limit if isinstance(limit, int) else None)
+    count, goes_beyond = len(planned.steps), planned.first is not None
+    planned_steps = jnp.array([*planned.steps, planned.first if goes_beyond else NEVER], jnp.int32)
+    planned_places = jnp.array([*planned.places, 0], jnp.int32)
+
+    def beyond(at: _Running, kept: _Kept, left: Any, runs: Any) -> Any:
+        """Where to keep a state after the plan, in place of the earliest, and the next step of
+        which it is kept; there are so many places `left` before one is run more often."""
+        last = left == 1
+        far = jnp.where(last, runs + 1, ahead(left, runs))
+        left = jnp.where(last, places - 1, left - 1)
+        earliest = jnp.argmin(kept.steps[1:places]).astype(jnp.int32) + 1
+        return earliest, at.i + far, left, runs + last.astype(jnp.int32)
 
     def keep_and_run(state: Any) -> Any:
-        at, kept, place, runs = state
+        at, kept, j, left, runs = state
+        place, target = (
+            planned_places[jnp.minimum(j, count)],
+            planned_steps[jnp.minimum(j + 1, count)],
+        )
+        if goes_beyond:
+            then = beyond(at, kept, left, runs)
+            place, target, left, runs = (
+                jnp.where(j < count, x, y)
+                for x, y in zip((place, target, left, runs), then, strict=True)
+            )
         rows = [put(r, x, place) for r, x in zip(kept.rows, at.carry, strict=True)]
-        kept = _Kept(place, put(kept.steps, at.i, place), rows)
-        left = places - place
-        if length is not None:
-            far = jnp.where(left > 1, apart(left, length - at.i), length)
-            place = place + 1
-        elif places == 1:
-            far = jnp.int32(2**30)
-        else:
-            last = left == 1
-            far = jnp.where(last, runs + 1, ahead(left, runs))
-            place = jnp.where(last, 1, place + 1)
-            runs = runs + last.astype(jnp.int32)
-        target = at.i + far
+        kept = _Kept(put(kept.steps, at.i, place), rows)
         at = jax.lax.while_loop(lambda at: run.goes_on(at) & (at.i < target), run.advance, at)
-        return at, kept, place, runs
+        return at, kept, j + 1, left, runs
 
-    zero = jnp.int32(0)
     rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
-    kept = _Kept(zero, jnp.zeros(places + 1, jnp.int32), rows)
-    start = first, kept, zero, jnp.int32(1)
-    at, kept, _, _ = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
+    kept = _Kept(jnp.full(places + 1, NEVER, jnp.int32), rows)
+    start = first, kept, jnp.int32(0), jnp.int32(places - 1), jnp.int32(planned.runs + 1)
+    at, kept, *_ = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
     return at, kept
