@@ -1,6 +1,7 @@
 """How many steps a checkpointed loop runs for a gradient: against the optimum and Equinox."""
 
 import json
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ EQUINOX: dict[int, list[int]] = {
         (Path(__file__).parent / "data" / "equinox_steps.json").read_text()
     ).items()
 }
+
+
+# Checkpoints, `max_steps` and steps. To be near the optimum at `max_steps` costs one step here. Of
+# all limits up to 200, and all numbers of checkpoints above, so do 33 and 35; no others do.
+ONE_MORE = {(3, 34, 21)}
 
 
 @cache
@@ -72,8 +78,8 @@ def test_never_more_steps_than_equinox(places: int):
     for limit in (10, 34, 50, 100, 200):
         found = plan(places, None, limit)
         for n in range(1, limit + 1):
-            # To be at the optimum at the limit may cost a step before it.
-            assert extra(found, n, places) <= EQUINOX[places][n - 1] + 1
+            theirs = EQUINOX[places][n - 1]
+            assert extra(found, n, places) <= theirs + ((places, limit, n) in ONE_MORE)
 
 
 def counted(kind: str, places: int, limit: int | None) -> Any:
@@ -141,5 +147,6 @@ def test_beyond_the_plan():
     found = plan(16, None, None)
     assert found.first is not None and found.first < 1000
     run = counted("while", 16, None)
-    n = found.first + 31
-    assert run(n) <= (found.runs + 3) * n
+    for n, again in ((found.first + 31, found.runs + 1), (2500, 4)):
+        assert math.comb(16 + again, again) >= n
+        assert run(n) <= (again + 2) * n

@@ -251,29 +251,33 @@ def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept
     planned_steps = jnp.array([*planned.steps, planned.first if goes_beyond else NEVER], jnp.int32)
     planned_places = jnp.array([*planned.places, 0], jnp.int32)
 
-    def beyond(at: _Running, kept: _Kept, left: Any, runs: Any) -> Any:
-        """Where to keep a state after the plan, in place of the earliest, and the next step of
-        which it is kept; there are so many places `left` before one is run more often."""
+    def beyond(at: _Running, steps: Any, left: Any, runs: Any) -> Any:
+        """After the plan: what is kept anew with all places but that of the start, `left` of them.
+
+        Where to keep a state, the next step of which it is kept, and the steps of what stays.
+        """
         last = left == 1
-        far = jnp.where(last, runs + 1, ahead(left, runs))
-        left = jnp.where(last, places - 1, left - 1)
-        earliest = jnp.argmin(kept.steps[1:places]).astype(jnp.int32) + 1
-        return earliest, at.i + far, left, runs + last.astype(jnp.int32)
+        target = at.i + jnp.where(last, runs + 1, ahead(left, runs))
+        steps = jnp.where(left == places - 1, steps.at[1:].set(NEVER), steps)
+        then = jnp.where(last, places - 1, left - 1)
+        return places - left, target, steps, then, runs + last.astype(jnp.int32)
 
     def keep_and_run(state: Any) -> Any:
         at, kept, j, left, runs = state
-        place, target = (
-            planned_places[jnp.minimum(j, count)],
-            planned_steps[jnp.minimum(j + 1, count)],
-        )
+        place = planned_places[jnp.minimum(j, count)]
+        target = planned_steps[jnp.minimum(j + 1, count)]
+        steps = kept.steps
         if goes_beyond:
-            then = beyond(at, kept, left, runs)
-            place, target, left, runs = (
+            place, target, steps, left, runs = (
                 jnp.where(j < count, x, y)
-                for x, y in zip((place, target, left, runs), then, strict=True)
+                for x, y in zip(
+                    (place, target, steps, left, runs),
+                    beyond(at, steps, left, runs),
+                    strict=True,
+                )
             )
         rows = [put(r, x, place) for r, x in zip(kept.rows, at.carry, strict=True)]
-        kept = _Kept(put(kept.steps, at.i, place), rows)
+        kept = _Kept(put(steps, at.i, place), rows)
         at = jax.lax.while_loop(lambda at: run.goes_on(at) & (at.i < target), run.advance, at)
         return at, kept, j + 1, left, runs
 

@@ -62,8 +62,8 @@ def while_loop(
     long as any example does.
 
     In reverse, a checkpointed loop of `n` steps with `s` states runs each step forward at most `r`
-    times more, with the least `r` for which `n <= C(s - 1 + r, r)`: two with the default, none
-    if there are as many checkpoints as `max_steps`. Each step is then run once more to be
+    times more, with the least `r` for which `n <= C(s + r, r)`: two with the default, none if
+    there are as many checkpoints as `max_steps`. Each step is then run once more to be
     differentiated. A read `b[i]` of a buffer costs, on the way back, time proportional to the size
     of the buffer if what it held before the loop is differentiated, or if the read stands within a
     branch, a loop or a jitted function of the body; else not.
