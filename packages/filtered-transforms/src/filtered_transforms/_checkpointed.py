@@ -247,9 +247,13 @@ def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept
     """Runs the loop, and keeps states on the way, in a batch the same for all examples."""
     limit = run.ends.limit
     planned = plan(places, run.ends.length, limit if isinstance(limit, int) else None)
-    count, goes_beyond = len(planned.steps), planned.first is not None
-    planned_steps = jnp.array([*planned.steps, planned.first if goes_beyond else NEVER], jnp.int32)
+    count = len(planned.steps)
+    planned_steps = jnp.array([*planned.steps, planned.first or NEVER], jnp.int32)
     planned_places = jnp.array([*planned.places, 0], jnp.int32)
+
+    def as_planned(steps: Any, j: Any, left: Any, runs: Any) -> Any:
+        """The same as `beyond`, of the `j`th state that is kept."""
+        return row(planned_places, j), row(planned_steps, j + 1), steps, left, runs
 
     def beyond(at: _Running, steps: Any, left: Any, runs: Any) -> Any:
         """After the plan: what is kept anew with all places but that of the start, `left` of them.
@@ -258,23 +262,21 @@ def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept
         """
         last = left == 1
         target = at.i + jnp.where(last, runs + 1, ahead(left, runs))
-        steps = jnp.where(left == places - 1, steps.at[1:].set(NEVER), steps)
+        stays = (jnp.arange(places + 1) == 0) | (left < places - 1)
+        steps = jnp.where(stays, steps, NEVER)
         then = jnp.where(last, places - 1, left - 1)
         return places - left, target, steps, then, runs + last.astype(jnp.int32)
 
     def keep_and_run(state: Any) -> Any:
         at, kept, j, left, runs = state
-        place = planned_places[jnp.minimum(j, count)]
-        target = planned_steps[jnp.minimum(j + 1, count)]
-        steps = kept.steps
-        if goes_beyond:
-            place, target, steps, left, runs = (
-                jnp.where(j < count, x, y)
-                for x, y in zip(
-                    (place, target, steps, left, runs),
-                    beyond(at, steps, left, runs),
-                    strict=True,
-                )
+        after = lambda: beyond(at, kept.steps, left, runs)  # noqa: E731
+        if count == 0:
+            place, target, steps, left, runs = after()
+        elif planned.first is None:
+            place, target, steps, left, runs = as_planned(kept.steps, j, left, runs)
+        else:
+            place, target, steps, left, runs = jax.lax.cond(
+                j < count, lambda: as_planned(kept.steps, j, left, runs), after
             )
         rows = [put(r, x, place) for r, x in zip(kept.rows, at.carry, strict=True)]
         kept = _Kept(put(steps, at.i, place), rows)
@@ -283,6 +285,6 @@ def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept
 
     rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
     kept = _Kept(jnp.full(places + 1, NEVER, jnp.int32), rows)
-    start = first, kept, jnp.int32(0), jnp.int32(places - 1), jnp.int32(planned.runs + 1)
+    start = first, kept, jnp.int32(0), jnp.int32(places - (count > 0)), jnp.int32(planned.runs + 1)
     at, kept, *_ = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
     return at, kept

@@ -146,9 +146,16 @@ def reverse(
 def _stacked(kept: Any) -> tuple[Any, tuple[Any, Any, Arrays]]:
     """What was kept as a stack: the row of each place in it, and the last place in use, the steps
     of all, and the rows."""
-    order = jnp.argsort(kept.steps).astype(jnp.int32)
     top = jnp.sum(kept.steps != NEVER, dtype=jnp.int32) - 1
-    return order, (jnp.maximum(top, 0), kept.steps[order], kept.rows)
+    # By counting those before each: a sort, or a scatter, takes long to compile.
+    i = jnp.arange(kept.steps.size, dtype=jnp.int32)
+    x, y = kept.steps[:, None], kept.steps[None, :]
+    is_before = (x < y) | ((x == y) & (i[:, None] < i[None, :]))
+    is_at = i[:, None] == jnp.sum(is_before, axis=0, dtype=jnp.int32)[None, :]
+    order, steps = (
+        jnp.sum(jnp.where(is_at, of[None, :], 0), axis=1, dtype=jnp.int32) for of in (i, kept.steps)
+    )
+    return order, (jnp.maximum(top, 0), steps, kept.rows)
 
 
 def _is_short(way: Reversal) -> bool:

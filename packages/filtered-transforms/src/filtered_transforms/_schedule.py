@@ -71,6 +71,8 @@ def plan(places: int, length: int | None, limit: int | None) -> Plan:
     runs = 1
     while reach(places, runs + 1) <= min(_MOST_STEPS, _MOST_WORK // places):
         runs += 1
+    if runs == 1:  # the first states are all kept: as `ahead` says
+        return Plan([], [], 0)
     found, _ = _online(places, reach(places, runs) - 1, frozenset())
     return found._replace(first=reach(places, runs), runs=runs)
 
