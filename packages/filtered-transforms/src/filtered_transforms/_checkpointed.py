@@ -13,7 +13,7 @@ from ._mapped import any_of, any_of_kept, same_for_all, unless_alone
 from ._marks import NEVER, Arrays, Marks
 from ._perturbed import Linear, find_perturbed, is_inexact, longer, pick
 from ._reverse import LARGE, Reversal, reverse, reverse_all, reverse_large
-from ._schedule import ahead, plan
+from ._schedule import Plan, ahead, plan
 from ._traced_loop import TracedLoop, put, row, select
 
 IN_CONSTS = "in consts"
@@ -33,6 +33,10 @@ class Ends(NamedTuple):
         """The greatest number of steps, if it is known while the loop is traced."""
         known = self.limit if self.length is None else self.length
         return known if isinstance(known, int) else None
+
+    def plan(self, places: int) -> Plan:
+        """When to keep its state, in so many places."""
+        return plan(places, self.length, self.limit if isinstance(self.limit, int) else None)
 
     def limit_of(self, consts: Arrays) -> Any:
         """The greatest number of steps, if there is one, of a loop with these `consts`."""
@@ -159,6 +163,7 @@ class _Rules:
             self.places,
             self.ends,
             is_large,
+            in_order=_is_sorted(self.ends.plan(self.places).places),
         )
         carry_ct, buffers_ct, ys_ct = (
             [_dense(x) for x in pick(group, mask[: len(group)])]
@@ -174,6 +179,10 @@ class _Rules:
         )
         to_buffers = self.marks.untouched(buffers, to_buffers)
         return to_consts, *self.marks.asked(to_carry, to_buffers), to_xs
+
+
+def _is_sorted(places: list[int]) -> bool:
+    return places == sorted(places)
 
 
 def _without_tangent(x: Any) -> Any:
@@ -245,8 +254,7 @@ def _keep_all(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]
 
 def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
     """Runs the loop, and keeps states on the way, in a batch the same for all examples."""
-    limit = run.ends.limit
-    planned = plan(places, run.ends.length, limit if isinstance(limit, int) else None)
+    planned = run.ends.plan(places)
     count = len(planned.steps)
     planned_steps = jnp.array([*planned.steps, planned.first or NEVER], jnp.int32)
     planned_places = jnp.array([*planned.places, 0], jnp.int32)

@@ -21,7 +21,7 @@ LARGE = 16
 class Reversal(NamedTuple):
     # What is the same in all steps of the way back. `buffers` are those at the end of the loop:
     # each place is written once; and if the loop reads them, they tell when, so that a step reads
-    # what it read before.
+    # what it read before. `in_order`: what was kept lies in the order of the steps.
 
     linear: Linear
     step: Any
@@ -32,6 +32,7 @@ class Reversal(NamedTuple):
     places: int
     ends: Any
     is_large: bool
+    in_order: bool
 
     def again(self, i: Any, carry: Arrays) -> Arrays:
         """The carry after step `i`. What it writes is in the buffers already."""
@@ -118,11 +119,11 @@ def reverse(
     state that was kept.
     """
 
-    order, start = _stacked(kept)
+    order, start = _stacked(way, kept)
 
     def until_next(state: Any) -> Any:
         end, (top, steps, rows), cts = state
-        i, carry = steps[top], [row(r, order[top]) for r in rows]
+        i, carry = steps[top], [row(r, order(top)) for r in rows]
         if not _is_short(way):
             i, carry, top, steps, rows = _far(way, order, end, (i, carry, top, steps, rows))
         i, carry, top, steps, rows = _near(way, order, end, (i, carry, top, steps, rows))
@@ -133,7 +134,7 @@ def reverse(
 
         def one_back(state: Any) -> Any:
             end, top, cts = state
-            cts = way.back(end - 1, [row(r, order[top]) for r in rows], cts, ys_ct)
+            cts = way.back(end - 1, [row(r, order(top)) for r in rows], cts, ys_ct)
             return end - 1, top - 1, cts
 
         end, top, cts = jax.lax.while_loop(has_state, one_back, (end, top, cts))
@@ -143,10 +144,12 @@ def reverse(
     return jax.lax.while_loop(lambda s: s[0] > 0, until_next, state)[2]
 
 
-def _stacked(kept: Any) -> tuple[Any, tuple[Any, Any, Arrays]]:
+def _stacked(way: Reversal, kept: Any) -> tuple[Any, tuple[Any, Any, Arrays]]:
     """What was kept as a stack: the row of each place in it, and the last place in use, the steps
     of all, and the rows."""
-    top = jnp.sum(kept.steps != NEVER, dtype=jnp.int32) - 1
+    top = jnp.maximum(jnp.sum(kept.steps != NEVER, dtype=jnp.int32) - 1, 0)
+    if way.in_order:
+        return lambda top: top, (top, kept.steps, kept.rows)
     # By counting those before each: a sort, or a scatter, takes long to compile.
     i = jnp.arange(kept.steps.size, dtype=jnp.int32)
     x, y = kept.steps[:, None], kept.steps[None, :]
@@ -155,7 +158,7 @@ def _stacked(kept: Any) -> tuple[Any, tuple[Any, Any, Arrays]]:
     order, steps = (
         jnp.sum(jnp.where(is_at, of[None, :], 0), axis=1, dtype=jnp.int32) for of in (i, kept.steps)
     )
-    return order, (jnp.maximum(top, 0), steps, kept.rows)
+    return lambda top: order[top], (top, steps, kept.rows)
 
 
 def _is_short(way: Reversal) -> bool:
@@ -179,7 +182,7 @@ def _far(way: Reversal, order: Any, end: Any, state: Any) -> Any:
             lambda s: s[0] < target, lambda s: (s[0] + 1, way.again(*s)), (i, carry)
         )
         top = top + 1
-        rows = [put(r, x, order[top]) for r, x in zip(rows, carry, strict=True)]
+        rows = [put(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
         return i, carry, top, put(steps, i, top), rows
 
     return jax.lax.while_loop(is_far, advance, state)
@@ -192,7 +195,7 @@ def _near(way: Reversal, order: Any, end: Any, state: Any) -> Any:
         i, carry, top, steps, rows = state
         carry = way.again(i, carry)
         i, top = i + 1, jnp.minimum(top + 1, way.places)
-        rows = [put(r, x, order[top]) for r, x in zip(rows, carry, strict=True)]
+        rows = [put(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
         return i, carry, top, put(steps, i, top), rows
 
     return jax.lax.while_loop(lambda s: s[0] < end - 1, advance, state)
@@ -217,17 +220,17 @@ def reverse_large(
         cts = _if(is_last, back, cts, ys_ct)
         keeps = (i + 1 == target) & (top < places - 1) & ~is_last
         place = jnp.where(keeps, top + 1, places)  # that of the state that is worked on
-        rows = [put(r, x, order[place]) for r, x in zip(rows, new, strict=True)]
+        rows = [put(r, x, order(place)) for r, x in zip(rows, new, strict=True)]
         steps, top = put(steps, i + 1, place), jnp.where(keeps, top + 1, top)
         end = jnp.where(is_last, i, end)
         top = jnp.where(is_last & (steps[top] == end), jnp.maximum(top - 1, 0), top)
         i = jnp.where(is_last, steps[top], i + 1)
-        carry = select(is_last, [row(r, order[top]) for r in rows], new)
+        carry = select(is_last, [row(r, order(top)) for r in rows], new)
         target = jnp.where(is_last | keeps, next_kept(i, top, end), target)
         return end, i, carry, target, (top, steps, rows), cts
 
-    order, (top, steps, rows) = _stacked(kept)
-    i, carry = steps[top], [row(r, order[top]) for r in rows]
+    order, (top, steps, rows) = _stacked(way, kept)
+    i, carry = steps[top], [row(r, order(top)) for r in rows]
     cts = _start(way, kept, carry_ct, buffers_ct)
     state = total, i, carry, next_kept(i, top, total), (top, steps, rows), cts
     return jax.lax.while_loop(lambda s: s[0] > 0, step, state)[5]
