@@ -47,7 +47,7 @@ def test_time_is_linear_and_steps_are_repeated_as_little_as_can_be(checkpoints: 
         seen = 0
         jax.block_until_ready(gradient(jnp.ones(2), n))
         jax.effects_barrier()
-        places = max((checkpoints or 200) - 1, 1)
+        places = checkpoints or 200
         repeats = next(r for r in range(n + 1) if math.comb(places + r, r) >= n)
         if checkpoints is None:
             repeats = min(n, 2)

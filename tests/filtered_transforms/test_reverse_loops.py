@@ -224,6 +224,29 @@ def test_the_loop_ends_at_max_steps(kind: Any):
     assert jax.tree.map(float, run(0)) == (0, 1)
 
 
+def test_max_steps_may_be_traced_where_the_loop_is_not_differentiated():
+    # The rules of a loop may not close over it: they run when its trace is over.
+    def f(x: Any, n: Any) -> Any:
+        step = lambda s: (s[0] + 1, jnp.sin(s[1]) * x)  # noqa: E731
+        init = (0, x)
+        return ft.while_loop(
+            lambda s: s[0] < 9, step, init, kind="checkpointed", max_steps=n, checkpoints=3
+        )[1]
+
+    def unrolled(x: Any) -> Any:
+        y = x
+        for _ in range(7):
+            y = jnp.sin(y) * x
+        return y
+
+    x, n = jnp.array(1.3), jnp.array(7)
+    expected = jax.grad(unrolled)(x)
+    for wrap in (lambda f: f, jax.jit, jax.checkpoint):
+        close(jax.grad(wrap(f))(x, n), expected)
+    found = jax.vmap(jax.grad(jax.jit(f)), in_axes=(None, 0))(x, jnp.array([7, 0]))
+    close(found, jnp.stack([expected, jnp.array(1.0)]))
+
+
 @pytest.mark.parametrize("kind", ["bounded", "checkpointed"])
 def test_any_tree_is_a_state(kind: Any):
     # Zero-size arrays, no arrays, weakly typed numbers, booleans, and what is no array.

@@ -10,21 +10,23 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from ._lax_loop import run_lax
-from ._loop_state import Arrays, LoopState
+from ._loop_state import LoopState
 from ._mapped import any_of, unless_alone
+from ._marks import Arrays
 from ._perturbed import Linear, find_perturbed, is_inexact, longer, pick
 from ._traced_loop import TracedLoop, select
 
 
 def run_bounded(
-    loop: TracedLoop, max_steps: int, base: int, state: LoopState
+    loop: TracedLoop, consts: Arrays, max_steps: int, base: int, state: LoopState
 ) -> tuple[Arrays, Arrays]:
     """The last carry and buffers of the loop.
 
     As it stands it is a `jax.lax.while_loop`. Differentiated, it becomes scans, which JAX can
     transpose; that is all there is to it, so that the derivatives can be differentiated again.
     """
-    plain = loop.without_marks(state)
+    marks = state.marks
+    plain = loop.without_marks(marks)
 
     def runs(is_marked: bool) -> Callable[..., Any]:
         # Of the loop that marks what is written, or of the other.
@@ -43,10 +45,10 @@ def run_bounded(
             for xs, ts in zip(primals, tangents, strict=True)
         )
         # Which places are written matters if what was there before is differentiated, or read.
-        is_marked = was_marked or state.timed or any(start[2])
+        is_marked = was_marked or marks.timed or any(start[2])
         chosen = loop if is_marked else plain
         if is_marked and not was_marked:
-            carry, buffers = state.marked(carry, buffers)
+            carry, buffers = marks.added(carry, buffers)
             start = start[0], longer(start[1], carry), longer(start[2], buffers)
         perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, []), (*start, ()))
         last, final = runs(is_marked)(consts, carry, buffers)
@@ -57,16 +59,15 @@ def run_bounded(
         if is_marked:
             remaining = iter(given[2])
             every = [next(remaining) if here else None for here in perturbed.buffers]
-            given[2] = pick(state.untouched(final, every), perturbed.buffers)
+            given[2] = pick(marks.untouched(final, every), perturbed.buffers)
         scans = _Scans(chosen, Linear(chosen.steps.again, perturbed), final, carry, max_steps, base)
         found = scans.run(consts, carry, *given)
-        out = (last, final) if was_marked else state.unmarked(last, final)
+        out = (last, final) if was_marked else marks.removed(last, final)
         masks = perturbed.carry, perturbed.buffers
         slopes = (_spread(ts, mask, xs) for ts, mask, xs in zip(found, masks, out, strict=True))
         return out, tuple(slopes)
 
-    asked = loop if state.is_asked else plain
-    return runs(state.is_asked)(asked.consts, asked.carry, asked.buffers)
+    return runs(marks.is_asked)(consts, *marks.asked(state.carry, state.buffers))
 
 
 def _tangents(xs: Arrays, tangents: Arrays, mask: tuple[bool, ...]) -> Arrays:

@@ -16,9 +16,6 @@ from ._types import Index, Scalar, T
 Item = Any
 
 
-NEVER = 2**31 - 1
-
-
 class Origin:
     # Which buffer of which loop a buffer is; every one of a loop has its own.
     #
@@ -53,7 +50,7 @@ class Buffer:
     # - `pred`: whether the loop still runs, for this example; writes of one that has stopped do
     #   nothing.
     # - `written`: which places have been written, if the loop can be differentiated in reverse,
-    #   else `None`. If buffers are read in the loop: when they were written, or `NEVER`.
+    #   else `None`. If buffers are read in the loop: when they were written.
     # - `now`: the time, if `written` holds times, else `None`. It counts the writes.
     #
     # On the way back through a loop, `array` and `written` are those at its end. So a place holds

@@ -73,14 +73,17 @@ def filter_pure_callback(
     expected, out_treedef = jtu.tree_flatten(result_shape_dtypes)
     out_mask = abstract_mask(expected)
     shapes, static = split(expected, out_mask)
+    shapes = [jax.ShapeDtypeStruct(shape.shape, shape.dtype) for shape in shapes]
+    # Not `result_shape_dtypes`: traced arrays in it may not outlive their trace.
+    promised = out_treedef.unflatten(merge(out_mask, shapes, static))
 
     def flat(*arrays: Any) -> list[Any]:
         positional, named = treedef.unflatten(merge(mask, arrays, others))
-        return _arrays_of(callback(*positional, **named), result_shape_dtypes)
+        return _arrays_of(callback(*positional, **named), promised)
 
     found = jax.pure_callback(
         flat,
-        [jax.ShapeDtypeStruct(shape.shape, shape.dtype) for shape in shapes],
+        shapes,
         *arrays,
         sharding=sharding,
         vmap_method=vmap_method,

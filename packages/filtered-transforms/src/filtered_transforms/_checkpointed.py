@@ -8,27 +8,39 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from ._held import Held
-from ._loop_state import Arrays, LoopState
+from ._loop_state import LoopState
 from ._mapped import any_of, any_of_kept, same_for_all, unless_alone
+from ._marks import NEVER, Arrays, Marks
 from ._perturbed import Linear, find_perturbed, is_inexact, longer, pick
 from ._reverse import LARGE, Reversal, reverse, reverse_all, reverse_large
-from ._schedule import ahead, apart
+from ._schedule import Plan, ahead, plan
 from ._traced_loop import TracedLoop, put, row, select
+
+IN_CONSTS = "in consts"
 
 
 class Ends(NamedTuple):
     # When a loop ends, beside its own condition.
     #
     # - `length`: the number of steps, if that is known; then there is no other condition.
-    # - `limit`: the greatest number of steps, if there is one.
+    # - `limit`: the greatest number of steps, if there is one. One that is traced is `IN_CONSTS`,
+    #   the last of them.
 
     length: int | None
-    limit: Any
+    limit: int | str | None
 
     def most(self) -> int | None:
         """The greatest number of steps, if it is known while the loop is traced."""
         known = self.limit if self.length is None else self.length
         return known if isinstance(known, int) else None
+
+    def plan(self, places: int) -> Plan:
+        """When to keep its state, in so many places."""
+        return plan(places, self.length, self.limit if isinstance(self.limit, int) else None)
+
+    def limit_of(self, consts: Arrays) -> Any:
+        """The greatest number of steps, if there is one, of a loop with these `consts`."""
+        return consts[-1] if self.limit == IN_CONSTS else self.limit
 
 
 class _Running(NamedTuple):
@@ -43,16 +55,16 @@ class _Running(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    # States that were kept: row `j` of `rows` is the state before step `steps[j]`; `top` is the
-    # last row in use.
+    # States that were kept: row `j` of `rows` is the state before step `steps[j]`, `NEVER` for a
+    # row that is not in use.
 
-    top: Any
     steps: Any
     rows: Arrays
 
 
 def checkpointed(
     loop: TracedLoop,
+    consts: Arrays,
     xs: Arrays,
     ys: Arrays,
     ends: Ends,
@@ -65,50 +77,51 @@ def checkpointed(
     **Arguments:**
 
     - `loop`: the loop.
+    - `consts`: what it closes over.
     - `xs`: what the steps are given, of all steps: row by row.
     - `ys`: the same of what they return, shapes and dtypes alone.
     - `ends`: when it ends.
     - `checkpoints`: how many states of it may be kept at a time.
-    - `state`: its structure.
+    - `state`: its state.
     - `primal(loop, consts, carry, buffers, xs)`: how it runs if it is not differentiated.
     """
 
-    rules = _Rules.of(loop, ys, ends, checkpoints, state)
+    rules = _Rules.of(loop, ys, ends, checkpoints, state.marks)
 
     @jax.custom_vjp
     def run(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays) -> Any:
         return primal(rules.asked, consts, carry, buffers, xs)
 
     run.defvjp(rules.forward, rules.backward, symbolic_zeros=True)
-    out = run(loop.consts, rules.asked.carry, rules.asked.buffers, xs)
+    out = run(consts, *state.marks.asked(state.carry, state.buffers), xs)
     return jax.tree.map(_without_tangent, out)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Rules:
     # How the loop runs if it is differentiated, and back. The loop is that with marks of what is
-    # written to buffers; `plain` the one without; `asked` the one that the user wants.
+    # written to buffers; `plain` the one without; `asked` the one that the user wants. Nothing that
+    # is traced is held: see `TracedLoop`.
 
     loop: TracedLoop
     plain: TracedLoop
     asked: TracedLoop
     ys: Arrays
     ends: Ends
-    state: LoopState
+    marks: Marks
     places: int
     keeps_all: bool
 
     @classmethod
     def of(
-        cls, loop: TracedLoop, ys: Arrays, ends: Ends, checkpoints: int, state: LoopState
+        cls, loop: TracedLoop, ys: Arrays, ends: Ends, checkpoints: int, marks: Marks
     ) -> "_Rules":
-        plain = loop.without_marks(state)
+        plain = loop.without_marks(marks)
         most = ends.most()
         keeps_all = most is not None and most <= checkpoints
-        # One is for the state that is worked on, unless each has a place of its own.
-        places = max(most or 1, 1) if keeps_all else max(checkpoints - 1, 1)
-        asked = loop if state.is_asked else plain
-        return cls(loop, plain, asked, ys, ends, state, places, keeps_all)
+        places = max(most or 1, 1) if keeps_all else checkpoints
+        asked = loop if marks.is_asked else plain
+        return cls(loop, plain, asked, ys, ends, marks, places, keeps_all)
 
     def forward(self, *args: Any) -> Any:
         is_primal = lambda x: hasattr(x, "perturbed")  # noqa: E731
@@ -119,19 +132,17 @@ class _Rules:
         consts, carry, buffers, xs = values
         of_one = [jax.typeof(x).update(shape=x.shape[1:]) for x in xs]
         # Which places are written matters if what was there before is differentiated, or read.
-        is_marked = self.state.is_asked or self.state.timed or any(start[2])
+        is_marked = self.marks.is_asked or self.marks.timed or any(start[2])
         chosen = self.loop if is_marked else self.plain
-        if is_marked and not self.state.is_asked:
-            carry, buffers = self.state.marked(carry, buffers)
+        if is_marked and not self.marks.is_asked:
+            carry, buffers = self.marks.added(carry, buffers)
             start = start[0], longer(start[1], carry), longer(start[2], buffers), start[3]
         perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, of_one), start)
         empty = [jnp.zeros(y.shape, y.dtype) for y in self.ys]
         run = _Run(chosen, consts, xs, self.ends)
         first = run.begin(carry, buffers, empty)
         running, kept = (_keep_all if self.keeps_all else _keep_some)(run, first, self.places)
-        asked = running.carry, running.buffers
-        if not self.state.is_asked:
-            asked = self.state.unmarked(*asked)
+        asked = self.marks.asked(running.carry, running.buffers)
         residuals = consts, running.buffers, xs, (running.i, running.n), kept
         return (*asked, running.ys), (Held((perturbed, is_marked)), *residuals)
 
@@ -139,7 +150,7 @@ class _Rules:
         held, consts, buffers, xs, (i, n), kept = residuals
         perturbed, is_marked = held.value
         steps = (self.loop if is_marked else self.plain).steps
-        kept = _Kept(same_for_all(kept.top), same_for_all(kept.steps), kept.rows)
+        kept = _Kept(same_for_all(kept.steps), kept.rows)
         linear = Linear(steps.again, perturbed)
         is_large = steps.size >= LARGE
         reversal = Reversal(
@@ -152,6 +163,7 @@ class _Rules:
             self.places,
             self.ends,
             is_large,
+            in_order=_is_sorted(self.ends.plan(self.places).places),
         )
         carry_ct, buffers_ct, ys_ct = (
             [_dense(x) for x in pick(group, mask[: len(group)])]
@@ -165,9 +177,12 @@ class _Rules:
         to_consts, to_carry, to_buffers, to_xs = (
             _spread(values, mask) for values, mask in zip(found, perturbed[:4], strict=True)
         )
-        to_buffers = self.state.untouched(buffers, to_buffers)
-        to_asked = to_carry[: len(self.asked.carry)], to_buffers[: len(self.asked.buffers)]
-        return to_consts, *to_asked, to_xs
+        to_buffers = self.marks.untouched(buffers, to_buffers)
+        return to_consts, *self.marks.asked(to_carry, to_buffers), to_xs
+
+
+def _is_sorted(places: list[int]) -> bool:
+    return places == sorted(places)
 
 
 def _without_tangent(x: Any) -> Any:
@@ -199,9 +214,9 @@ class _Run(NamedTuple):
 
     def _test(self, i: Any, carry: Arrays, buffers: Arrays) -> Any:
         """Whether there is a step `i`, for each example."""
-        length, limit = self.ends
-        if length is not None:
-            return i < length
+        if self.ends.length is not None:
+            return i < self.ends.length
+        limit = self.ends.limit_of(self.consts)
         more = self.loop.test(self.consts, carry, buffers)
         return more if limit is None else more & (i < limit)
 
@@ -234,35 +249,50 @@ def _keep_all(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]
     rows = [jnp.broadcast_to(x, (places, *x.shape)) for x in first.carry]
     start = first, rows
     at, rows = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_advance, start)
-    return at, _Kept(jnp.int32(0), jnp.zeros(1, jnp.int32), rows)
+    return at, _Kept(jnp.arange(places, dtype=jnp.int32), rows)
 
 
 def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
     """Runs the loop, and keeps states on the way, in a batch the same for all examples."""
-    length = run.ends.length
+    planned = run.ends.plan(places)
+    count = len(planned.steps)
+    planned_steps = jnp.array([*planned.steps, planned.first or NEVER], jnp.int32)
+    planned_places = jnp.array([*planned.places, 0], jnp.int32)
+
+    def as_planned(steps: Any, j: Any, left: Any, runs: Any) -> Any:
+        """The same as `beyond`, of the `j`th state that is kept."""
+        return row(planned_places, j), row(planned_steps, j + 1), steps, left, runs
+
+    def beyond(at: _Running, steps: Any, left: Any, runs: Any) -> Any:
+        """After the plan: what is kept anew with all places but that of the start, `left` of them.
+
+        Where to keep a state, the next step of which it is kept, and the steps of what stays.
+        """
+        last = left == 1
+        target = at.i + jnp.where(last, runs + 1, ahead(left, runs))
+        stays = (jnp.arange(places + 1) == 0) | (left < places - 1)
+        steps = jnp.where(stays, steps, NEVER)
+        then = jnp.where(last, places - 1, left - 1)
+        return places - left, target, steps, then, runs + last.astype(jnp.int32)
 
     def keep_and_run(state: Any) -> Any:
-        at, kept, place, runs = state
-        rows = [put(r, x, place) for r, x in zip(kept.rows, at.carry, strict=True)]
-        kept = _Kept(place, put(kept.steps, at.i, place), rows)
-        left = places - place
-        if length is not None:
-            far = jnp.where(left > 1, apart(left, length - at.i), length)
-            place = place + 1
-        elif places == 1:
-            far = jnp.int32(2**30)
+        at, kept, j, left, runs = state
+        after = lambda: beyond(at, kept.steps, left, runs)  # noqa: E731
+        if count == 0:
+            place, target, steps, left, runs = after()
+        elif planned.first is None:
+            place, target, steps, left, runs = as_planned(kept.steps, j, left, runs)
         else:
-            last = left == 1
-            far = jnp.where(last, runs + 1, ahead(left, runs))
-            place = jnp.where(last, 1, place + 1)
-            runs = runs + last.astype(jnp.int32)
-        target = at.i + far
+            place, target, steps, left, runs = jax.lax.cond(
+                j < count, lambda: as_planned(kept.steps, j, left, runs), after
+            )
+        rows = [put(r, x, place) for r, x in zip(kept.rows, at.carry, strict=True)]
+        kept = _Kept(put(steps, at.i, place), rows)
         at = jax.lax.while_loop(lambda at: run.goes_on(at) & (at.i < target), run.advance, at)
-        return at, kept, place, runs
+        return at, kept, j + 1, left, runs
 
-    zero = jnp.int32(0)
     rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
-    kept = _Kept(zero, jnp.zeros(places + 1, jnp.int32), rows)
-    start = first, kept, zero, jnp.int32(1)
-    at, kept, _, _ = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
+    kept = _Kept(jnp.full(places + 1, NEVER, jnp.int32), rows)
+    start = first, kept, jnp.int32(0), jnp.int32(places - (count > 0)), jnp.int32(planned.runs + 1)
+    at, kept, *_ = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
     return at, kept

@@ -14,7 +14,7 @@ from tree_surgery import path_str
 from ._agree import describe, first_difference
 from ._eval_shape import abstract_mask, is_abstract
 from ._hashable import hashable_combine, hashable_partition
-from ._jax import Jaxpr, evaluate
+from ._jax import Jaxpr, evaluate, opened
 from ._partition import split
 from ._predicates import is_array
 from ._static_leaf import same_value
@@ -164,4 +164,4 @@ def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) ->
     shapes_in = tuple(jax.ShapeDtypeStruct(jnp.shape(array), array.dtype) for array in arrays)
     shapes_out = tuple(jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.out_avals)
     ends = _Shape(shapes_in, rest), _Shape(shapes_out, found)
-    return ClosureConverted(closed.jaxpr, list(closed.consts), *ends)
+    return ClosureConverted(*opened(closed), *ends)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import jax
 import jax.tree_util as jtu
@@ -116,7 +116,7 @@ class filter_custom_vjp(CustomRule[P, R]):
         fwd, bwd = self.fn_fwd, self.fn_bwd
         if fwd is None or bwd is None:
             raise RuntimeError(f"`def_fwd` or `def_bwd` not yet called for {self.fn!r}.")
-        call = _Call(self.fn, vjp_arg, args, kwargs)
+        call, differentiated, rest = _Call.of(self.fn, vjp_arg, args, kwargs)
 
         def flat(differentiated: list[Any], rest: list[Any]) -> Any:
             fn, vjp_arg, args, kwargs = call.tree(differentiated, rest)
@@ -153,7 +153,7 @@ class filter_custom_vjp(CustomRule[P, R]):
 
         custom = jax.custom_vjp(flat)
         custom.defvjp(flat_fwd, flat_bwd, symbolic_zeros=True)
-        return release(custom(call.differentiated, call.rest))
+        return release(custom(differentiated, rest))
 
     if TYPE_CHECKING:
 
@@ -163,16 +163,28 @@ class filter_custom_vjp(CustomRule[P, R]):
         __call__ = _call
 
 
-class _Call:
-    # The arguments of one call: the inexact arrays of the first, all other arrays, and the others.
+class _Call(NamedTuple):
+    # The arguments of one call without their arrays: the rules live as long as the program that the
+    # call is part of; whatever is traced may not.
 
-    def __init__(self, fn: Any, vjp_arg: Any, args: Any, kwargs: Any):
-        leaves, self.first = jtu.tree_flatten(vjp_arg)
-        self.mask = inexact_mask(leaves)
-        self.differentiated, others = split(leaves, self.mask)
-        remaining, self.treedef = jtu.tree_flatten((fn, others, args, kwargs))
-        self.is_array = array_mask(remaining)
-        self.rest, self.static = split(remaining, self.is_array)
+    first: Any
+    mask: list[bool]
+    treedef: Any
+    is_array: list[bool]
+    static: list[Any]
+
+    @classmethod
+    def of(
+        cls, fn: Any, vjp_arg: Any, args: Any, kwargs: Any
+    ) -> tuple["_Call", list[Any], list[Any]]:
+        """It, and the arrays: the inexact ones of the first argument, and all others."""
+        leaves, first = jtu.tree_flatten(vjp_arg)
+        mask = inexact_mask(leaves)
+        differentiated, others = split(leaves, mask)
+        remaining, treedef = jtu.tree_flatten((fn, others, args, kwargs))
+        is_array = array_mask(remaining)
+        rest, static = split(remaining, is_array)
+        return cls(first, mask, treedef, is_array, static), differentiated, rest
 
     def tree(self, differentiated: list[Any], rest: list[Any]) -> tuple[Any, Any, Any, Any]:
         """`(fn, vjp_arg, args, kwargs)` with these arrays."""
@@ -183,8 +195,8 @@ class _Call:
 
     def derivative(self, values: list[Any], other: Any) -> Any:
         """A tree like `vjp_arg` with these values for its inexact arrays, and `other` elsewhere."""
-        count = len(self.mask) - len(self.differentiated)
-        return self.first.unflatten(merge(self.mask, values, [other] * count))
+        others = [other] * self.mask.count(False)
+        return self.first.unflatten(merge(self.mask, values, others))
 
     def gradients(self, found: Any) -> list[Any]:
         """The gradients that a rule has returned, `None` for zero.

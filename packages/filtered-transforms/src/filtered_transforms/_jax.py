@@ -206,15 +206,21 @@ def is_jaxpr(value: Any) -> bool:
 
 
 def opened(jaxpr: Any) -> tuple[Any, list[Any]]:
-    """A jaxpr, closed or not, as a jaxpr and its constants. (They are one since JAX 0.12.)"""
-    return getattr(jaxpr, "jaxpr", jaxpr), list(getattr(jaxpr, "consts", ()))
+    """A jaxpr, closed or not, as one that holds no constants, and its constants.
+
+    They are one object since JAX 0.12; taken apart, the variables of the constants are inputs.
+    """
+    inner, consts = getattr(jaxpr, "jaxpr", jaxpr), list(getattr(jaxpr, "consts", ()))
+    if consts and inner is jaxpr:
+        inner = jaxpr.replace(consts=[])
+    return inner, consts
 
 
 def traced_anew(jaxpr: Any, run: Callable[..., list[Any]]) -> Any:
     """`run(jaxpr, consts, *args)`, traced for the arguments of `jaxpr`; closed as that is."""
     inner, consts = opened(jaxpr)
     args = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype, weak_type=v.aval.weak_type)
-            for v in inner.invars]  # fmt: skip
+            for v in getattr(jaxpr, "jaxpr", jaxpr).invars]  # fmt: skip
     made = jax.make_jaxpr(lambda *args: run(inner, consts, *args))(*args)
     if isinstance(jaxpr, jax.extend.core.ClosedJaxpr):
         return made
@@ -239,8 +245,8 @@ def interpret(
     def read(atom: Any) -> Any:
         return atom.val if isinstance(atom, jax.extend.core.Literal) else env[atom]
 
-    env.update(zip(jaxpr.constvars, consts, strict=True))
-    env.update(zip(jaxpr.invars, args, strict=True))
+    inputs = [*jaxpr.constvars, *jaxpr.invars]
+    env.update(zip(inputs, [*consts, *args], strict=True))
     for eqn in jaxpr.eqns:
         operands = [read(atom) for atom in eqn.invars]
 

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._loop_state import Arrays
 from ._mapped import any_of, any_of_kept, unless_alone
+from ._marks import Arrays
 from ._traced_loop import TracedLoop, select
 
 

@@ -10,13 +10,12 @@ import jax.tree_util as jtu
 from tree_surgery import path_str
 
 from ._agree import describe, first_difference, number_hint
-from ._buffer import NEVER, Buffer, Origin, find_buffers, is_buffer
+from ._buffer import Buffer, Origin, find_buffers, is_buffer
 from ._held import is_number
+from ._marks import NEVER, Arrays, Marks, places
 from ._partition import merge, split
 from ._predicates import is_array
 from ._static_leaf import same_value
-
-Arrays = list[Any]
 
 
 class LoopState:
@@ -26,7 +25,8 @@ class LoopState:
     #
     # `buffers` are the arrays of the buffers, and after them, for each that is tracked, which of
     # its places were written, or, if `timed`, when: in this loop if `track`, else as the loop
-    # around it wants to know. `carry` ends with the time of each buffer that has one.
+    # around it wants to know. `carry` ends with the time of each buffer that has one. `marks` tells
+    # which these are.
 
     def __init__(
         self,
@@ -55,13 +55,17 @@ class LoopState:
         times = [x for _, _, x in begun]
         self._tracked = [x is not None for x in written]
         self._timed = [x is not None for x in times]
-        self.count = len(arrays)
-        # Whether somebody wants to know at the end what was written, or when.
-        self.is_asked = any(x is not None and x.written is not None for x in self._outer)
-        self.timed = timed
-        self.buffers: Arrays = arrays + split(written, self._tracked)[0]
-        self._carried = len(carry)
+        marks = split(written, self._tracked)[0]
+        self.buffers: Arrays = arrays + marks
         self.carry: Arrays = carry + split(times, self._timed)[0]
+        self.marks = Marks(
+            carried=len(carry),
+            times=sum(self._timed),
+            tracked=tuple(self._tracked),
+            shapes=tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in marks),
+            is_asked=any(x is not None and x.written is not None for x in self._outer),
+            timed=timed,
+        )
 
     def _begin(self, array: Any, outer: Buffer | None, timed: bool) -> tuple[Origin, Any, Any]:
         """Of a buffer: its origin, which of its places are written, or when, and the time."""
@@ -90,50 +94,15 @@ class LoopState:
         again = [x is not None and x.written is not None and x.now is None for x in read]
         return len(read) > 0 and not any(again)
 
-    def marked(
-        self, carry: Arrays, buffers: Arrays, all_written: bool = False
-    ) -> tuple[Arrays, Arrays]:
-        """`carry` and `buffers`, with marks of what is written: nothing yet, or all.
-
-        The marks are made anew, in whatever is traced.
-        """
-        mark = -1 if all_written else NEVER
-        times = [jnp.int32(0)] * (len(self.carry) - self._carried)
-        marks = [
-            jnp.full(x.shape, all_written if x.dtype == bool else mark, x.dtype)
-            for x in self.buffers[self.count :]
-        ]
-        return [*carry, *times], [*buffers, *marks]
-
-    def unmarked(self, carry: Arrays, buffers: Arrays) -> tuple[Arrays, Arrays]:
-        """Those of `carry` and `buffers` that are no marks."""
-        return carry[: self._carried], buffers[: self.count]
-
-    def _apart(self, buffers: Arrays) -> tuple[Arrays, Arrays]:
-        """The arrays of the buffers, and for each which places were written, when, or `None`."""
-        count = self.count
-        if len(buffers) == count:
-            return buffers, [None] * count
-        masks = merge(self._tracked, buffers[count:], [None] * self._tracked.count(False))
-        return buffers[:count], masks
-
-    def untouched(self, buffers: Arrays, values: Arrays) -> Arrays:
-        """`values`, one for each of the arrays `buffers`, with zeros where a buffer was written."""
-        masks = self._apart(buffers)[1]
-        return [
-            x if mask is None or x is None else jnp.where(_places(mask), jnp.zeros_like(x), x)
-            for x, mask in zip(values, masks + [None] * (len(values) - self.count), strict=True)
-        ]
-
     def _tree(self, carry: Arrays, buffers: Arrays) -> Any:
-        dynamic = merge(self._is_buffer, buffers, carry[: self._carried])
+        dynamic = merge(self._is_buffer, buffers, carry[: self.marks.carried])
         return self._treedef.unflatten(merge(self._is_dynamic, dynamic, self._static))
 
     def given(self, carry: Arrays, buffers: Arrays, pred: Any) -> Any:
         """The state, as the functions of the loop see it while `pred`."""
         wrapped: Arrays = []
         parts = zip(
-            *self._apart(buffers), self._times(carry), self._outer, self._origins, strict=True
+            *self.marks.apart(buffers), self._times(carry), self._outer, self._origins, strict=True
         )
         for array, written, now, outer, origin in parts:
             allowed = pred if outer is None else jnp.logical_and(pred, outer.pred)
@@ -142,14 +111,15 @@ class LoopState:
 
     def _times(self, carry: Arrays) -> Arrays:
         """Of each buffer, the time, or `None`."""
-        if len(carry) == self._carried:
-            return [None] * self.count
-        return merge(self._timed, carry[self._carried :], [None] * self._timed.count(False))
+        carried = self.marks.carried
+        if len(carry) == carried:
+            return [None] * len(self._timed)
+        return merge(self._timed, carry[carried:], [None] * self._timed.count(False))
 
     def result(self, carry: Arrays, buffers: Arrays) -> Any:
         """The state, as the caller of the loop sees it."""
         found: Arrays = []
-        parts = zip(*self._apart(buffers), self._times(carry), self._outer, strict=True)
+        parts = zip(*self.marks.apart(buffers), self._times(carry), self._outer, strict=True)
         for array, written, now, outer in parts:
             if outer is None:
                 found.append(array)
@@ -240,15 +210,10 @@ class LoopState:
         )
 
 
-def _places(written: Any) -> Any:
-    """Which places were written, of which it is known, or of which it is known when."""
-    return written if written.dtype == bool else written != NEVER
-
-
 def _later(outer: Buffer, written: Any) -> tuple[Any, Any]:
     """What a loop around knows, and its time, after a loop in it that wrote at `written`."""
     if outer.written is None:
         return None, None
     if outer.now is None:
-        return outer.written | _places(written), None
-    return jnp.where(_places(written), outer.now, outer.written), outer.now + 1
+        return outer.written | places(written), None
+    return jnp.where(places(written), outer.now, outer.written), outer.now + 1

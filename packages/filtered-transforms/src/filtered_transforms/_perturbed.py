@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ._loop_state import Arrays
+from ._marks import Arrays
 from ._partition import merge, split
 from ._traced_loop import Stepped
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ._loop_state import Arrays
 from ._mapped import unless_alone
+from ._marks import NEVER, Arrays
 from ._perturbed import Linear
 from ._schedule import apart, reach
 from ._traced_loop import put, row, select
@@ -21,7 +21,7 @@ LARGE = 16
 class Reversal(NamedTuple):
     # What is the same in all steps of the way back. `buffers` are those at the end of the loop:
     # each place is written once; and if the loop reads them, they tell when, so that a step reads
-    # what it read before.
+    # what it read before. `in_order`: what was kept lies in the order of the steps.
 
     linear: Linear
     step: Any
@@ -32,6 +32,7 @@ class Reversal(NamedTuple):
     places: int
     ends: Any
     is_large: bool
+    in_order: bool
 
     def again(self, i: Any, carry: Arrays) -> Arrays:
         """The carry after step `i`. What it writes is in the buffers already."""
@@ -118,12 +119,14 @@ def reverse(
     state that was kept.
     """
 
+    order, start = _stacked(way, kept)
+
     def until_next(state: Any) -> Any:
         end, (top, steps, rows), cts = state
-        i, carry = steps[top], [row(r, top) for r in rows]
+        i, carry = steps[top], [row(r, order(top)) for r in rows]
         if not _is_short(way):
-            i, carry, top, steps, rows = _far(way, end, (i, carry, top, steps, rows))
-        i, carry, top, steps, rows = _near(way, end, (i, carry, top, steps, rows))
+            i, carry, top, steps, rows = _far(way, order, end, (i, carry, top, steps, rows))
+        i, carry, top, steps, rows = _near(way, order, end, (i, carry, top, steps, rows))
 
         def has_state(state: Any) -> Any:
             end, top, _ = state
@@ -131,14 +134,31 @@ def reverse(
 
         def one_back(state: Any) -> Any:
             end, top, cts = state
-            cts = way.back(end - 1, [row(r, top) for r in rows], cts, ys_ct)
+            cts = way.back(end - 1, [row(r, order(top)) for r in rows], cts, ys_ct)
             return end - 1, top - 1, cts
 
         end, top, cts = jax.lax.while_loop(has_state, one_back, (end, top, cts))
         return end, (jnp.maximum(top, 0), steps, rows), cts
 
-    state = (total, tuple(kept), _start(way, kept, carry_ct, buffers_ct))
+    state = (total, start, _start(way, kept, carry_ct, buffers_ct))
     return jax.lax.while_loop(lambda s: s[0] > 0, until_next, state)[2]
+
+
+def _stacked(way: Reversal, kept: Any) -> tuple[Any, tuple[Any, Any, Arrays]]:
+    """What was kept as a stack: the row of each place in it, and the last place in use, the steps
+    of all, and the rows."""
+    top = jnp.maximum(jnp.sum(kept.steps != NEVER, dtype=jnp.int32) - 1, 0)
+    if way.in_order:
+        return lambda top: top, (top, kept.steps, kept.rows)
+    # By counting those before each: a sort, or a scatter, takes long to compile.
+    i = jnp.arange(kept.steps.size, dtype=jnp.int32)
+    x, y = kept.steps[:, None], kept.steps[None, :]
+    is_before = (x < y) | ((x == y) & (i[:, None] < i[None, :]))
+    is_at = i[:, None] == jnp.sum(is_before, axis=0, dtype=jnp.int32)[None, :]
+    order, steps = (
+        jnp.sum(jnp.where(is_at, of[None, :], 0), axis=1, dtype=jnp.int32) for of in (i, kept.steps)
+    )
+    return lambda top: order[top], (top, steps, kept.rows)
 
 
 def _is_short(way: Reversal) -> bool:
@@ -147,7 +167,7 @@ def _is_short(way: Reversal) -> bool:
     return isinstance(most, int) and reach(way.places, 2) >= most
 
 
-def _far(way: Reversal, end: Any, state: Any) -> Any:
+def _far(way: Reversal, order: Any, end: Any, state: Any) -> Any:
     """Keeps states on the way to `end` until the rest of it is near."""
 
     def is_far(state: Any) -> Any:
@@ -162,20 +182,20 @@ def _far(way: Reversal, end: Any, state: Any) -> Any:
             lambda s: s[0] < target, lambda s: (s[0] + 1, way.again(*s)), (i, carry)
         )
         top = top + 1
-        rows = [put(r, x, top) for r, x in zip(rows, carry, strict=True)]
+        rows = [put(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
         return i, carry, top, put(steps, i, top), rows
 
     return jax.lax.while_loop(is_far, advance, state)
 
 
-def _near(way: Reversal, end: Any, state: Any) -> Any:
+def _near(way: Reversal, order: Any, end: Any, state: Any) -> Any:
     """Keeps each state up to that before step `end - 1`; without a place for all, the last one."""
 
     def advance(state: Any) -> Any:
         i, carry, top, steps, rows = state
         carry = way.again(i, carry)
         i, top = i + 1, jnp.minimum(top + 1, way.places)
-        rows = [put(r, x, top) for r, x in zip(rows, carry, strict=True)]
+        rows = [put(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
         return i, carry, top, put(steps, i, top), rows
 
     return jax.lax.while_loop(lambda s: s[0] < end - 1, advance, state)
@@ -200,17 +220,17 @@ def reverse_large(
         cts = _if(is_last, back, cts, ys_ct)
         keeps = (i + 1 == target) & (top < places - 1) & ~is_last
         place = jnp.where(keeps, top + 1, places)  # that of the state that is worked on
-        rows = [put(r, x, place) for r, x in zip(rows, new, strict=True)]
+        rows = [put(r, x, order(place)) for r, x in zip(rows, new, strict=True)]
         steps, top = put(steps, i + 1, place), jnp.where(keeps, top + 1, top)
         end = jnp.where(is_last, i, end)
         top = jnp.where(is_last & (steps[top] == end), jnp.maximum(top - 1, 0), top)
         i = jnp.where(is_last, steps[top], i + 1)
-        carry = select(is_last, [row(r, top) for r in rows], new)
+        carry = select(is_last, [row(r, order(top)) for r in rows], new)
         target = jnp.where(is_last | keeps, next_kept(i, top, end), target)
         return end, i, carry, target, (top, steps, rows), cts
 
-    top, steps, rows = kept
-    i, carry = steps[top], [row(r, top) for r in rows]
+    order, (top, steps, rows) = _stacked(way, kept)
+    i, carry = steps[top], [row(r, order(top)) for r in rows]
     cts = _start(way, kept, carry_ct, buffers_ct)
     state = total, i, carry, next_kept(i, top, total), (top, steps, rows), cts
     return jax.lax.while_loop(lambda s: s[0] > 0, step, state)[5]

@@ -9,7 +9,8 @@ import jax.tree_util as jtu
 
 from ._checkpointed import Ends, checkpointed
 from ._held import check_callable, hold, is_number, release
-from ._loop_state import Arrays, LoopState
+from ._loop_state import LoopState
+from ._marks import Arrays
 from ._partition import merge, split
 from ._predicates import array_mask
 from ._schedule import default_checkpoints
@@ -180,7 +181,7 @@ def _checkpointed_scan(
     def always(*_: Any) -> Any:
         return jnp.array(True)
 
-    loop = TracedLoop(consts, state.carry, state.buffers, steps, always)
+    loop = TracedLoop(steps, always)
 
     def primal(loop: TracedLoop, consts: Any, carry: Any, buffers: Any, xs: Any) -> Any:
         def advance(arrays: Any, x: Any) -> Any:
@@ -195,5 +196,5 @@ def _checkpointed_scan(
     ).ys
     ys = [jax.ShapeDtypeStruct((length, *y.shape), y.dtype) for y in shapes]
     ends = Ends(length, None)
-    *out, ys = checkpointed(loop, arrays, ys, ends, checkpoints, state, primal)
+    *out, ys = checkpointed(loop, consts, arrays, ys, ends, checkpoints, state, primal)
     return state.result(*out), seen.result(ys)

@@ -2,17 +2,22 @@
 
 With `s` places for states, of which the first holds the state at the start, `C(s + r, s)` steps can
 be reversed so that none is run forward more than `r` times, not counting the run in which it is
-differentiated; no more (Griewank and Walther 2000). Of a loop of unknown length, the
-positions that are kept while it runs are such that `r` is as small as it can be for the length
-that it turns out to have (Wang, Moin and Iaccarino 2009; Stumm and Walther 2010).
+differentiated; no more (Griewank and Walther 2000). Where the length is known, positions are those
+of the least number of steps run in all. Of a loop of unknown length, the positions that are kept
+while it runs are such that, for any length that it may turn out to have, this number is as small or
+nearly so (Wang, Moin and Iaccarino 2009; Stumm and Walther 2010).
 """
 
-from typing import Any
+import functools
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 _MANY = 2.0**30
+_MOST_STEPS = 4096  # of a plan that is made while the loop is traced, and
+_MOST_WORK = 50_000  # steps times places: some 30 milliseconds
 
 
 def reach(places: int, runs: int) -> int:
@@ -28,7 +33,120 @@ def default_checkpoints(max_steps: int) -> int:
     places = 1
     while reach(places, 2) < max_steps:
         places += 1
-    return places + 1  # the state that is worked on is one
+    return places
+
+
+class Plan(NamedTuple):
+    # Before which steps to keep the state, and in which place, which may hold an earlier one. If
+    # there are steps after these, `first` is the next of which it is kept, and `runs` the greatest
+    # number of times that one before it is run again; from there on it goes by `ahead`.
+
+    steps: list[int]
+    places: list[int]
+    first: int | None = None
+    runs: int = 0
+
+
+@functools.lru_cache(maxsize=256)
+def plan(places: int, length: int | None, limit: int | None) -> Plan:
+    """When to keep the state of a loop.
+
+    **Arguments:**
+
+    - `places`: how many states can be kept.
+    - `length`: the number of steps, if that is known.
+    - `limit`: the greatest number of steps, if that is.
+    """
+    if length is not None:
+        found = _known(places, length)
+        return Plan(found, list(range(len(found))))
+    if places == 1:
+        return Plan([0], [0])
+    if limit is not None and limit <= _MOST_STEPS and limit * places <= _MOST_WORK:
+        found, kept = _online(places, limit, frozenset())
+        best = _known(places, limit)
+        if _runs(kept, limit, places) <= 1.02 * _runs(best, limit, places):
+            return found
+        return _online(places, limit, frozenset(best))[0]
+    runs = 1
+    while reach(places, runs + 1) <= min(_MOST_STEPS, _MOST_WORK // places):
+        runs += 1
+    if runs == 1:  # the first states are all kept: as `ahead` says
+        return Plan([], [], 0)
+    found, _ = _online(places, reach(places, runs) - 1, frozenset())
+    return found._replace(first=reach(places, runs), runs=runs)
+
+
+def _known(places: int, length: int) -> list[int]:
+    """The steps whose states are kept so that the number that are run is least."""
+    found = [0]
+    for left in range(places, 1, -1):
+        rest = length - found[-1]
+        if rest <= 1:
+            break
+        runs = 1
+        while reach(left, runs) < rest:
+            runs += 1
+        found.append(found[-1] + min(reach(left, runs - 1), rest - reach(left - 1, runs - 1)))
+    return found
+
+
+def _online(places: int, most: int, wanted: frozenset[int]) -> tuple[Plan, list[int]]:
+    """A plan for up to `most` steps, and the steps whose states are then kept.
+
+    Before each step, what is kept from then on is what costs least if the loop ends after that
+    step, or after the next, which counts twice. What is in `wanted` is kept, and never given up.
+    """
+    kept, place_of = [0], {0: 0}
+    steps, used = [0], [0]
+    for step in range(1, most):
+        place = len(kept)
+        if place == places:
+            gone = _given_up(kept, step, wanted)
+            if gone is None:
+                continue
+            place = place_of.pop(kept.pop(gone))
+        kept.append(step)
+        place_of[step] = place
+        steps.append(step)
+        used.append(place)
+    return Plan(steps, used), kept
+
+
+def _given_up(kept: list[int], step: int, wanted: frozenset[int]) -> int | None:
+    """Which state to give up for that before `step`, if it is to be kept."""
+    places = len(kept)
+    gaps = [y - x for x, y in zip(kept, [*kept[1:], step], strict=True)]
+    as_is = [3 * _again(gap, places - i) for i, gap in enumerate(gaps)]
+    moved = [3 * _again(gap, places - i + 1) for i, gap in enumerate(gaps)]  # one place earlier
+    found, least = None, math.inf
+    if step not in wanted:
+        least = sum(as_is[:-1]) + _again(gaps[-1] + 1, 1) + 2 * _again(gaps[-1] + 2, 1)
+    left, right = 0, sum(moved[1:]) + 2 * _again(2, 1)
+    for i in range(1, places):
+        right -= moved[i]
+        cost = left + 3 * _again(gaps[i - 1] + gaps[i], places - i + 1) + right
+        if cost < least and kept[i] not in wanted:
+            found, least = i, cost
+        left += as_is[i - 1]
+    return found
+
+
+@functools.lru_cache(maxsize=65536)
+def _again(length: int, places: int) -> int:
+    """How many steps are run to reverse so many, of which the first state is kept."""
+    if length <= 1:
+        return 0
+    runs = 1
+    while reach(places, runs) < length:
+        runs += 1
+    return runs * length - math.comb(places + runs, runs - 1)
+
+
+def _runs(kept: list[int], length: int, places: int) -> int:
+    """How many steps are run for the gradient of a loop of so many, in all."""
+    gaps = [y - x for x, y in zip(kept, [*kept[1:], length], strict=True)]
+    return 2 * length + sum(_again(gap, places - i) for i, gap in enumerate(gaps))
 
 
 def ahead(places: Any, runs: Any) -> Any:

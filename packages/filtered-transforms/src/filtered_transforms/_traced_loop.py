@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from ._evaluate import WITHOUT_VJP, Rule, evaluate_with, renewed
-from ._jax import sub_jaxprs
-from ._loop_state import Arrays, LoopState
+from ._jax import opened, sub_jaxprs
+from ._loop_state import LoopState
+from ._marks import Arrays, Marks
 from ._read_place import renews
 from ._show import QUIET
 
@@ -46,33 +47,30 @@ class Steps(NamedTuple):
 
 
 class TracedLoop(NamedTuple):
-    # `consts` are all arrays that the functions close over, traced ones too.
+    # Functions alone: `consts` are all arrays that they close over, traced ones too. Rules for
+    # derivatives are made of them, which live as long as the programs that the loop is part of;
+    # whatever is traced may not.
     # `test(consts, carry, buffers)`: whether there is another step. With effects, it is to be
     # called once for each.
 
-    consts: Arrays
-    carry: Arrays
-    buffers: Arrays
     steps: Steps
     test: Callable[[Arrays, Arrays, Arrays], Any]
     test_has_effects: bool = False
 
-    def without_marks(self, state: LoopState) -> "TracedLoop":
+    def without_marks(self, marks: Marks) -> "TracedLoop":
         """The loop that does not mark what is written, and takes every place to be so."""
 
         def without(step: Step) -> Step:
             def shorter(consts: Arrays, carry: Arrays, buffers: Arrays, *args: Any) -> Stepped:
-                out = step(consts, *state.marked(carry, buffers, all_written=True), *args)
-                return Stepped(*state.unmarked(out.carry, out.buffers), out.ys)
+                out = step(consts, *marks.added(carry, buffers, all_written=True), *args)
+                return Stepped(*marks.removed(out.carry, out.buffers), out.ys)
 
             return shorter
 
         def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
-            return self.test(consts, *state.marked(carry, buffers, all_written=True))
+            return self.test(consts, *marks.added(carry, buffers, all_written=True))
 
-        carry, buffers = state.unmarked(self.carry, self.buffers)
-        steps = self.steps.map(without)
-        return self._replace(carry=carry, buffers=buffers, steps=steps, test=test)
+        return self._replace(steps=self.steps.map(without), test=test)
 
 
 def trace_exactly(
@@ -107,12 +105,13 @@ def trace_body(
             break
     n_buffers = len(state.buffers)
     avals = [jax.typeof(x) for x in state.carry]
+    jaxpr, found = opened(closed)
 
     def by(*rules: Rule) -> Step:
         evaluate = evaluate_with(*rules)
 
         def step(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any) -> Stepped:
-            out = evaluate(closed.jaxpr, consts, [*carry, *buffers, *xs, pred])
+            out = evaluate(jaxpr, consts, [*carry, *buffers, *xs, pred])
             new = [
                 jax.lax.convert_element_type(x, a.dtype) if _is_weak(x) and not a.weak_type else x
                 for x, a in zip(out[:n_carry], avals, strict=True)
@@ -122,8 +121,7 @@ def trace_body(
         return step
 
     forward, forward_again = by(WITHOUT_VJP), by(QUIET, WITHOUT_VJP)
-    steps = Steps(by(), by(QUIET), forward, forward_again, _size(closed.jaxpr))
-    return list(closed.consts), steps
+    return found, Steps(by(), by(QUIET), forward, forward_again, _size(jaxpr))
 
 
 def _size(jaxpr: Any) -> int:
@@ -139,8 +137,8 @@ def _is_weak(x: Any) -> bool:
 
 def trace_while(
     cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], state: LoopState
-) -> TracedLoop:
-    """The loop `while cond_fun(state): state = body_fun(state)`."""
+) -> tuple[Arrays, TracedLoop]:
+    """What the loop `while cond_fun(state): state = body_fun(state)` closes over, and it."""
 
     def body(carry: Arrays, buffers: Arrays, _: Arrays, pred: Any) -> Any:
         return *state.returned(body_fun(state.given(carry, buffers, pred))), []
@@ -150,18 +148,17 @@ def trace_while(
 
     of_body, steps = trace_body(body, state, [])
     closed = jax.make_jaxpr(condition)(state.carry, state.buffers)
+    jaxpr, of_test = opened(closed)
     evaluate = evaluate_with(WITHOUT_VJP)
-    count = len(of_body)
+    count, both = len(of_body), len(of_body) + len(of_test)
 
     def of_all(step: Step) -> Step:
         return lambda consts, *args: step(consts[:count], *args)
 
     def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
-        return evaluate(closed.jaxpr, consts[count:], [*carry, *buffers])[0]
+        return evaluate(jaxpr, consts[count:both], [*carry, *buffers])[0]
 
-    consts = [*of_body, *closed.consts]
-    effectful = bool(closed.effects)
-    return TracedLoop(consts, state.carry, state.buffers, steps.map(of_all), test, effectful)
+    return [*of_body, *of_test], TracedLoop(steps.map(of_all), test, bool(closed.effects))
 
 
 def _checked(found: Any, name: str) -> Any:

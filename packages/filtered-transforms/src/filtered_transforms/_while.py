@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any, overload
 
 from ._bounded import run_bounded
-from ._checkpointed import Ends, checkpointed
+from ._checkpointed import IN_CONSTS, Ends, checkpointed
 from ._held import check_callable
 from ._lax_loop import run_lax
 from ._loop_state import LoopState
+from ._marks import Arrays
 from ._schedule import default_checkpoints
 from ._traced_loop import TracedLoop, trace_exactly, trace_while
 from ._types import LoopKind, PyTree, Scalar, T
@@ -88,8 +89,8 @@ def while_loop(
     long as any example does.
 
     In reverse, a checkpointed loop of `n` steps with `s` states runs each step forward at most `r`
-    times more, with the least `r` for which `n <= C(s - 1 + r, r)`: two with the default, none
-    if there are as many checkpoints as `max_steps`. Each step is then run once more to be
+    times more, with the least `r` for which `n <= C(s + r, r)`: two with the default, none if
+    there are as many checkpoints as `max_steps`. Each step is then run once more to be
     differentiated. A read `b[i]` of a buffer costs, on the way back, time proportional to the size
     of the buffer if what it held before the loop is differentiated, or if the read stands within a
     branch, a loop or a jitted function of the body; else not.
@@ -135,7 +136,7 @@ def while_loop(
     check_use("while_loop", kind, "bounded", "base", base)
     most = None if max_steps is None else _steps(max_steps, kind)
 
-    def trace(state: LoopState) -> TracedLoop:
+    def trace(state: LoopState) -> tuple[Arrays, TracedLoop]:
         return trace_while(cond_fun, body_fun, state)
 
     def begin(timed: bool) -> LoopState:
@@ -143,31 +144,34 @@ def while_loop(
 
     if kind == "lax":
         state = LoopState(init_val, buffers, "while_loop")
-        loop = trace(state)
-        return state.result(*run_lax(loop, most, loop.consts, state.carry, state.buffers))
-    state, loop = trace_exactly(begin, trace)
+        consts, loop = trace(state)
+        return state.result(*run_lax(loop, most, consts, state.carry, state.buffers))
+    state, (consts, loop) = trace_exactly(begin, trace)
     if kind == "bounded":
         if most is None:
             raise ValueError(
                 'while_loop: kind="bounded" requires `max_steps` to be specified; '
                 '"checkpointed" does not, if `checkpoints` is.'
             )
-        out = run_bounded(loop, most, 16 if base is None else base, state)
+        out = run_bounded(loop, consts, most, 16 if base is None else base, state)
     else:
         if checkpoints is None:
-            if most is None:
+            if not isinstance(most, int):
                 raise ValueError(
                     'while_loop: kind="checkpointed" requires `max_steps` or `checkpoints` to be '
-                    "specified, which is how much memory it takes."
+                    "specified, which is how much memory it takes. A traced `max_steps` does not "
+                    "tell."
                 )
             checkpoints = default_checkpoints(most)
+        if not isinstance(most, int | None):
+            consts, most = [*consts, most], IN_CONSTS
+        ends = Ends(None, most)
 
         def primal(loop: TracedLoop, consts: Any, carry: Any, buffers: Any, _: Any) -> Any:
-            return *run_lax(loop, most, consts, carry, buffers), []
+            return *run_lax(loop, ends.limit_of(consts), consts, carry, buffers), []
 
-        ends = Ends(None, most)
         count = check_checkpoints(checkpoints)
-        out = checkpointed(loop, [], [], ends, count, state, primal)[:2]
+        out = checkpointed(loop, consts, [], [], ends, count, state, primal)[:2]
     return state.result(*out)
 
 
