@@ -6,10 +6,9 @@ tell apart (`_by_value`), or something (`functools.cached_property`) has put a v
 `__dict__`. The last is not part of the tree, and is left behind.
 """
 
-import dataclasses
 import functools
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._by_value import ByValue
 
@@ -20,8 +19,7 @@ BY_VALUE = "<static fields hold what == does not tell apart>"
 """In `__dict__` of an instance: by name, the boxes by which some static values are compared."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Irregular:
+class Irregular(NamedTuple):
     """The static part of an instance that does not hold exactly its fields."""
 
     dynamic: tuple[str, ...]
@@ -48,13 +46,15 @@ def flatten_irregular(
     """
     values: dict[str, Any] = module.__dict__
     boxes: dict[str, ByValue] = values.get(BY_VALUE, {})
-    extra = tuple(
-        (name, values[name]) for name in WRAPPER_NAMES if name in values and name not in static
-    )
-    found = tuple(name for name in dynamic if name in values)
-    children = tuple(values[name] for name in found)
+    extra: tuple[tuple[str, Any], ...] = ()
+    if not values.keys().isdisjoint(WRAPPER_NAMES):
+        names = [name for name in WRAPPER_NAMES if name in values and name not in static]
+        extra = tuple([(name, values[name]) for name in names])
+    # Lists, of which tuples are made: a generator takes longer than all that it yields here.
+    found = tuple([name for name in dynamic if name in values])
+    children = tuple([values[name] for name in found])
     if keys is not None:
-        children = tuple((keys[dynamic.index(name)], values[name]) for name in found)
+        children = tuple([(keys[dynamic.index(name)], values[name]) for name in found])
     names = [name for name in static if name in values]
     kept = [values[name] for name in names]
     types = [type(values[name]) for name in names if static[name] is None]
