@@ -239,7 +239,9 @@ class AnySelf(Module, Mixin):
 
 
 @pytest.mark.parametrize(
-    "value", [Callable_().__call__, types.MethodType(triple, model()), len], ids=str
+    "value",
+    [Callable_().__call__, types.MethodType(triple, model()), len],
+    ids=["of an object", "of another instance", "a builtin"],  # the same in each worker
 )
 def test_methods_bound_to_something_else_are_values(value: Any) -> None:
     assert AnySelf(value).f is value
