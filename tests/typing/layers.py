@@ -157,6 +157,18 @@ def stacks(state: State) -> None:
     assert_type(stacked(x, state), tuple[Array, State])
 
 
+class Deep(Stacked[Block], init=False):
+    def last(self) -> Block:
+        return self[-1]
+
+
+def subclasses() -> None:
+    deep = Deep(lambda key: Block(3, key=key), 12, key=key)
+    assert_type(deep, Deep)
+    assert_type(deep[1:], Deep)
+    assert_type(deep(x), Array)
+
+
 class Collecting(Module):
     def __call__(self, x: Array) -> tuple[Array, dict[str, Array]]:
         return x, {"mean": x.mean()}
