@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, 
 
 from jax.typing import DTypeLike
 
-if TYPE_CHECKING:
-    from ._state import State
-
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
@@ -19,14 +16,13 @@ X = TypeVar("X")
 Y = TypeVar("Y")
 S = TypeVar("S")
 """A state: a `State`, or what else is handed from call to call."""
-NormState = TypeVar("NormState", bound="State | None")
 H = TypeVar("H")
 H2 = TypeVar("H2")
 L = TypeVar("L", bound=Callable[..., Any])
 
 # A layer that is put into another is never replaced in it: so the type parameters are covariant.
 if TYPE_CHECKING:
-    import typing_extensions as te
+    import typing_extensions as te  # every type checker brings its types
 
     Layer_co = te.TypeVar("Layer_co", bound=Callable[..., Any], covariant=True, default=Any)
     Forward_co = te.TypeVar("Forward_co", bound=Callable[..., Any], covariant=True, default=Any)
