@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import PRNGKeyArray
 
 from nn_layers import (
     MLP,
@@ -230,6 +231,51 @@ def wrapped(state: State) -> None:
     assert_type(shared, Shared[tuple[Embedding, Linear]])
     assert_type(shared(), tuple[Embedding, Linear])
     assert_type(shared()[1](x), Array)
+
+
+class Open(Module):
+    """Brackets left out: of any layers."""
+
+    recurrent: RNN
+    both: Bidirectional
+    stacked: Stacked
+    normed: WeightNorm
+    spectral: SpectralNorm
+    shared: Shared
+    fn: Lambda
+    index: StateIndex
+
+
+def without_brackets(layer: Open, state: State) -> None:
+    assert_type(layer.recurrent(x), Array)
+    assert_type(layer.recurrent(x, return_state=True), tuple[Array, Any])
+    assert_type(layer.both(x), Array)
+    assert_type(layer.both(x, return_state=True), tuple[Array, tuple[Any, Any]])
+    assert_type(layer.stacked(x), Array)
+    assert_type(layer.stacked(x, collect=True), tuple[Array, Any])
+    assert_type(layer.stacked(x, state), tuple[Array, State])
+    assert_type(layer.stacked[0], Any)
+    assert_type(layer.normed(x), Any)
+    assert_type(layer.spectral(x, state), tuple[Any, State])
+    assert_type(layer.shared(), Any)
+    assert_type(layer.fn(x), Any)
+    assert_type(state.get(layer.index), Any)
+
+
+class Noisy(Module):
+    """A cell that needs a key."""
+
+    def __call__(self, x: Array, hidden: Array, *, key: PRNGKeyArray) -> Array:
+        return x + hidden + jax.random.normal(key, hidden.shape)
+
+
+def function_cell(x: Array, hidden: Array) -> Array:
+    return x + hidden
+
+
+def cells(xs: Array) -> None:
+    assert_type(RNN(Noisy())(xs, x, key=key, return_state=True), tuple[Array, Array])
+    assert_type(RNN(function_cell)(xs, x, return_state=True), tuple[Array, Array])
 
 
 def sequences(state: State) -> None:
