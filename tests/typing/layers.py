@@ -55,6 +55,7 @@ from nn_layers import (
     summary,
 )
 from pytree_module import Module
+from tree_surgery import tree_at
 
 key = jax.random.key(0)
 x = jnp.ones(3)
@@ -284,6 +285,19 @@ def sequences(state: State) -> None:
     assert_type(model(x, key=key), Array)
     assert_type(model(x, state, key=key), tuple[Array, State])
     assert_type(model[1:], Sequential)
+    assert_type(model.layers[0], Any)
+    pair = Sequential((Linear(3, 3, key=key), Dropout()))  # of a tuple it is known what is where
+    assert_type(pair, Sequential[Linear, Dropout])
+    assert_type(pair.layers[0].weight, Array)
+    assert_type(pair(x, key=key), Array)
+    assert_type(pair[:1](x, state), tuple[Array, State])
+    assert_type(make_with_state(Sequential)([pair, jax.nn.relu]), tuple[Sequential, State])
+    assert_type(inference_mode(pair), Sequential[Linear, Dropout])
+    assert_type(
+        tree_at(lambda model: model.layers[0].bias, pair, None), Sequential[Linear, Dropout]
+    )
+    open_ones: list[Sequential] = [model, pair]
+    assert_type(open_ones[0].layers[0], Any)
     assert_type(model[0], Any)
     assert_type(model.is_stateful(), bool)
     assert_type(len(model), int)

@@ -5,7 +5,16 @@ type checker the parameters have defaults. (In Python they have from 3.13 on.)
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    TypeVarTuple,
+)
 
 from jax.typing import DTypeLike
 
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
     Tree_co = te.TypeVar("Tree_co", covariant=True, default=Any)
     Result_co = te.TypeVar("Result_co", covariant=True, default=Any)
     Value = te.TypeVar("Value", default=Any)
+    Layers = te.TypeVarTuple("Layers", default=te.Unpack[tuple[Any, ...]])
 else:
     Layer_co = TypeVar("Layer_co", covariant=True)
     Forward_co = TypeVar("Forward_co", covariant=True)
@@ -37,6 +47,7 @@ else:
     Tree_co = TypeVar("Tree_co", covariant=True)
     Result_co = TypeVar("Result_co", covariant=True)
     Value = TypeVar("Value")
+    Layers = TypeVarTuple("Layers")
 
 DType: TypeAlias = DTypeLike | None
 """A dtype of parameters; `None` for the default."""
