@@ -61,6 +61,8 @@ SHARED = {
     "filtered_transforms._maps._MAP": "as above",
     "filtered_transforms._observe._OBSERVERS": OWN,
     "filtered_transforms._progress._BARS": "a lock",
+    "filtered_transforms._schedule._again": LRU,
+    "filtered_transforms._checkpointed.plan": LRU,
     "filtered_transforms._trial._cached": LRU,
     "filtered_transforms._primitive._out_of": f"{LRU}; what two threads write is equal",
     "filtered_transforms._jax.debug_effect": LRU,

@@ -17,6 +17,7 @@ from nn_layers import (
     Lambda,
     Linear,
     LSTMCell,
+    Sequential,
     Shared,
     SpectralNorm,
     Stacked,
@@ -46,6 +47,7 @@ def other(pair: Any) -> jax.Array:
 # The alias, and how an instance is made of it.
 GENERIC: list[tuple[Any, Callable[[Any], Any]]] = [
     (Stacked[Linear], lambda cls: cls(make, 2, key=KEY)),
+    (Sequential[Linear], lambda cls: cls((LINEAR,))),
     (RNN[GRUCell], lambda cls: cls(GRU)),
     (Bidirectional[GRUCell, LSTMCell], lambda cls: cls(GRU, LSTM)),
     (Shared[tuple[Linear, Linear]], lambda cls: cls((LINEAR, LINEAR), weight, other)),
@@ -86,6 +88,13 @@ def test_without_brackets_an_instance_has_nothing_but_its_fields(
 ):
     plain = made(get_origin(alias))
     assert set(vars(plain)) == set(plain.__dataclass_fields__)
+
+
+def test_a_sequential_has_as_many_layers_in_brackets_as_it_has():
+    made = Sequential[Linear, Lambda, Linear]((LINEAR, Lambda(jnp.tanh), LINEAR))
+    x = jnp.arange(3.0)
+    assert jnp.array_equal(made(x), LINEAR(jnp.tanh(LINEAR(x))))
+    assert jnp.array_equal(made[1:](x), LINEAR(jnp.tanh(x)))
 
 
 def is_index(x: Any) -> bool:

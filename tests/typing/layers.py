@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import PRNGKeyArray
 
 from nn_layers import (
     MLP,
@@ -54,6 +55,7 @@ from nn_layers import (
     summary,
 )
 from pytree_module import Module
+from tree_surgery import tree_at
 
 key = jax.random.key(0)
 x = jnp.ones(3)
@@ -157,6 +159,18 @@ def stacks(state: State) -> None:
     assert_type(stacked(x, state), tuple[Array, State])
 
 
+class Deep(Stacked[Block], init=False):
+    def last(self) -> Block:
+        return self[-1]
+
+
+def subclasses() -> None:
+    deep = Deep(lambda key: Block(3, key=key), 12, key=key)
+    assert_type(deep, Deep)
+    assert_type(deep[1:], Deep)
+    assert_type(deep(x), Array)
+
+
 class Collecting(Module):
     def __call__(self, x: Array) -> tuple[Array, dict[str, Array]]:
         return x, {"mean": x.mean()}
@@ -220,12 +234,70 @@ def wrapped(state: State) -> None:
     assert_type(shared()[1](x), Array)
 
 
+class Open(Module):
+    """Brackets left out: of any layers."""
+
+    recurrent: RNN
+    both: Bidirectional
+    stacked: Stacked
+    normed: WeightNorm
+    spectral: SpectralNorm
+    shared: Shared
+    fn: Lambda
+    index: StateIndex
+
+
+def without_brackets(layer: Open, state: State) -> None:
+    assert_type(layer.recurrent(x), Array)
+    assert_type(layer.recurrent(x, return_state=True), tuple[Array, Any])
+    assert_type(layer.both(x), Array)
+    assert_type(layer.both(x, return_state=True), tuple[Array, tuple[Any, Any]])
+    assert_type(layer.stacked(x), Array)
+    assert_type(layer.stacked(x, collect=True), tuple[Array, Any])
+    assert_type(layer.stacked(x, state), tuple[Array, State])
+    assert_type(layer.stacked[0], Any)
+    assert_type(layer.normed(x), Any)
+    assert_type(layer.spectral(x, state), tuple[Any, State])
+    assert_type(layer.shared(), Any)
+    assert_type(layer.fn(x), Any)
+    assert_type(state.get(layer.index), Any)
+
+
+class Noisy(Module):
+    """A cell that needs a key."""
+
+    def __call__(self, x: Array, hidden: Array, *, key: PRNGKeyArray) -> Array:
+        return x + hidden + jax.random.normal(key, hidden.shape)
+
+
+def function_cell(x: Array, hidden: Array) -> Array:
+    return x + hidden
+
+
+def cells(xs: Array) -> None:
+    assert_type(RNN(Noisy())(xs, x, key=key, return_state=True), tuple[Array, Array])
+    assert_type(RNN(function_cell)(xs, x, return_state=True), tuple[Array, Array])
+
+
 def sequences(state: State) -> None:
     model = Sequential([Linear(3, 3, key=key), jax.nn.relu, Lambda(jnp.tanh), Dropout()])
     assert_type(model(x), Array)
     assert_type(model(x, key=key), Array)
     assert_type(model(x, state, key=key), tuple[Array, State])
     assert_type(model[1:], Sequential)
+    assert_type(model.layers[0], Any)
+    pair = Sequential((Linear(3, 3, key=key), Dropout()))  # of a tuple it is known what is where
+    assert_type(pair, Sequential[Linear, Dropout])
+    assert_type(pair.layers[0].weight, Array)
+    assert_type(pair(x, key=key), Array)
+    assert_type(pair[:1](x, state), tuple[Array, State])
+    assert_type(make_with_state(Sequential)([pair, jax.nn.relu]), tuple[Sequential, State])
+    assert_type(inference_mode(pair), Sequential[Linear, Dropout])
+    assert_type(
+        tree_at(lambda model: model.layers[0].bias, pair, None), Sequential[Linear, Dropout]
+    )
+    open_ones: list[Sequential] = [model, pair]
+    assert_type(open_ones[0].layers[0], Any)
     assert_type(model[0], Any)
     assert_type(model.is_stateful(), bool)
     assert_type(len(model), int)

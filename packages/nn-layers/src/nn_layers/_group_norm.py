@@ -12,8 +12,8 @@ from ._dtypes import exact, promoted, scaled
 from ._errors import refuse_shape, shape_of, size
 from ._init import default_dtype
 from ._missing import MISSING
-from ._state import passed_on
-from ._types import DType, NormState
+from ._state import PassedOn, passed_on
+from ._types import DType
 
 
 class GroupNorm(Module):
@@ -94,8 +94,8 @@ class GroupNorm(Module):
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array: ...
     @overload
     def __call__(
-        self, x: Array, state: NormState, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, NormState]: ...
+        self, x: Array, state: PassedOn, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, PassedOn]: ...
     def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
         """Normalises one example.
 

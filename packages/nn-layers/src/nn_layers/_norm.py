@@ -16,8 +16,8 @@ from ._dtypes import exact, promoted, scaled
 from ._errors import check_shape, size
 from ._init import default_dtype
 from ._missing import MISSING
-from ._state import passed_on
-from ._types import DType, NormState
+from ._state import PassedOn, passed_on
+from ._types import DType
 
 
 def _shape_tuple(layer: str, value: Any) -> tuple[int, ...]:
@@ -56,8 +56,8 @@ class ExampleNorm(Module):
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array: ...
     @overload
     def __call__(
-        self, x: Array, state: NormState, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, NormState]: ...
+        self, x: Array, state: PassedOn, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, PassedOn]: ...
     def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
         """Normalises one example.
 

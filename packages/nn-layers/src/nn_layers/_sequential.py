@@ -13,7 +13,7 @@ from pytree_module import Module
 from ._errors import located
 from ._missing import MISSING
 from ._state import passed_on
-from ._types import Result_co, S
+from ._types import Layers, Result_co, S
 
 
 class StatefulLayer(Module):
@@ -76,7 +76,7 @@ def _reads_key(layer: Any) -> bool:
     return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
 
 
-class Sequential(StatefulLayer):
+class Sequential(StatefulLayer, Generic[*Layers]):
     r"""Composes layers: $y = f_n(\cdots f_2(f_1(x)))$.
 
     **Arguments:**
@@ -104,9 +104,13 @@ class Sequential(StatefulLayer):
         ```
     """
 
-    layers: tuple[Any, ...]
+    layers: tuple[*Layers]
 
-    def __init__(self, layers: Sequence[Callable[..., Any]]):
+    @overload
+    def __init__(self, layers: tuple[*Layers]): ...
+    @overload
+    def __init__(self: "Sequential[*tuple[Any, ...]]", layers: Sequence[Callable[..., Any]]): ...
+    def __init__(self, layers: Sequence[Any]):
         self.layers = layers = tuple(layers)
         for i, layer in enumerate(layers):
             if not callable(layer) or (isinstance(layer, type) and issubclass(layer, Module)):
@@ -121,7 +125,13 @@ class Sequential(StatefulLayer):
     def __call__(
         self, x: Array, state: S, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, S]: ...
-    def __call__(self, x: Any, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
+    def __call__(
+        self: "Sequential[*tuple[Any, ...]]",
+        x: Any,
+        state: Any = MISSING,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Any:
         """Calls the layers one after the other.
 
         **Arguments:**

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 import jax.numpy as jnp
 import jax.tree_util as jtu
@@ -14,6 +14,9 @@ from tree_surgery import tree_pformat
 from ._errors import kind_of
 from ._missing import MISSING
 from ._types import P, T, Value
+
+PassedOn = TypeVar("PassedOn", bound="State | None")
+"""The state that a layer without one takes and gives back."""
 
 
 class _Sentinel(Module):

@@ -5,12 +5,18 @@ type checker the parameters have defaults. (In Python they have from 3.13 on.)
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    TypeVarTuple,
+)
 
 from jax.typing import DTypeLike
-
-if TYPE_CHECKING:
-    from ._state import State
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,14 +25,13 @@ X = TypeVar("X")
 Y = TypeVar("Y")
 S = TypeVar("S")
 """A state: a `State`, or what else is handed from call to call."""
-NormState = TypeVar("NormState", bound="State | None")
 H = TypeVar("H")
 H2 = TypeVar("H2")
 L = TypeVar("L", bound=Callable[..., Any])
 
 # A layer that is put into another is never replaced in it: so the type parameters are covariant.
 if TYPE_CHECKING:
-    import typing_extensions as te
+    import typing_extensions as te  # every type checker brings its types
 
     Layer_co = te.TypeVar("Layer_co", bound=Callable[..., Any], covariant=True, default=Any)
     Forward_co = te.TypeVar("Forward_co", bound=Callable[..., Any], covariant=True, default=Any)
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     Tree_co = te.TypeVar("Tree_co", covariant=True, default=Any)
     Result_co = te.TypeVar("Result_co", covariant=True, default=Any)
     Value = te.TypeVar("Value", default=Any)
+    Layers = te.TypeVarTuple("Layers", default=te.Unpack[tuple[Any, ...]])
 else:
     Layer_co = TypeVar("Layer_co", covariant=True)
     Forward_co = TypeVar("Forward_co", covariant=True)
@@ -41,6 +47,7 @@ else:
     Tree_co = TypeVar("Tree_co", covariant=True)
     Result_co = TypeVar("Result_co", covariant=True)
     Value = TypeVar("Value")
+    Layers = TypeVarTuple("Layers")
 
 DType: TypeAlias = DTypeLike | None
 """A dtype of parameters; `None` for the default."""
