@@ -37,7 +37,7 @@ def run_bounded(
 
     def jvp(was_marked: bool, primals: Any, tangents: Any) -> Any:
         consts, carry, buffers = primals
-        start = nonzero(primals, tangents)
+        start: Any = nonzero(primals, tangents)
         # Which places are written matters if what was there before is differentiated, or read.
         is_marked = was_marked or marks.timed or any(start[2])
         chosen = loop if is_marked else plain
