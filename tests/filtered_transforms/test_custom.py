@@ -395,15 +395,3 @@ def test_a_rule_that_calls_its_function_on_python_numbers() -> None:
     assert jax.grad(lambda x: f(x)[0])(1.0) == 3.0
     out, tangent = jax.jvp(lambda x: f(x)[0], (1.0,), (2.0,))
     assert out == 2.0 and tangent == 6.0
-
-
-def test_python_numbers_stay_so_where_nothing_is_traced() -> None:
-    of_jvp = ft.filter_custom_jvp(lambda x: x)
-    of_jvp.def_jvp(lambda primals, tangents: (primals[0], tangents[0]))
-    of_vjp = ft.filter_custom_vjp(lambda x: x)
-    of_vjp.def_fwd(lambda perturbed, x: (x, None))
-    of_vjp.def_bwd(lambda residuals, grad, perturbed, x: grad)
-    identities = [of_jvp, of_vjp, ft.extend.nondifferentiable, ft.extend.nondifferentiable_backward]
-    for identity in [*identities, ft.extend.nonbatchable, ft.extend.nontraceable]:
-        for number in (1.0, 2, True, 1j):
-            assert identity(number) is number

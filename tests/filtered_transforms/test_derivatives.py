@@ -259,3 +259,35 @@ def test_jvp_of_python_numbers_that_go_through() -> None:
         (1.0, 3.0, 2),
         (5.0, None, None),
     )
+
+
+AROUND: dict[str, Callable[[Any], Any]] = {
+    "filter_jvp": lambda f: ft.filter_jvp(f, (X,), (V,)),
+    "jvp": lambda f: jax.jvp(f, (X,), (V,)),
+    "jit": lambda f: (jax.jit(f)(X), None),
+    "jvp of jit": lambda f: jax.jvp(jax.jit(f), (X,), (V,)),
+    "linearize": lambda f: (jax.linearize(f, X)[0], None),
+    "vmap of jvp": lambda f: jax.vmap(lambda x, v: jax.jvp(f, (x,), (v,)))(X, V),
+}
+
+
+@pytest.mark.parametrize("around", AROUND)
+def test_jvp_within_another_derivative_tells_what_itself_does_not_move(around: str):
+    def moves_one(x: Any) -> Any:
+        out, tangents = ft.filter_jvp(
+            lambda y: (y * x, x * 2, jnp.sin(y)), (x + 1,), (jnp.ones_like(x),)
+        )
+        assert tangents[1] is None
+        return out, tangents
+
+    (out, tangents), _ = AROUND[around](moves_one)
+    equal(out[:2], ((X + 1) * X, X * 2))
+    equal(tangents[0], X)
+    np.testing.assert_allclose(tangents[2], np.cos(X + 1), rtol=1e-6)
+
+    def moves_none(x: Any) -> Any:
+        out, tangents = ft.filter_jvp(lambda y, z: (y * x, z), (x, 1.5), (None, None))
+        assert tangents == (None, None) and out[1] == 1.5
+        return out[0]
+
+    equal(AROUND[around](moves_none)[0], X * X)

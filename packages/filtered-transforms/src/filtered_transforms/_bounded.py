@@ -13,7 +13,7 @@ from ._lax_loop import run_lax
 from ._loop_state import LoopState
 from ._mapped import any_of, unless_alone
 from ._marks import Arrays
-from ._perturbed import Linear, find_perturbed, is_inexact, longer, pick
+from ._perturbed import Linear, find_perturbed, longer, nonzero, pick, spread
 from ._traced_loop import TracedLoop, select
 
 
@@ -37,13 +37,7 @@ def run_bounded(
 
     def jvp(was_marked: bool, primals: Any, tangents: Any) -> Any:
         consts, carry, buffers = primals
-        start: Any = tuple(
-            tuple(
-                is_inexact(x) and not isinstance(t, SymbolicZero)
-                for x, t in zip(xs, ts, strict=True)
-            )
-            for xs, ts in zip(primals, tangents, strict=True)
-        )
+        start: Any = nonzero(primals, tangents)
         # Which places are written matters if what was there before is differentiated, or read.
         is_marked = was_marked or marks.timed or any(start[2])
         chosen = loop if is_marked else plain
@@ -64,7 +58,7 @@ def run_bounded(
         found = scans.run(consts, carry, *given)
         out = (last, final) if was_marked else marks.removed(last, final)
         masks = perturbed.carry, perturbed.buffers
-        slopes = (_spread(ts, mask, xs) for ts, mask, xs in zip(found, masks, out, strict=True))
+        slopes = (spread(ts, mask, xs) for ts, mask, xs in zip(found, masks, out, strict=True))
         return out, tuple(slopes)
 
     return runs(marks.is_asked)(consts, *marks.asked(state.carry, state.buffers))
@@ -73,14 +67,6 @@ def run_bounded(
 def _tangents(xs: Arrays, tangents: Arrays, mask: tuple[bool, ...]) -> Arrays:
     pairs = zip(xs, tangents, mask, strict=False)
     return [jnp.zeros_like(x) if isinstance(t, SymbolicZero) else t for x, t, here in pairs if here]
-
-
-def _spread(tangents: Arrays, mask: tuple[bool, ...], like: Arrays) -> Arrays:
-    remaining = iter(tangents)
-    return [
-        next(remaining) if here else SymbolicZero(jax.typeof(x).to_tangent_aval())
-        for here, x in zip(mask, like, strict=False)
-    ]
 
 
 def _lasting(run: Callable[..., Any], jvp: Callable[..., Any]) -> Callable[..., Any]:

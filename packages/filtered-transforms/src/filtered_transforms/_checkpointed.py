@@ -11,7 +11,15 @@ from ._held import Held
 from ._loop_state import LoopState
 from ._mapped import any_of, any_of_kept, same_for_all, unless_alone
 from ._marks import NEVER, Arrays, Marks
-from ._perturbed import Linear, find_perturbed, is_inexact, longer, pick
+from ._perturbed import (
+    Linear,
+    Perturbed,
+    find_perturbed,
+    is_inexact,
+    longer,
+    pick,
+    with_tangents_of,
+)
 from ._reverse import LARGE, Reversal, reverse, reverse_all, reverse_large
 from ._schedule import Plan, ahead, plan
 from ._traced_loop import TracedLoop, put, row, select
@@ -86,22 +94,23 @@ def checkpointed(
     - `primal(loop, consts, carry, buffers, xs)`: how it runs if it is not differentiated.
     """
 
-    rules = _Rules.of(loop, ys, ends, checkpoints, state.marks)
+    given = consts, *state.marks.asked(state.carry, state.buffers), xs
+    rules = _Rules.of(loop, ys, ends, checkpoints, state.marks, given)
 
     @jax.custom_vjp
     def run(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays) -> Any:
         return primal(rules.asked, consts, carry, buffers, xs)
 
     run.defvjp(rules.forward, rules.backward, symbolic_zeros=True)
-    out = run(consts, *state.marks.asked(state.carry, state.buffers), xs)
-    return jax.tree.map(_without_tangent, out)
+    return with_tangents_of(given, run(*given), rules.perturbed_out)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Rules:
     # How the loop runs if it is differentiated, and back. The loop is that with marks of what is
     # written to buffers; `plain` the one without; `asked` the one that the user wants. Nothing that
-    # is traced is held: see `TracedLoop`.
+    # is traced is held: see `TracedLoop`. `types` are those of what `asked` is given in one step,
+    # and `known` is what is perturbed, by what is at the start.
 
     loop: TracedLoop
     plain: TracedLoop
@@ -111,17 +120,32 @@ class _Rules:
     marks: Marks
     places: int
     keeps_all: bool
+    types: Any
+    known: dict[Any, Perturbed]
 
     @classmethod
     def of(
-        cls, loop: TracedLoop, ys: Arrays, ends: Ends, checkpoints: int, marks: Marks
+        cls, loop: TracedLoop, ys: Arrays, ends: Ends, checkpoints: int, marks: Marks, given: Any
     ) -> "_Rules":
         plain = loop.without_marks(marks)
         most = ends.most()
         keeps_all = most is not None and most <= checkpoints
         places = max(most or 1, 1) if keeps_all else checkpoints
         asked = loop if marks.is_asked else plain
-        return cls(loop, plain, asked, ys, ends, marks, places, keeps_all)
+        *types, xs = jax.tree.map(jax.typeof, given)
+        types = *types, [x.update(shape=x.shape[1:]) for x in xs]
+        return cls(loop, plain, asked, ys, ends, marks, places, keeps_all, types, {})
+
+    def perturbed(self, start: Any) -> Perturbed:
+        """What of the loop `asked` is perturbed."""
+        if start not in self.known:
+            self.known[start] = find_perturbed(self.asked.steps.first, self.types, start)
+        return self.known[start]
+
+    def perturbed_out(self, start: Any) -> Any:
+        """What is so of the last carry, of the last buffers, and of what the steps returned."""
+        found = self.perturbed(start)
+        return found.carry, found.buffers, found.ys
 
     def forward(self, *args: Any) -> Any:
         is_primal = lambda x: hasattr(x, "perturbed")  # noqa: E731
@@ -130,14 +154,15 @@ class _Rules:
             tuple(x.perturbed and is_inexact(x.value) for x in group) for group in args
         )
         consts, carry, buffers, xs = values
-        of_one = [jax.typeof(x).update(shape=x.shape[1:]) for x in xs]
+        perturbed = self.perturbed(start)
         # Which places are written matters if what was there before is differentiated, or read.
         is_marked = self.marks.is_asked or self.marks.timed or any(start[2])
         chosen = self.loop if is_marked else self.plain
         if is_marked and not self.marks.is_asked:
             carry, buffers = self.marks.added(carry, buffers)
-            start = start[0], longer(start[1], carry), longer(start[2], buffers), start[3]
-        perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, of_one), start)
+            perturbed = perturbed._replace(
+                carry=longer(perturbed.carry, carry), buffers=longer(perturbed.buffers, buffers)
+            )
         empty = [jnp.zeros(y.shape, y.dtype) for y in self.ys]
         run = _Run(chosen, consts, xs, self.ends)
         first = run.begin(carry, buffers, empty)
@@ -183,11 +208,6 @@ class _Rules:
 
 def _is_sorted(places: list[int]) -> bool:
     return places == sorted(places)
-
-
-def _without_tangent(x: Any) -> Any:
-    """`x`; if it is an integer or a boolean, also to JAX 0.7, which gives it a tangent here."""
-    return x | x if jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == bool else x
 
 
 def _dense(x: Any) -> Any:

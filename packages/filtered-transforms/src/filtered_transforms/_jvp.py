@@ -17,21 +17,23 @@ from ._signature import sign
 from ._types import Aux, PullbackOf, PyTree, R, Ts
 
 
-def _is_zero_known(x: Any, found: list[bool]) -> Any:
-    """`x`; appends whether JAX knows its tangent to be zero."""
-    position = len(found)
-    found.append(True)  # unless the rule below is run, and says otherwise
+def _watched(arrays: list[Any], token: Any, is_zero: list[bool]) -> list[Any]:
+    """`arrays`; appends of each whether JAX knows its tangent to be zero.
+
+    Of the derivative that `token` has a tangent of. Without it a derivative around that one would
+    be asked where this one has no tangents.
+    """
 
     @jax.custom_jvp
-    def look(x: Any) -> Any:
-        return x
+    def look(arrays: list[Any], token: Any) -> list[Any]:
+        return arrays
 
-    def rule(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
-        found[position] = isinstance(tangents[0], SymbolicZero)
+    def rule(primals: Any, tangents: Any) -> Any:
+        is_zero.extend(isinstance(tangent, SymbolicZero) for tangent in tangents[0])
         return primals[0], tangents[0]
 
     look.defjvp(rule, symbolic_zeros=True)
-    return look(x)
+    return look(arrays, token)
 
 
 _TANGENTS = (
@@ -93,18 +95,15 @@ def filter_jvp(
     moving, still = split(primal_leaves, mask)
     seen: dict[str, Any] = {}
 
-    def flat(*moving: Any) -> list[Any]:
+    def flat(token: Any, *moving: Any) -> list[Any]:
         out = fn(*treedef.unflatten(merge(mask, moving, still)), **kwargs)
         arrays, seen["signature"] = sign(out)
         seen["zero"] = []
-        return [_is_zero_known(array, seen["zero"]) for array in arrays]
+        return _watched(arrays, token, seen["zero"])
 
-    if any(mask):
-        arrays, derivatives = jax.jvp(
-            flat, tuple(moving), tuple(t for t in tangent_leaves if t is not None)
-        )
-    else:
-        arrays = derivatives = flat()
+    given = [tangent for tangent in tangent_leaves if tangent is not None]
+    token = jnp.zeros(())
+    arrays, derivatives = jax.jvp(flat, (token, *moving), (token, *given))
     signature = seen["signature"]
     inexact = [is_inexact_array_like(array) for array in arrays]  # a Python number goes through
     kept = [

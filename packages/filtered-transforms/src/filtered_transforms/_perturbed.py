@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 from ._marks import Arrays
 from ._partition import merge, split
@@ -83,6 +84,49 @@ def is_inexact(x: Any) -> bool:
     """Whether an array, possibly abstract, or a number has a tangent of its own type."""
     dtype = getattr(x, "dtype", None)  # what a program returns may be a number that it holds
     return jnp.issubdtype(jnp.result_type(x) if dtype is None else dtype, jnp.inexact)
+
+
+def nonzero(groups: Any, tangents: Any) -> Any:
+    """Which arrays of each group have a tangent that JAX does not know to be zero."""
+    return tuple(
+        tuple(
+            is_inexact(x) and not isinstance(t, SymbolicZero) for x, t in zip(xs, ts, strict=True)
+        )
+        for xs, ts in zip(groups, tangents, strict=True)
+    )
+
+
+def spread(values: Arrays, mask: Mask, like: Arrays) -> Arrays:
+    """The values where `mask` is true, elsewhere a tangent that JAX knows to be zero."""
+    remaining = iter(values)
+    return [
+        next(remaining) if here else SymbolicZero(jax.typeof(x).to_tangent_aval())
+        for here, x in zip(mask, like, strict=False)
+    ]
+
+
+def with_tangents_of(given: Any, out: Any, find: Callable[[Any], tuple[Mask, ...]]) -> Any:
+    """`out`, in which only what depends on what is perturbed in `given` has a tangent.
+
+    To JAX, all that a function with a rule for reverse mode returns has one if anything that it
+    was given has. `find` says what does, from which arrays of each group of `given` have one.
+    """
+
+    @jax.custom_jvp
+    def run(out: Any, given: Any) -> Any:
+        return out
+
+    def jvp(primals: Any, tangents: Any) -> Any:
+        out, given = primals
+        masks = find(nonzero(given, tangents[1]))
+        kept = tuple(
+            spread(pick(ts, mask), mask, xs)
+            for xs, ts, mask in zip(out, tangents[0], masks, strict=True)
+        )
+        return run(out, given), kept
+
+    run.defjvp(jvp, symbolic_zeros=True)
+    return run(out, given)
 
 
 def find_perturbed(
