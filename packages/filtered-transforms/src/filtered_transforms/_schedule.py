@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-_MANY = 2.0**30
-_MOST_STEPS = 4096  # of a plan that is made while the loop is traced, and
+_MOST_STEPS = 4096  # of those that are chosen by what they cost, and
 _MOST_WORK = 50_000  # steps times places: some 30 milliseconds
+_MOST_RUNS = 8192  # of a plan: with two places, for 33 million steps
+_LAST = 2**31 - 1  # counters are of 32 bits
 
 
 def reach(places: int, runs: int) -> int:
@@ -37,14 +39,33 @@ def default_checkpoints(max_steps: int) -> int:
 
 
 class Plan(NamedTuple):
-    # Before which steps to keep the state, and in which place, which may hold an earlier one. If
-    # there are steps after these, `first` is the next of which it is kept, and `runs` the greatest
-    # number of times that one before it is run again; from there on it goes by `ahead`.
+    # Before which steps to keep the state, and in which place, which may hold an earlier one. Then
+    # the places in use are those up to it, in the order of the steps: what is in others is not
+    # needed any more. If there are `orders`, then only from the step `first` on: after the `j`th
+    # state before it was kept, all that were are in `orders[j]`, in the order of the steps. The
+    # last of `orders` is as they lie.
 
     steps: list[int]
     places: list[int]
+    orders: np.ndarray | None = None
     first: int | None = None
-    runs: int = 0
+
+
+def in_turns(places: int, limit: int | None) -> bool:
+    """Whether a loop goes by `turns`: its length is not known, but that no step of it is to be run
+    more than twice."""
+    return limit is not None and reach(places, 2) >= limit
+
+
+def turns(places: int, k: Any) -> Any:
+    """The first step of turn `k` of a loop of at most `reach(places, 2)` steps.
+
+    In turn `k` the state before each step is kept, in the places from `k` on, but for the last
+    step of it, for which there is none left: the next turn begins one place later. The steps run
+    for a gradient are then the least that there can be, whenever the loop ends: between what is in
+    place `k` and the next state there are at most `places - k` others.
+    """
+    return k * (places + 1) - (k >> 1) * ((k - 1) | 1)  # k (k - 1) / 2: all in 32 bits
 
 
 @functools.lru_cache(maxsize=256)
@@ -71,10 +92,31 @@ def plan(places: int, length: int | None, limit: int | None) -> Plan:
     runs = 1
     while reach(places, runs + 1) <= min(_MOST_STEPS, _MOST_WORK // places):
         runs += 1
-    if runs == 1:  # the first states are all kept: as `ahead` says
-        return Plan([], [], 0)
-    found, _ = _online(places, reach(places, runs) - 1, frozenset())
-    return found._replace(first=reach(places, runs), runs=runs)
+    first = reach(places, runs)
+    if runs == 1:  # the first states are all kept
+        found = Plan(list(range(places)), list(range(places)))
+    else:
+        found = _online(places, first - 1, frozenset())[0]
+    return _continued(found, places, runs, first, _LAST if limit is None else limit)
+
+
+def _continued(begun: Plan, places: int, runs: int, first: int, limit: int) -> Plan:
+    """A plan beyond `reach(places, runs)` steps, up to `limit`.
+
+    In all places but that of the start states are kept anew so that up to `reach(places, r)` steps
+    can be reversed with none run more than `r` times: first for `r = runs + 1`, then for the next.
+    """
+    steps, used, step = [*begun.steps], [*begun.places], first
+    while step < limit and runs < _MOST_RUNS:
+        for place in range(1, places):
+            if step >= limit:
+                break
+            steps.append(step)
+            used.append(place)
+            left = places - place
+            step += reach(left, runs) if left > 1 else runs + 2
+        runs += 1
+    return Plan(steps, used, begun.orders, first)
 
 
 def _known(places: int, length: int) -> list[int]:
@@ -99,6 +141,7 @@ def _online(places: int, most: int, wanted: frozenset[int]) -> tuple[Plan, list[
     """
     kept, place_of = [0], {0: 0}
     steps, used = [0], [0]
+    orders = [[*range(places + 1)]]
     for step in range(1, most):
         place = len(kept)
         if place == places:
@@ -110,7 +153,9 @@ def _online(places: int, most: int, wanted: frozenset[int]) -> tuple[Plan, list[
         place_of[step] = place
         steps.append(step)
         used.append(place)
-    return Plan(steps, used), kept
+        orders.append([*(place_of[x] for x in kept), *range(len(kept), places + 1)])
+    orders.append([*range(places + 1)])
+    return Plan(steps, used, np.array(orders, np.min_scalar_type(places))), kept
 
 
 def _given_up(kept: list[int], step: int, wanted: frozenset[int]) -> int | None:
@@ -147,19 +192,6 @@ def _runs(kept: list[int], length: int, places: int) -> int:
     """How many steps are run for the gradient of a loop of so many, in all."""
     gaps = [y - x for x, y in zip(kept, [*kept[1:], length], strict=True)]
     return 2 * length + sum(_again(gap, places - i) for i, gap in enumerate(gaps))
-
-
-def ahead(places: Any, runs: Any) -> Any:
-    """`reach(places, runs - 1)`: how far to the next position to keep, while the end is unknown."""
-
-    def times(j: Any, found: Any) -> Any:
-        j = j.astype(jnp.float32)
-        return jnp.minimum(found * (places_ + j) / j, _MANY)
-
-    places_ = places.astype(jnp.float32)
-
-    far = jax.lax.fori_loop(1, runs, times, jnp.float32(1))
-    return jnp.round(far).astype(jnp.int32)
 
 
 def apart(places: Any, length: Any) -> Any:
