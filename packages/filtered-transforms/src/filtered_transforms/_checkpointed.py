@@ -304,7 +304,7 @@ def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept
         return at, steps, rows, j + 1
 
     rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
-    start = first, jnp.full(places + 1, NEVER, jnp.int32), rows, jnp.int32(0)
+    start = first, jnp.zeros(places + 1, jnp.int32), rows, jnp.int32(0)
     at, steps, rows, j = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
     j = jnp.maximum(j - 1, 0)  # the last state that was kept
     top, orders = row(planned_places, j), planned.orders

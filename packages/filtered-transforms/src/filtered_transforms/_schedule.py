@@ -24,10 +24,7 @@ _LAST = 2**31 - 1  # counters are of 32 bits
 
 def reach(places: int, runs: int) -> int:
     """How many steps can be reversed in so many places if none is to run more than `runs` times."""
-    found = 1
-    for j in range(1, runs + 1):
-        found = found * (places + j) // j
-    return found
+    return math.comb(places + runs, runs)
 
 
 def default_checkpoints(max_steps: int) -> int:
@@ -39,11 +36,12 @@ def default_checkpoints(max_steps: int) -> int:
 
 
 class Plan(NamedTuple):
-    # Before which steps to keep the state, and in which place, which may hold an earlier one. Then
-    # the places in use are those up to it, in the order of the steps: what is in others is not
-    # needed any more. If there are `orders`, then only from the step `first` on: after the `j`th
-    # state before it was kept, all that were are in `orders[j]`, in the order of the steps. The
-    # last of `orders` is as they lie.
+    # Before which steps to keep the state, and in which place: what it held is given up.
+    #
+    # - Before the step `first`, or without one: after the `j`th state was kept, all are in the
+    #   places `orders[j]`, in the order of the steps. Without `orders`: as they lie.
+    # - From it on, and without `orders`: all are in the places up to that which was written last,
+    #   as they lie, which is also the last of `orders`. What is in the others is given up, too.
 
     steps: list[int]
     places: list[int]
@@ -52,8 +50,7 @@ class Plan(NamedTuple):
 
 
 def in_turns(places: int, limit: int | None) -> bool:
-    """Whether a loop goes by `turns`: its length is not known, but that no step of it is to be run
-    more than twice."""
+    """Whether a loop of at most so many steps, or of any number, goes by `turns`."""
     return limit is not None and reach(places, 2) >= limit
 
 
