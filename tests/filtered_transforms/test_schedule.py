@@ -81,8 +81,8 @@ def test_a_limit_that_is_reached_takes_two_percent_more_at_most():
 def test_never_more_steps_than_equinox(places: int):
     unknown = plan(places, None, None)
     for n, theirs in enumerate(EQUINOX[places], 1):
-        if unknown.first is None or n < unknown.first:
-            assert extra(unknown, n, places) <= theirs
+        assert unknown.first is None or n < unknown.first
+        assert extra(unknown, n, places) <= theirs
     for limit in (10, 34, 50, 100, 200):
         for n in range(1, limit + 1):
             theirs = EQUINOX[places][n - 1]
@@ -149,6 +149,16 @@ def test_a_loop_with_room_for_turns_is_run_as_little_as_can_be_wherever_it_ends(
     run = counted("while", places, limit)
     for n in [*range(limit + 1)] if limit < 20 else (0, 10, 11, 12, 33, 54, 65, 66):
         assert run(n) == 2 * n + optimum(n, places)
+
+
+@pytest.mark.usefixtures("each_way_back")
+@pytest.mark.parametrize("places", [50, 100])
+def test_many_checkpoints_without_a_limit(places: int):
+    run = counted("while", places, None)
+    for n in (places, places + 1, places + 2, 3 * places, 700, math.comb(places + 2, 2) - 1):
+        assert run(n) == 2 * n + n - places
+    n = math.comb(places + 2, 2) + 40
+    assert run(n) <= 5 * n
 
 
 def test_the_default_runs_as_little_as_can_be_wherever_a_long_loop_ends():

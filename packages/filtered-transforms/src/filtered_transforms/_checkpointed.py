@@ -280,13 +280,17 @@ def _keep_in_turns(run: _Run, first: _Running, places: int) -> tuple[_Running, _
     rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
     start = first, jnp.zeros(places + 1, jnp.int32), rows, jnp.int32(-1)
     at, steps, rows, k = jax.lax.while_loop(lambda s: run.goes_on(s[0]), turn, start)
-    # In place `k` and after it there are `new` states of the last turn, then those before.
-    new = jnp.minimum(at.i - turns(places, k), places - k)
+    return at, _Kept(*_order_in_turns(places, k, at.i), steps, rows)
+
+
+def _order_in_turns(places: int, k: Any, i: Any) -> tuple[Any, Any]:
+    """`top` and `order` of what was kept after `i` steps, in turn `k`."""
+    # In place `k` and after it there are `new` states of this turn, then those before.
+    new = jnp.minimum(i - turns(places, k), places - k)
     top = jnp.where(k == 0, new, places) - 1
     place = jnp.arange(places + 1, dtype=jnp.int32)
     order = place + jnp.where(place < places - new, new, new + k - places)
-    order = jnp.where((place < k) | (k == 0) | (place == places), place, order)
-    return at, _Kept(top, order, steps, rows)
+    return top, jnp.where((place < k) | (k == 0) | (place == places), place, order)
 
 
 def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
@@ -308,6 +312,13 @@ def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept
     at, steps, rows, j = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
     j = jnp.maximum(j - 1, 0)  # the last state that was kept
     top, orders = row(planned_places, j), planned.orders
+    if planned.in_turns:
+        k = jnp.sum(turns(places, jnp.arange(places, dtype=jnp.int32)) < at.i, dtype=jnp.int32) - 1
+        is_in_turns = at.i <= planned.first
+        top_, order = _order_in_turns(places, k, at.i)
+        as_they_lie = jnp.arange(places + 1, dtype=jnp.int32)
+        order = jnp.where(is_in_turns, order, as_they_lie)
+        return at, _Kept(jnp.where(is_in_turns, top_, top), order, steps, rows)
     if orders is None:
         return at, _Kept(top, None, steps, rows)
     last = len(orders) - 1

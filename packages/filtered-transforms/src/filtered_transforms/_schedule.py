@@ -18,6 +18,7 @@ import numpy as np
 
 _MOST_STEPS = 4096  # of those that are chosen by what they cost, and
 _MOST_WORK = 50_000  # steps times places: some 30 milliseconds
+_MOST_IN_TURNS = 16384  # steps of a plan in which states are kept in turns: see `turns`
 _MOST_RUNS = 8192  # of a plan: with two places, for 33 million steps
 _LAST = 2**31 - 1  # counters are of 32 bits
 
@@ -42,11 +43,14 @@ class Plan(NamedTuple):
     #   places `orders[j]`, in the order of the steps. Without `orders`: as they lie.
     # - From it on, and without `orders`: all are in the places up to that which was written last,
     #   as they lie, which is also the last of `orders`. What is in the others is given up, too.
+    #
+    # `in_turns`: the states before `first` are kept as `turns` says, and so in its order.
 
     steps: list[int]
     places: list[int]
     orders: np.ndarray | None = None
     first: int | None = None
+    in_turns: bool = False
 
 
 def in_turns(places: int, limit: int | None) -> bool:
@@ -89,11 +93,19 @@ def plan(places: int, length: int | None, limit: int | None) -> Plan:
     runs = 1
     while reach(places, runs + 1) <= min(_MOST_STEPS, _MOST_WORK // places):
         runs += 1
-    first = reach(places, runs)
-    if runs == 1:  # the first states are all kept
+    if runs == 1 and reach(places, 2) <= _MOST_IN_TURNS:
+        runs = 2
+        begins = [turns(places, k) for k in range(places)]
+        found = Plan(
+            [begin + j for k, begin in enumerate(begins) for j in range(places - k)],
+            [place for k in range(places) for place in range(k, places)],
+            in_turns=True,
+        )
+    elif runs == 1:  # the first states are all kept
         found = Plan(list(range(places)), list(range(places)))
     else:
-        found = _online(places, first - 1, frozenset())[0]
+        found = _online(places, reach(places, runs) - 1, frozenset())[0]
+    first = reach(places, runs)
     return _continued(found, places, runs, first, _LAST if limit is None else limit)
 
 
@@ -113,7 +125,7 @@ def _continued(begun: Plan, places: int, runs: int, first: int, limit: int) -> P
             left = places - place
             step += reach(left, runs) if left > 1 else runs + 2
         runs += 1
-    return Plan(steps, used, begun.orders, first)
+    return begun._replace(steps=steps, places=used, first=first)
 
 
 def _known(places: int, length: int) -> list[int]:
