@@ -310,18 +310,21 @@ def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept
     rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
     start = first, jnp.zeros(places + 1, jnp.int32), rows, jnp.int32(0)
     at, steps, rows, j = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
-    j = jnp.maximum(j - 1, 0)  # the last state that was kept
-    top, orders = row(planned_places, j), planned.orders
-    if planned.in_turns:
-        k = jnp.sum(turns(places, jnp.arange(places, dtype=jnp.int32)) < at.i, dtype=jnp.int32) - 1
-        is_in_turns = at.i <= planned.first
-        top_, order = _order_in_turns(places, k, at.i)
-        as_they_lie = jnp.arange(places + 1, dtype=jnp.int32)
-        order = jnp.where(is_in_turns, order, as_they_lie)
-        return at, _Kept(jnp.where(is_in_turns, top_, top), order, steps, rows)
-    if orders is None:
-        return at, _Kept(top, None, steps, rows)
-    last = len(orders) - 1
-    top = jnp.where(j < last, jnp.minimum(j, places - 1), top)
-    order = row(jnp.array(orders), jnp.minimum(j, last)).astype(jnp.int32)
+    top, order = _order_as_planned(planned, places, jnp.maximum(j - 1, 0), at.i)
     return at, _Kept(top, order, steps, rows)
+
+
+def _order_as_planned(planned: Plan, places: int, j: Any, i: Any) -> tuple[Any, Any]:
+    """`top` and `order` of what was kept after `i` steps, the `j`th state last."""
+    top, orders = row(jnp.array(planned.places, jnp.int32), j), planned.orders
+    if planned.turns is not None:
+        last = len(planned.turns)
+        k = row(jnp.array([*planned.turns, 0], jnp.int32), jnp.minimum(j, last))
+        # In turn 0 the order is as they lie.
+        first, order = _order_in_turns(places, k, i)
+        return jnp.where(j < last, first, top), order
+    if orders is None:
+        return top, None
+    last = len(orders) - 1
+    order = row(jnp.array(orders), jnp.minimum(j, last)).astype(jnp.int32)
+    return jnp.where(j < last, jnp.minimum(j, places - 1), top), order

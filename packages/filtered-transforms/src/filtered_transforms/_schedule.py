@@ -44,13 +44,14 @@ class Plan(NamedTuple):
     # - From it on, and without `orders`: all are in the places up to that which was written last,
     #   as they lie, which is also the last of `orders`. What is in the others is given up, too.
     #
-    # `in_turns`: the states before `first` are kept as `turns` says, and so in its order.
+    # `turns`: that of each state before `first`, if they are kept as the function `turns` says, and
+    # so in the order of that.
 
     steps: list[int]
     places: list[int]
     orders: np.ndarray | None = None
     first: int | None = None
-    in_turns: bool = False
+    turns: list[int] | None = None
 
 
 def in_turns(places: int, limit: int | None) -> bool:
@@ -99,7 +100,7 @@ def plan(places: int, length: int | None, limit: int | None) -> Plan:
         found = Plan(
             [begin + j for k, begin in enumerate(begins) for j in range(places - k)],
             [place for k in range(places) for place in range(k, places)],
-            in_turns=True,
+            turns=[k for k in range(places) for _ in range(k, places)],
         )
     elif runs == 1:  # the first states are all kept
         found = Plan(list(range(places)), list(range(places)))
