@@ -160,7 +160,8 @@ class _Rules:
         held, consts, buffers, xs, (i, n), kept = residuals
         perturbed, is_marked = held.value
         steps = (self.loop if is_marked else self.plain).steps
-        kept = _Kept(*jax.tree.map(same_for_all, tuple(kept[:3])), kept.rows)
+        top, order, at = jax.tree.map(same_for_all, (kept.top, kept.order, kept.steps))
+        kept = _Kept(top, order, at, kept.rows)
         linear = Linear(steps.again, perturbed)
         is_large = steps.size >= LARGE
         reversal = Reversal(
