@@ -21,7 +21,7 @@ from ._perturbed import (
     with_tangents_of,
 )
 from ._reverse import LARGE, Reversal, reverse, reverse_all, reverse_large
-from ._schedule import Plan, ahead, plan
+from ._schedule import Plan, in_turns, plan, turns
 from ._traced_loop import TracedLoop, put, row, select
 
 IN_CONSTS = "in consts"
@@ -42,9 +42,13 @@ class Ends(NamedTuple):
         known = self.limit if self.length is None else self.length
         return known if isinstance(known, int) else None
 
+    def in_turns(self, places: int) -> bool:
+        """Whether its state is kept as `turns` says."""
+        return self.length is None and in_turns(places, self.most())
+
     def plan(self, places: int) -> Plan:
         """When to keep its state, in so many places."""
-        return plan(places, self.length, self.limit if isinstance(self.limit, int) else None)
+        return plan(places, self.length, self.most())
 
     def limit_of(self, consts: Arrays) -> Any:
         """The greatest number of steps, if there is one, of a loop with these `consts`."""
@@ -63,9 +67,11 @@ class _Running(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    # States that were kept: row `j` of `rows` is the state before step `steps[j]`, `NEVER` for a
-    # row that is not in use.
+    # States that were kept: row `j` of `rows` is the state before step `steps[j]`. In the order of
+    # the steps they are in the rows `order[0]` to `order[top]`; without `order` in `0` to `top`.
 
+    top: Any
+    order: Any
     steps: Any
     rows: Arrays
 
@@ -166,7 +172,11 @@ class _Rules:
         empty = [jnp.zeros(y.shape, y.dtype) for y in self.ys]
         run = _Run(chosen, consts, xs, self.ends)
         first = run.begin(carry, buffers, empty)
-        running, kept = (_keep_all if self.keeps_all else _keep_some)(run, first, self.places)
+        if self.keeps_all:
+            keep = _keep_all
+        else:
+            keep = _keep_in_turns if self.ends.in_turns(self.places) else _keep_some
+        running, kept = keep(run, first, self.places)
         asked = self.marks.asked(running.carry, running.buffers)
         residuals = consts, running.buffers, xs, (running.i, running.n), kept
         return (*asked, running.ys), (Held((perturbed, is_marked)), *residuals)
@@ -175,7 +185,8 @@ class _Rules:
         held, consts, buffers, xs, (i, n), kept = residuals
         perturbed, is_marked = held.value
         steps = (self.loop if is_marked else self.plain).steps
-        kept = _Kept(same_for_all(kept.steps), kept.rows)
+        top, order, at = jax.tree.map(same_for_all, (kept.top, kept.order, kept.steps))
+        kept = _Kept(top, order, at, kept.rows)
         linear = Linear(steps.again, perturbed)
         is_large = steps.size >= LARGE
         reversal = Reversal(
@@ -188,7 +199,6 @@ class _Rules:
             self.places,
             self.ends,
             is_large,
-            in_order=_is_sorted(self.ends.plan(self.places).places),
         )
         carry_ct, buffers_ct, ys_ct = (
             [_dense(x) for x in pick(group, mask[: len(group)])]
@@ -204,10 +214,6 @@ class _Rules:
         )
         to_buffers = self.marks.untouched(buffers, to_buffers)
         return to_consts, *self.marks.asked(to_carry, to_buffers), to_xs
-
-
-def _is_sorted(places: list[int]) -> bool:
-    return places == sorted(places)
 
 
 def _dense(x: Any) -> Any:
@@ -269,50 +275,77 @@ def _keep_all(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]
     rows = [jnp.broadcast_to(x, (places, *x.shape)) for x in first.carry]
     start = first, rows
     at, rows = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_advance, start)
-    return at, _Kept(jnp.arange(places, dtype=jnp.int32), rows)
+    return at, _Kept(jnp.int32(0), None, jnp.zeros(1, jnp.int32), rows)
+
+
+def _keep_in_turns(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
+    """Runs the loop, and keeps what `turns` says."""
+
+    def turn(state: Any) -> Any:
+        at, steps, rows, k = state
+        begin, k = turns(places, k + 1), k + 1
+
+        def keep_and_advance(state: Any) -> Any:
+            at, steps, rows = state
+            place = at.i - begin + k
+            rows = [put(r, x, place) for r, x in zip(rows, at.carry, strict=True)]
+            return run.advance(at), put(steps, at.i, place), rows
+
+        at, steps, rows = jax.lax.while_loop(
+            lambda s: run.goes_on(s[0]) & (s[0].i - begin <= places - k),
+            keep_and_advance,
+            (at, steps, rows),
+        )
+        return at, steps, rows, k
+
+    rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
+    start = first, jnp.zeros(places + 1, jnp.int32), rows, jnp.int32(-1)
+    at, steps, rows, k = jax.lax.while_loop(lambda s: run.goes_on(s[0]), turn, start)
+    return at, _Kept(*_order_in_turns(places, k, at.i), steps, rows)
+
+
+def _order_in_turns(places: int, k: Any, i: Any) -> tuple[Any, Any]:
+    """`top` and `order` of what was kept after `i` steps, in turn `k`."""
+    # In place `k` and after it there are `new` states of this turn, then those before.
+    new = jnp.minimum(i - turns(places, k), places - k)
+    top = jnp.where(k == 0, new, places) - 1
+    place = jnp.arange(places + 1, dtype=jnp.int32)
+    order = place + jnp.where(place < places - new, new, new + k - places)
+    return top, jnp.where((place < k) | (k == 0) | (place == places), place, order)
 
 
 def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
-    """Runs the loop, and keeps states on the way, in a batch the same for all examples."""
+    """Runs the loop, and keeps what is planned: in a batch the same for all examples."""
     planned = run.ends.plan(places)
-    count = len(planned.steps)
-    planned_steps = jnp.array([*planned.steps, planned.first or NEVER], jnp.int32)
-    planned_places = jnp.array([*planned.places, 0], jnp.int32)
-
-    def as_planned(steps: Any, j: Any, left: Any, runs: Any) -> Any:
-        """The same as `beyond`, of the `j`th state that is kept."""
-        return row(planned_places, j), row(planned_steps, j + 1), steps, left, runs
-
-    def beyond(at: _Running, steps: Any, left: Any, runs: Any) -> Any:
-        """After the plan: what is kept anew with all places but that of the start, `left` of them.
-
-        Where to keep a state, the next step of which it is kept, and the steps of what stays.
-        """
-        last = left == 1
-        target = at.i + jnp.where(last, runs + 1, ahead(left, runs))
-        stays = (jnp.arange(places + 1) == 0) | (left < places - 1)
-        steps = jnp.where(stays, steps, NEVER)
-        then = jnp.where(last, places - 1, left - 1)
-        return places - left, target, steps, then, runs + last.astype(jnp.int32)
+    planned_steps = jnp.array([*planned.steps, NEVER], jnp.int32)
+    planned_places = jnp.array(planned.places, jnp.int32)
 
     def keep_and_run(state: Any) -> Any:
-        at, kept, j, left, runs = state
-        after = lambda: beyond(at, kept.steps, left, runs)  # noqa: E731
-        if count == 0:
-            place, target, steps, left, runs = after()
-        elif planned.first is None:
-            place, target, steps, left, runs = as_planned(kept.steps, j, left, runs)
-        else:
-            place, target, steps, left, runs = jax.lax.cond(
-                j < count, lambda: as_planned(kept.steps, j, left, runs), after
-            )
-        rows = [put(r, x, place) for r, x in zip(kept.rows, at.carry, strict=True)]
-        kept = _Kept(put(steps, at.i, place), rows)
+        at, steps, rows, j = state
+        place, target = row(planned_places, j), row(planned_steps, j + 1)
+        rows = [put(r, x, place) for r, x in zip(rows, at.carry, strict=True)]
+        steps = put(steps, at.i, place)
         at = jax.lax.while_loop(lambda at: run.goes_on(at) & (at.i < target), run.advance, at)
-        return at, kept, j + 1, left, runs
+        return at, steps, rows, j + 1
 
     rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
-    kept = _Kept(jnp.full(places + 1, NEVER, jnp.int32), rows)
-    start = first, kept, jnp.int32(0), jnp.int32(places - (count > 0)), jnp.int32(planned.runs + 1)
-    at, kept, *_ = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
-    return at, kept
+    start = first, jnp.zeros(places + 1, jnp.int32), rows, jnp.int32(0)
+    at, steps, rows, j = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
+    top, order = _order_as_planned(planned, places, jnp.maximum(j - 1, 0), at.i)
+    return at, _Kept(top, order, steps, rows)
+
+
+def _order_as_planned(planned: Plan, places: int, j: Any, i: Any) -> tuple[Any, Any]:
+    """`top` and `order` of what was kept after `i` steps, the `j`th state last."""
+    top, orders = row(jnp.array(planned.places, jnp.int32), j), planned.orders
+    if planned.turns is not None:
+        last = len(planned.turns)
+        k = row(jnp.array([*planned.turns, 0], jnp.int32), jnp.minimum(j, last))
+        # In turn 0 the order is as they lie.
+        first, order = _order_in_turns(places, k, i)
+        return jnp.where(j < last, first, top), order
+    if orders is None:
+        return top, None
+    last = len(orders) - 1
+    order = row(jnp.array(orders), jnp.minimum(j, last)).astype(jnp.int32)
+    return jnp.where(j < last, jnp.minimum(j, places - 1), top), order

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ._mapped import unless_alone
-from ._marks import NEVER, Arrays
+from ._marks import Arrays
 from ._perturbed import Linear
 from ._schedule import apart, reach
 from ._traced_loop import put, row, select
@@ -21,7 +21,7 @@ LARGE = 16
 class Reversal(NamedTuple):
     # What is the same in all steps of the way back. `buffers` are those at the end of the loop:
     # each place is written once; and if the loop reads them, they tell when, so that a step reads
-    # what it read before. `in_order`: what was kept lies in the order of the steps.
+    # what it read before.
 
     linear: Linear
     step: Any
@@ -32,7 +32,6 @@ class Reversal(NamedTuple):
     places: int
     ends: Any
     is_large: bool
-    in_order: bool
 
     def again(self, i: Any, carry: Arrays) -> Arrays:
         """The carry after step `i`. What it writes is in the buffers already."""
@@ -119,18 +118,18 @@ def reverse(
     state that was kept.
     """
 
-    order, start = _stacked(way, kept)
+    order, start = _stacked(kept)
 
     def until_next(state: Any) -> Any:
         end, (top, steps, rows), cts = state
-        i, carry = steps[top], [row(r, order(top)) for r in rows]
+        i, carry = _kept_at(order(top), steps, rows)
         if not _is_short(way):
             i, carry, top, steps, rows = _far(way, order, end, (i, carry, top, steps, rows))
         i, carry, top, steps, rows = _near(way, order, end, (i, carry, top, steps, rows))
 
         def has_state(state: Any) -> Any:
             end, top, _ = state
-            return (end > 0) & (steps[jnp.maximum(top, 0)] == end - 1)
+            return (end > 0) & (row(steps, order(jnp.maximum(top, 0))) == end - 1)
 
         def one_back(state: Any) -> Any:
             end, top, cts = state
@@ -144,21 +143,16 @@ def reverse(
     return jax.lax.while_loop(lambda s: s[0] > 0, until_next, state)[2]
 
 
-def _stacked(way: Reversal, kept: Any) -> tuple[Any, tuple[Any, Any, Arrays]]:
+def _stacked(kept: Any) -> tuple[Any, tuple[Any, Any, Arrays]]:
     """What was kept as a stack: the row of each place in it, and the last place in use, the steps
-    of all, and the rows."""
-    top = jnp.maximum(jnp.sum(kept.steps != NEVER, dtype=jnp.int32) - 1, 0)
-    if way.in_order:
-        return lambda top: top, (top, kept.steps, kept.rows)
-    # By counting those before each: a sort, or a scatter, takes long to compile.
-    i = jnp.arange(kept.steps.size, dtype=jnp.int32)
-    x, y = kept.steps[:, None], kept.steps[None, :]
-    is_before = (x < y) | ((x == y) & (i[:, None] < i[None, :]))
-    is_at = i[:, None] == jnp.sum(is_before, axis=0, dtype=jnp.int32)[None, :]
-    order, steps = (
-        jnp.sum(jnp.where(is_at, of[None, :], 0), axis=1, dtype=jnp.int32) for of in (i, kept.steps)
-    )
-    return lambda top: order[top], (top, steps, kept.rows)
+    of all rows, and the rows."""
+    order = (lambda top: top) if kept.order is None else (lambda top: row(kept.order, top))
+    return order, (kept.top, kept.steps, kept.rows)
+
+
+def _kept_at(place: Any, steps: Any, rows: Arrays) -> tuple[Any, Arrays]:
+    """The step before which the state in a row was kept, and that state."""
+    return row(steps, place), [row(r, place) for r in rows]
 
 
 def _is_short(way: Reversal) -> bool:
@@ -183,7 +177,7 @@ def _far(way: Reversal, order: Any, end: Any, state: Any) -> Any:
         )
         top = top + 1
         rows = [put(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
-        return i, carry, top, put(steps, i, top), rows
+        return i, carry, top, put(steps, i, order(top)), rows
 
     return jax.lax.while_loop(is_far, advance, state)
 
@@ -196,7 +190,7 @@ def _near(way: Reversal, order: Any, end: Any, state: Any) -> Any:
         carry = way.again(i, carry)
         i, top = i + 1, jnp.minimum(top + 1, way.places)
         rows = [put(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
-        return i, carry, top, put(steps, i, top), rows
+        return i, carry, top, put(steps, i, order(top)), rows
 
     return jax.lax.while_loop(lambda s: s[0] < end - 1, advance, state)
 
@@ -221,16 +215,16 @@ def reverse_large(
         keeps = (i + 1 == target) & (top < places - 1) & ~is_last
         place = jnp.where(keeps, top + 1, places)  # that of the state that is worked on
         rows = [put(r, x, order(place)) for r, x in zip(rows, new, strict=True)]
-        steps, top = put(steps, i + 1, place), jnp.where(keeps, top + 1, top)
+        steps, top = put(steps, i + 1, order(place)), jnp.where(keeps, top + 1, top)
         end = jnp.where(is_last, i, end)
-        top = jnp.where(is_last & (steps[top] == end), jnp.maximum(top - 1, 0), top)
-        i = jnp.where(is_last, steps[top], i + 1)
-        carry = select(is_last, [row(r, order(top)) for r in rows], new)
+        top = jnp.where(is_last & (row(steps, order(top)) == end), jnp.maximum(top - 1, 0), top)
+        last, at_last = _kept_at(order(top), steps, rows)
+        i, carry = jnp.where(is_last, last, i + 1), select(is_last, at_last, new)
         target = jnp.where(is_last | keeps, next_kept(i, top, end), target)
         return end, i, carry, target, (top, steps, rows), cts
 
-    order, (top, steps, rows) = _stacked(way, kept)
-    i, carry = steps[top], [row(r, order(top)) for r in rows]
+    order, (top, steps, rows) = _stacked(kept)
+    i, carry = _kept_at(order(top), steps, rows)
     cts = _start(way, kept, carry_ct, buffers_ct)
     state = total, i, carry, next_kept(i, top, total), (top, steps, rows), cts
     return jax.lax.while_loop(lambda s: s[0] > 0, step, state)[5]

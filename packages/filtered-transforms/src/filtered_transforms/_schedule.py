@@ -14,18 +14,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-_MANY = 2.0**30
-_MOST_STEPS = 4096  # of a plan that is made while the loop is traced, and
+_MOST_STEPS = 4096  # of those that are chosen by what they cost, and
 _MOST_WORK = 50_000  # steps times places: some 30 milliseconds
+_MOST_IN_TURNS = 16384  # steps of a plan in which states are kept in turns: see `turns`
+_MOST_RUNS = 8192  # of a plan: with two places, for 33 million steps
+_LAST = 2**31 - 1  # counters are of 32 bits
 
 
 def reach(places: int, runs: int) -> int:
     """How many steps can be reversed in so many places if none is to run more than `runs` times."""
-    found = 1
-    for j in range(1, runs + 1):
-        found = found * (places + j) // j
-    return found
+    return math.comb(places + runs, runs)
 
 
 def default_checkpoints(max_steps: int) -> int:
@@ -37,14 +37,37 @@ def default_checkpoints(max_steps: int) -> int:
 
 
 class Plan(NamedTuple):
-    # Before which steps to keep the state, and in which place, which may hold an earlier one. If
-    # there are steps after these, `first` is the next of which it is kept, and `runs` the greatest
-    # number of times that one before it is run again; from there on it goes by `ahead`.
+    # Before which steps to keep the state, and in which place: what it held is given up.
+    #
+    # - Before the step `first`, or without one: after the `j`th state was kept, all are in the
+    #   places `orders[j]`, in the order of the steps. Without `orders`: as they lie.
+    # - From it on, and without `orders`: all are in the places up to that which was written last,
+    #   as they lie, which is also the last of `orders`. What is in the others is given up, too.
+    #
+    # `turns`: that of each state before `first`, if they are kept as the function `turns` says, and
+    # so in the order of that.
 
     steps: list[int]
     places: list[int]
+    orders: np.ndarray | None = None
     first: int | None = None
-    runs: int = 0
+    turns: list[int] | None = None
+
+
+def in_turns(places: int, limit: int | None) -> bool:
+    """Whether a loop of at most so many steps, or of any number, goes by `turns`."""
+    return limit is not None and reach(places, 2) >= limit
+
+
+def turns(places: int, k: Any) -> Any:
+    """The first step of turn `k` of a loop of at most `reach(places, 2)` steps.
+
+    In turn `k` the state before each step is kept, in the places from `k` on, but for the last
+    step of it, for which there is none left: the next turn begins one place later. The steps run
+    for a gradient are then the least that there can be, whenever the loop ends: between what is in
+    place `k` and the next state there are at most `places - k` others.
+    """
+    return k * (places + 1) - (k >> 1) * ((k - 1) | 1)  # k (k - 1) / 2: all in 32 bits
 
 
 @functools.lru_cache(maxsize=256)
@@ -71,10 +94,39 @@ def plan(places: int, length: int | None, limit: int | None) -> Plan:
     runs = 1
     while reach(places, runs + 1) <= min(_MOST_STEPS, _MOST_WORK // places):
         runs += 1
-    if runs == 1:  # the first states are all kept: as `ahead` says
-        return Plan([], [], 0)
-    found, _ = _online(places, reach(places, runs) - 1, frozenset())
-    return found._replace(first=reach(places, runs), runs=runs)
+    if runs == 1 and reach(places, 2) <= _MOST_IN_TURNS:
+        runs = 2
+        begins = [turns(places, k) for k in range(places)]
+        found = Plan(
+            [begin + j for k, begin in enumerate(begins) for j in range(places - k)],
+            [place for k in range(places) for place in range(k, places)],
+            turns=[k for k in range(places) for _ in range(k, places)],
+        )
+    elif runs == 1:  # the first states are all kept
+        found = Plan(list(range(places)), list(range(places)))
+    else:
+        found = _online(places, reach(places, runs) - 1, frozenset())[0]
+    first = reach(places, runs)
+    return _continued(found, places, runs, first, _LAST if limit is None else limit)
+
+
+def _continued(begun: Plan, places: int, runs: int, first: int, limit: int) -> Plan:
+    """A plan beyond `reach(places, runs)` steps, up to `limit`.
+
+    In all places but that of the start states are kept anew so that up to `reach(places, r)` steps
+    can be reversed with none run more than `r` times: first for `r = runs + 1`, then for the next.
+    """
+    steps, used, step = [*begun.steps], [*begun.places], first
+    while step < limit and runs < _MOST_RUNS:
+        for place in range(1, places):
+            if step >= limit:
+                break
+            steps.append(step)
+            used.append(place)
+            left = places - place
+            step += reach(left, runs) if left > 1 else runs + 2
+        runs += 1
+    return begun._replace(steps=steps, places=used, first=first)
 
 
 def _known(places: int, length: int) -> list[int]:
@@ -99,6 +151,7 @@ def _online(places: int, most: int, wanted: frozenset[int]) -> tuple[Plan, list[
     """
     kept, place_of = [0], {0: 0}
     steps, used = [0], [0]
+    orders = [[*range(places + 1)]]
     for step in range(1, most):
         place = len(kept)
         if place == places:
@@ -110,7 +163,9 @@ def _online(places: int, most: int, wanted: frozenset[int]) -> tuple[Plan, list[
         place_of[step] = place
         steps.append(step)
         used.append(place)
-    return Plan(steps, used), kept
+        orders.append([*(place_of[x] for x in kept), *range(len(kept), places + 1)])
+    orders.append([*range(places + 1)])
+    return Plan(steps, used, np.array(orders, np.min_scalar_type(places))), kept
 
 
 def _given_up(kept: list[int], step: int, wanted: frozenset[int]) -> int | None:
@@ -147,19 +202,6 @@ def _runs(kept: list[int], length: int, places: int) -> int:
     """How many steps are run for the gradient of a loop of so many, in all."""
     gaps = [y - x for x, y in zip(kept, [*kept[1:], length], strict=True)]
     return 2 * length + sum(_again(gap, places - i) for i, gap in enumerate(gaps))
-
-
-def ahead(places: Any, runs: Any) -> Any:
-    """`reach(places, runs - 1)`: how far to the next position to keep, while the end is unknown."""
-
-    def times(j: Any, found: Any) -> Any:
-        j = j.astype(jnp.float32)
-        return jnp.minimum(found * (places_ + j) / j, _MANY)
-
-    places_ = places.astype(jnp.float32)
-
-    far = jax.lax.fori_loop(1, runs, times, jnp.float32(1))
-    return jnp.round(far).astype(jnp.int32)
 
 
 def apart(places: Any, length: Any) -> Any:
