@@ -16,6 +16,7 @@ import nn_layers as nn
 from filtered_transforms import (
     combine,
     filter_eval_shape,
+    filter_grad,
     filter_jit,
     filter_vmap,
     if_array,
@@ -180,6 +181,18 @@ def test_equal_layers_are_equal_and_share_a_trace(name):
     y = [call(make(), x) for _ in range(3)]
     assert len(traces) == 1
     same(y[0], make()(*x), rtol=1e-4, atol=1e-6)
+
+
+@each_kind
+def test_nothing_that_is_traced_outlives_its_trace(name):
+    def loss(layer_and_inputs):
+        layer, x = layer_and_inputs
+        return sum(jnp.sum(y) for y in jax.tree.leaves(layer(*x)))
+
+    called = LAYERS[name][0](), given(name)
+    with jax.checking_leaks():
+        filter_jit(filter_grad(loss))(called)
+        filter_grad(filter_jit(loss))(called)
 
 
 @each_kind

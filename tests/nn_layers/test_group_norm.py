@@ -6,7 +6,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from nn_layers import GroupNorm, LayerNorm, RMSNorm, ShapeError
+from nn_layers import GroupNorm, LayerNorm, Linear, RMSNorm, ShapeError, State
 
 KEY = jr.PRNGKey(4)
 
@@ -128,7 +128,7 @@ def test_arguments_that_do_not_fit():
 
 
 def test_state_is_passed_through():
-    x, state = jnp.arange(4.0), object()
+    x, state = jnp.arange(4.0), State(Linear(1, 1, key=KEY))
     for norm in (RMSNorm(4), GroupNorm(2, 4)):
         y, same = norm(x, state, key=KEY)
         assert same is state

@@ -276,7 +276,8 @@ def test_arrays_and_keys_keep_dtype_and_weak_type(way) -> None:
 def test_a_class_may_pickle_itself_in_its_own_way() -> None:
     read = pickle.loads(pickle.dumps(Holder(OwnState(lambda x: x, 1))))
     assert read.leaf == OwnState(None, 1)
-    assert pickle.loads(pickle.dumps(OwnReduce(lambda x: x))).f is None
+    for way in (lambda x: pickle.loads(pickle.dumps(x)), copy.copy, copy.deepcopy):
+        assert way(OwnReduce(lambda x: x)).f is None
 
 
 class OwnState(Module):

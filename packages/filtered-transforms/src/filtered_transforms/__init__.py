@@ -33,6 +33,7 @@ from ._predicates import is_array as is_array
 from ._predicates import is_array_like as is_array_like
 from ._predicates import is_inexact_array as is_inexact_array
 from ._predicates import is_inexact_array_like as is_inexact_array_like
+from ._publish import publish as _publish
 from ._scan import scan as scan
 from ._shard import filter_shard as filter_shard
 from ._staging import filter_checkpoint as filter_checkpoint
@@ -83,6 +84,4 @@ __all__ = [
     "while_loop",
 ]
 
-# What users see in a repr and in a pickle is the public path, wherever the code stands.
-for _name in __all__:
-    globals()[_name].__module__ = __name__
+_publish(__name__, __all__, globals())

@@ -1,48 +1,32 @@
 """`while_loop` and `scan` for libraries whose user chooses the kind."""
 
 from collections.abc import Callable
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, cast
 
 from ._scan import scan as _scan
-from ._types import LoopKind, PyTree, R, Scalar, T, X
+from ._types import LoopKind, PyTree
 from ._while import while_loop as _while_loop
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 
-@overload
-def while_loop(
-    cond_fun: Callable[[T], Scalar],
-    body_fun: Callable[[T], T],
-    init_val: T,
-    *,
-    max_steps: int | None = None,
-    buffers: Callable[[T], PyTree] | None = None,
-    kind: LoopKind,
-    checkpoints: int | None = None,
-    base: int = 16,
-) -> T: ...
-@overload  # numbers in the first state become arrays
-def while_loop(
-    cond_fun: Callable[[T], Scalar],
-    body_fun: Callable[[T], T],
-    init_val: PyTree,
-    *,
-    max_steps: int | None = None,
-    buffers: Callable[[T], PyTree] | None = None,
-    kind: LoopKind,
-    checkpoints: int | None = None,
-    base: int = 16,
-) -> T: ...
+
+def _typed_as(_: _F) -> Callable[[Callable[..., Any]], _F]:
+    """To a type checker, the function is of the type of another, overloads and all."""
+    return lambda function: cast(_F, function)
+
+
+@_typed_as(_while_loop)
 def while_loop(
     cond_fun: Callable[[Any], Any],
     body_fun: Callable[[Any], Any],
-    init_val: Any,
+    init_val: PyTree,
     *,
     max_steps: int | None = None,
     buffers: Callable[[Any], Any] | None = None,
     kind: LoopKind,
     checkpoints: int | None = None,
     base: int = 16,
-) -> Any:
+) -> PyTree:
     """`filtered_transforms.while_loop`, which passes over what its kind has no use for.
 
     A library can so write down `checkpoints` and `base` for the kinds that have them, and leave the
@@ -73,38 +57,17 @@ def while_loop(
     )
 
 
-@overload
-def scan(
-    f: Callable[[T, X], tuple[T, R]],
-    init: T,
-    xs: X,
-    length: int | None = None,
-    *,
-    buffers: Callable[[T], PyTree] | None = None,
-    kind: LoopKind,
-    checkpoints: int | Literal["all"] | None = None,
-) -> tuple[T, R]: ...
-@overload  # numbers in the first carry become arrays
-def scan(
-    f: Callable[[T, X], tuple[T, R]],
-    init: PyTree,
-    xs: X,
-    length: int | None = None,
-    *,
-    buffers: Callable[[T], PyTree] | None = None,
-    kind: LoopKind,
-    checkpoints: int | Literal["all"] | None = None,
-) -> tuple[T, R]: ...
+@_typed_as(_scan)
 def scan(
     f: Callable[[Any, Any], tuple[Any, Any]],
-    init: Any,
-    xs: Any,
+    init: PyTree,
+    xs: PyTree,
     length: int | None = None,
     *,
     buffers: Callable[[Any], Any] | None = None,
     kind: LoopKind,
     checkpoints: int | Literal["all"] | None = None,
-) -> tuple[Any, Any]:
+) -> tuple[PyTree, PyTree]:
     """`filtered_transforms.scan`, which passes over what its kind has no use for.
 
     **Arguments**, **Returns** and **Raises:** as `filtered_transforms.scan`, but that `checkpoints`

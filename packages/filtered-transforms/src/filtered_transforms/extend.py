@@ -63,6 +63,7 @@ from ._progress import AbstractProgressMeter as AbstractProgressMeter
 from ._progress import NoProgressMeter as NoProgressMeter
 from ._progress import TextProgressMeter as TextProgressMeter
 from ._progress import TqdmProgressMeter as TqdmProgressMeter
+from ._publish import publish as _publish
 from ._raise_if import set_raise_if as set_raise_if
 from ._restrict import nonbatchable as nonbatchable
 from ._restrict import nonbatchable_p as nonbatchable_p
@@ -158,6 +159,4 @@ __all__ = [
     "ω",
 ]
 
-for _name in __all__:
-    if callable(globals()[_name]):  # no primitive, and no table
-        globals()[_name].__module__ = __name__
+_publish(__name__, __all__, globals())

@@ -69,6 +69,24 @@ class _Reduced:
         )
 
 
+class OwnWay:
+    """What a class says by a `__reduce__` of its own, for `copy.copy` and `copy.deepcopy`."""
+
+    def __init__(self, reduced: tuple[Any, ...]):
+        self.reduced = reduced
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.reduced
+
+
+def own_way(module: Any) -> OwnWay | None:
+    """`OwnWay` of a module, where its class has a `__reduce__` of its own that makes another."""
+    if type(module).__reduce__ is object.__reduce__:
+        return None
+    reduced = module.__reduce__()
+    return None if isinstance(reduced, str) else OwnWay(reduced)
+
+
 def carried_name(module: Any) -> tuple[Any, ...] | None:
     """How a module that is found by a name is read back, as `__reduce__` says it; else `None`.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tree_surgery import tree_equal, tree_pformat
 
-from ._carry import carried_name, carried_state, copied_state
+from ._carry import carried_name, carried_state, copied_state, own_way
 from ._checks import dotted, find_cycle, refuse_cycle
 from ._codegen import expect_irregular
 from ._construct import UNDER_CONSTRUCTION, adopt, replaced
@@ -130,6 +130,9 @@ class Module(metaclass=ModuleMeta):
         find_cycle(type(self), self, vars(self))
 
     def __copy__(self) -> Self:
+        own: Any = own_way(self)
+        if own is not None:
+            return copy.copy(own)
         new = object.__new__(type(self))
         vars(new).update(vars(self))
         vars(new).pop(UNDER_CONSTRUCTION, None)
@@ -138,6 +141,9 @@ class Module(metaclass=ModuleMeta):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if carried_name(self) is not None:
             return self
+        own: Any = own_way(self)
+        if own is not None:
+            return copy.deepcopy(own, memo)
         new = memo[id(self)] = object.__new__(type(self))
         vars(new).update(copy.deepcopy(copied_state(self), memo))
         adopt(new, required=False)
