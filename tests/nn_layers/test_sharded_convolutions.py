@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.devices
+
 SCRIPT = Path(__file__).parent / "sharded_convolutions.py"
 
 
