@@ -58,6 +58,22 @@ def test_donations_without_use(donate: Any):
     assert (len(seen) > 0) == (warns and donate not in ("warn-except-first", ("b",)))
 
 
+def test_donation_to_a_function_that_closes_over_arrays():
+    # Since JAX 0.12 they are inputs of its program, before the arguments.
+    table, rows = jnp.arange(8.0), jnp.arange(2)
+
+    def f(unused: jax.Array, index: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return table[rows[index]] + x, (index + 1)[:2]
+
+    donating, by_jax = ft.filter_jit(f, donate="all"), jax.jit(f, donate_argnums=2)
+    for _ in range(2):
+        given, of_jax = ([jnp.ones(5), jnp.zeros(3, "i4"), jnp.ones(3)] for _ in range(2))
+        results = donating(*given), by_jax(*of_jax)
+        jax.tree.map(np.testing.assert_array_equal, *results)
+        assert [x.is_deleted() for x in given] == [x.is_deleted() for x in of_jax]
+        assert given[2].is_deleted()
+
+
 def test_donation_of_methods_and_callables():
     class M(Module):
         w: jax.Array

@@ -53,13 +53,19 @@ def jitted_as(fun: Any) -> Any:
     return state.get("cache_miss", fun) if isinstance(state, dict) else fun
 
 
+def _own(jaxpr: Any) -> Any:
+    """A jaxpr, closed or not, whose inputs are its arguments: `opened` may put constants first."""
+    return getattr(jaxpr, "jaxpr", jaxpr)
+
+
 def used_arguments(jaxpr: Any) -> list[bool]:
     """Which arguments of a closed jaxpr its results or effects need; JAX drops the others.
 
     `jax.interpreters.partial_eval.dce_jaxpr`, all JAX versions.
     """
     inner, _ = opened(jaxpr)
-    return list(partial_eval.dce_jaxpr(inner, [True] * len(inner.outvars))[1])
+    used = list(partial_eval.dce_jaxpr(inner, [True] * len(inner.outvars))[1])
+    return used[len(used) - len(_own(jaxpr).invars) :]
 
 
 def ends_on_a_device(jaxpr: Any) -> tuple[list[Held], list[Held]]:
@@ -67,7 +73,7 @@ def ends_on_a_device(jaxpr: Any) -> tuple[list[Held], list[Held]]:
 
     As far as types say so, which is on meshes of explicit axes. `aval.sharding`, all JAX versions.
     """
-    inner, _ = opened(jaxpr)
+    inner = _own(jaxpr)
     arguments, results = (
         [(v.aval.sharding.shard_shape(v.aval.shape), v.aval.dtype) for v in variables]
         for variables in (inner.invars, inner.outvars)
@@ -210,7 +216,7 @@ def opened(jaxpr: Any) -> tuple[Any, list[Any]]:
 
     They are one object since JAX 0.12; taken apart, the variables of the constants are inputs.
     """
-    inner, consts = getattr(jaxpr, "jaxpr", jaxpr), list(getattr(jaxpr, "consts", ()))
+    inner, consts = _own(jaxpr), list(getattr(jaxpr, "consts", ()))
     if consts and inner is jaxpr:
         inner = jaxpr.replace(consts=[])
     return inner, consts
@@ -220,7 +226,7 @@ def traced_anew(jaxpr: Any, run: Callable[..., list[Any]]) -> Any:
     """`run(jaxpr, consts, *args)`, traced for the arguments of `jaxpr`; closed as that is."""
     inner, consts = opened(jaxpr)
     args = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype, weak_type=v.aval.weak_type)
-            for v in getattr(jaxpr, "jaxpr", jaxpr).invars]  # fmt: skip
+            for v in _own(jaxpr).invars]  # fmt: skip
     made = jax.make_jaxpr(lambda *args: run(inner, consts, *args))(*args)
     if isinstance(jaxpr, jax.extend.core.ClosedJaxpr):
         return made
