@@ -175,6 +175,8 @@ def cases() -> Iterator[tuple[str, str]]:
             yield name, transform
 
 
+# JAX 0.7, of `filter_pmap`; later ones make a `shard_map` of it.
+@pytest.mark.filterwarnings("ignore:The function jit.* includes a pmap")
 @pytest.mark.parametrize(("name", "transform"), list(cases()))
 def test_nothing_leaks(name: str, transform: str):
     with jax.checking_leaks():

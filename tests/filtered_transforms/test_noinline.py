@@ -9,6 +9,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -221,7 +222,8 @@ def test_copied_and_pickled_it_is_the_same_function(abstract_fn: Any):
         assert other == f and other(jnp.array(1.0)) == 3.0
     if abstract_fn is None:
         return
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    root = Path(__file__).parents[__name__.count(".")]  # where this module has its name from
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
     command = [sys.executable, "-c", ELSEWHERE, __name__]
     subprocess.run(command, input=pickle.dumps(f), env=env, check=True, timeout=300)
 
