@@ -24,8 +24,8 @@ TOLERANCE = {
     # Twelve steps of Adam on a batch of adaptive solves: our checkpointed loop adds the cotangents
     # of a batch up in another order, which is the last bit of float64 after the first step.
     ("diffrax", "['training']"): 1e-14,
-    # The gradient through a bounded loop: the last bit, in one of its numbers. Seen since loops hand
-    # all arrays to their rules; what XLA then computes otherwise has not been traced.
+    # The gradient through a bounded loop: the last bit, in one of its numbers. Seen since loops
+    # hand all arrays to their rules; what XLA then computes otherwise has not been traced.
     ("diffrax", "['DirectAdjoint']"): 1e-15,
 }
 """Of the largest element of an array. Of what is not here every bit has to agree."""
