@@ -23,11 +23,6 @@ EQUINOX: dict[int, list[int]] = {
 }
 
 
-# Checkpoints, `max_steps` and steps. To be near the optimum at `max_steps` costs one step here. Of
-# all limits up to 200, and all numbers of checkpoints above, so do 33 and 35; no others do.
-ONE_MORE = {(3, 34, 21)}
-
-
 @cache
 def again(length: int, places: int) -> int:
     """The least number of steps run to reverse so many, of which the first state is kept."""
@@ -70,11 +65,11 @@ def test_a_known_length_takes_the_least_steps_that_can_be():
             assert extra(plan(places, n, None), n, places) == optimum(n, places)
 
 
-def test_a_limit_that_is_reached_takes_two_percent_more_at_most():
+def test_a_limit_that_is_reached_takes_six_percent_more_at_most():
     for places in (1, 2, 3, 4, 5, 7, 10, 16, 32, 50):
         for n in range(1, 201, 1 if places < 6 else 7):
             least = 2 * n + optimum(n, places)
-            assert 2 * n + least_or_planned(n, n, places) <= 1.02 * least
+            assert 2 * n + least_or_planned(n, n, places) <= 1.06 * least
 
 
 @pytest.mark.parametrize("places", EQUINOX)
@@ -83,10 +78,9 @@ def test_never_more_steps_than_equinox(places: int):
     for n, theirs in enumerate(EQUINOX[places], 1):
         assert unknown.first is None or n < unknown.first
         assert extra(unknown, n, places) <= theirs
-    for limit in (10, 34, 50, 100, 200):
+    for limit in range(1, 201):
         for n in range(1, limit + 1):
-            theirs = EQUINOX[places][n - 1]
-            assert least_or_planned(limit, n, places) <= theirs + ((places, limit, n) in ONE_MORE)
+            assert least_or_planned(limit, n, places) <= EQUINOX[places][n - 1]
 
 
 def counted(kind: str, places: int | None, limit: int | None) -> Any:

@@ -88,7 +88,7 @@ def plan(places: int, length: int | None, limit: int | None) -> Plan:
     if limit is not None and limit <= _MOST_STEPS and limit * places <= _MOST_WORK:
         found, kept = _online(places, limit, frozenset())
         best = _known(places, limit)
-        if _runs(kept, limit, places) <= 1.02 * _runs(best, limit, places):
+        if _runs(kept, limit, places) <= 1.06 * _runs(best, limit, places):
             return found
         return _online(places, limit, frozenset(best))[0]
     runs = 1
