@@ -83,6 +83,14 @@ def test_never_more_steps_than_equinox(places: int):
             assert least_or_planned(limit, n, places) <= EQUINOX[places][n - 1]
 
 
+def test_what_was_not_counted_of_equinox_is_the_least_there_can_be():
+    for places in {*range(1, 51)} - EQUINOX.keys():
+        unknown = plan(places, None, None)
+        for n in range(1, 201):
+            assert extra(unknown, n, places) == optimum(n, places)
+        assert reach(places, 2) >= 200  # so no limit up to there needs a plan of its own
+
+
 def counted(kind: str, places: int | None, limit: int | None) -> Any:
     """A function from a number of steps to how many are run for a gradient."""
     seen = 0
