@@ -163,7 +163,7 @@ def test_each_is_shown_once_for_a_line():
 def test_no_layer_counts_frames_itself():
     """So that the table above is of all warnings, and the next one points there too."""
     counted = 0
-    for file in pathlib.Path(nn.__file__).parent.glob("*.py"):
+    for file in pathlib.Path(nn.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)

@@ -2,8 +2,8 @@
 
 import jax
 
-from ._jit import clear_jit_caches
-from ._pmap import clear_pmap_caches
+from ._jit.filter_jit import clear_jit_caches
+from ._mapping.pmap import clear_pmap_caches
 
 
 def clear_caches() -> None:

@@ -5,10 +5,10 @@
 - `ntuple`: an argument that is said once, or for each spatial dimension.
 """
 
-from ._dot_product import dot_product_attention as dot_product_attention
-from ._dot_product import dot_product_attention_weights as dot_product_attention_weights
-from ._init import default_init as default_init
-from ._spatial import ntuple as ntuple
+from ._attention.dot_product import dot_product_attention as dot_product_attention
+from ._attention.dot_product import dot_product_attention_weights as dot_product_attention_weights
+from ._conv.padding import ntuple as ntuple
+from ._core.initialisers import default_init as default_init
 
 __all__ = [
     "default_init",

@@ -11,16 +11,16 @@ from ._abstract import AbstractVar as AbstractVar
 from ._abstract import AbstractClassVar as AbstractClassVar
 
 # isort: on
+from ._bound_method import BoundMethod as BoundMethod
+from ._bound_method import modules_of_functions as _modules_of_functions
 from ._field import field as field
 from ._field import static_field as static_field
 from ._from_fields import module_from_fields as module_from_fields
-from ._method import BoundMethod as BoundMethod
-from ._method import modules_of_functions as _modules_of_functions
 from ._module import Module as Module
 from ._partial import Partial as Partial
 from ._static import Static as Static
 from ._strict import StrictConfig as StrictConfig
-from ._wrapper import module_update_wrapper as module_update_wrapper
+from ._update_wrapper import module_update_wrapper as module_update_wrapper
 
 __version__ = "0.1.0"
 

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeVar
 
-from ._construct import info_of, refuse_abstract, with_values
+from ._construction import info_of, refuse_abstract, with_values
 from ._module import Module
 
 _M = TypeVar("_M", bound=Module)

@@ -14,13 +14,13 @@ import numpy as np
 
 from tree_surgery import tree_equal, tree_pformat
 
-from ._carry import carried_name, carried_state, copied_state, own_way
-from ._checks import dotted, find_cycle, refuse_cycle
-from ._codegen import expect_irregular
-from ._construct import UNDER_CONSTRUCTION, adopt, replaced
-from ._irregular import WRAPPER_NAMES
-from ._meta import ModuleMeta
-from ._method import BoundMethod
+from ._bound_method import BoundMethod
+from ._construction import UNDER_CONSTRUCTION, adopt, replaced
+from ._field_checks import dotted, find_cycle, refuse_cycle
+from ._flatten_codegen import expect_irregular
+from ._irregular_instances import WRAPPER_NAMES
+from ._metaclass import ModuleMeta
+from ._pickling import carried_name, carried_state, copied_state, own_way
 from ._treescope import render
 
 

@@ -4,10 +4,10 @@ from typing import Any, Generic, TypeVar
 
 import jax.tree_util as jtu
 
-from ._by_value import ByValue
-from ._carry import carried_values
 from ._field import field
 from ._module import Module
+from ._pickling import carried_values
+from ._value_equality import ByValue
 
 T_co = TypeVar("T_co", covariant=True)
 

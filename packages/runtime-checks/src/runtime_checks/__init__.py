@@ -3,17 +3,17 @@
 from filtered_transforms.extend import register_check as _register_check
 from filtered_transforms.extend import set_raise_if as _set_raise_if
 
-from ._carry import carry as _carry_out
-from ._check import check_p as _check_p
+from ._check.primitive import check_p as _check_p
 from ._enumeration import Enumeration as Enumeration
 from ._enumeration import EnumerationItem as EnumerationItem
 from ._error_if import branched_error_if as branched_error_if
 from ._error_if import check as check
 from ._error_if import error_if as error_if
-from ._errors import FAILURES as _FAILURES
-from ._errors import EquinoxRuntimeError as EquinoxRuntimeError
-from ._errors import EquinoxTracetimeError as EquinoxTracetimeError
-from ._mode import checks as checks
+from ._failure.exceptions import FAILURES as _FAILURES
+from ._failure.exceptions import EquinoxRuntimeError as EquinoxRuntimeError
+from ._failure.exceptions import EquinoxTracetimeError as EquinoxTracetimeError
+from ._functionalise.functionalise import carry as _carry_out
+from ._on_error import checks as checks
 
 __version__ = "0.1.0"
 

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from ._bind import bind, check_tree, fail_now, predicate_of
+from ._check.bind import bind, check_tree, fail_now, predicate_of
 from ._jax import Tracer
-from ._mode import OnError, mode_of
+from ._on_error import OnError, mode_of
 from ._types import Pred, T
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ._report import LoadReport
+from ._safetensors.load_report import LoadReport
 
 
 class WhereError(ValueError, TypeError):

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 
 from filtered_transforms import is_array
-from runtime_checks._bind import check_tree
+from runtime_checks._check.bind import check_tree
+from runtime_checks._failure.pending_failures import wait_for_callbacks
 from runtime_checks._jax import Tracer
-from runtime_checks._mode import OnError
-from runtime_checks._pending import wait_for_callbacks
+from runtime_checks._on_error import OnError
 from runtime_checks._types import T
 from tree_surgery import tree_pformat
 

@@ -13,8 +13,8 @@ import numpy as np
 from filtered_transforms import combine, is_array, partition
 from pytree_module.extend import is_library_file
 from runtime_checks import _jax
-from runtime_checks._frames import Place
 from runtime_checks._types import P
+from runtime_checks._user_frames import Place
 from tree_surgery import tree_pformat
 
 from ._instrument import instrument

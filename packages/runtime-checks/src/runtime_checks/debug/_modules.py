@@ -15,7 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from filtered_transforms import is_inexact_array
-from runtime_checks._pending import wait_for_callbacks
+from runtime_checks._failure.pending_failures import wait_for_callbacks
 from runtime_checks._types import P, R, T
 
 from ._instrument import instrument

@@ -12,8 +12,8 @@ import jax
 
 from filtered_transforms.extend import observe_traces
 from pytree_module.extend import is_library_file
-from runtime_checks._frames import places
 from runtime_checks._types import P, R
+from runtime_checks._user_frames import places
 
 from ._signature import Signature, code_of, is_plain_jit, nearest
 

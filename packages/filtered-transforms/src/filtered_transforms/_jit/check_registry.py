@@ -1,0 +1,105 @@
+"""How run-time checks make themselves known: a program that has one is waited for."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from filtered_transforms._jax import Primitive, is_concrete, sub_jaxprs
+
+Translate = Callable[[Exception], BaseException | None]
+
+
+class Carried(NamedTuple):
+    """A program whose checks have become results.
+
+    - `results`: what the program returns.
+    - `report`: arrays that it returns beside, for the caller to read.
+    - `read`: called with the concrete `report` after each call; raises if a check has failed. It
+        may wait for no more than the first of them.
+    - `left`: whether there are checks that could not be carried out.
+    """
+
+    results: list[Any]
+    report: list[Any]
+    read: Callable[[list[Any]], None]
+    left: bool
+
+
+Carry = Callable[[Any, list[Any]], Carried]
+
+
+class _Check(NamedTuple):
+    translate: Translate
+    carry: Carry | None
+
+
+_CHECKS: dict[Any, _Check] = {}
+
+
+def register_check(primitive: Primitive, translate: Translate, carry: Carry | None = None) -> None:
+    """Makes `filter_jit` wait for the programs that contain `primitive`, and report its failure.
+
+    A program without such a primitive is never waited for. Whether a program has one is read from
+    the program itself, once per compilation, inner jitted functions and loops included.
+
+    **Arguments:**
+
+    - `primitive`: a `jax.extend.core.Primitive` that makes the program fail while it runs.
+    - `translate`: called with the exception that the failed program raised. Returns the exception
+        to raise in its place, or `None` if the failure is none of its own.
+    - `carry`: called with a closed jaxpr that contains the primitive and with its (traced)
+        arguments, when `filter_jit` compiles such a program. It evaluates the jaxpr without the
+        primitive, so that nothing in the program has to fail, and returns a `Carried`: the
+        results, a report for the caller to read after each call, and how. Without `carry`, or for
+        what it has left of the primitive, the program itself fails and `translate` is asked.
+
+    Registering a primitive again replaces both functions.
+    """
+    _CHECKS[primitive] = _Check(translate, carry)
+
+
+def any_checks() -> bool:
+    """Whether a check was ever registered."""
+    return len(_CHECKS) > 0
+
+
+def find_check(jaxpr: Any) -> Any:
+    """A registered primitive that is somewhere in `jaxpr`, or `None`."""
+    seen: set[int] = set()
+    todo = [jaxpr]
+    while todo:
+        current = todo.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        for eqn in current.eqns:
+            if eqn.primitive in _CHECKS:
+                return eqn.primitive
+            todo.extend(sub_jaxprs(eqn.params))
+    return None
+
+
+def has_checks(jaxpr: Any) -> bool:
+    """Whether a registered primitive is anywhere in `jaxpr`."""
+    return find_check(jaxpr) is not None
+
+
+def carry_of(jaxpr: Any) -> Carry | None:
+    """How to carry out the checks of `jaxpr`, if it has any and there is a way."""
+    primitive = find_check(jaxpr)
+    return None if primitive is None else _CHECKS[primitive].carry
+
+
+def translated(error: Exception) -> BaseException | None:
+    """What the checks make of the exception with which a program failed."""
+    for check in _CHECKS.values():
+        found = check.translate(error)
+        if found is not None:
+            return found
+    return None
+
+
+def wait(arrays: list[Any]) -> None:
+    """Waits for arrays, as far as they are not traced."""
+    for array in arrays:
+        if is_concrete(array):
+            array.block_until_ready()

@@ -1,0 +1,121 @@
+"""Donation in silence: a program is given the memory that it has a use for, and no more.
+
+JAX warns of an array that is donated where no result can take its place. To filter that warning
+would change the filters of the whole process, which threads share. So nothing is donated in vain:
+once a function is traced, its results say which of its arguments can be.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from filtered_transforms._jax import Held, ends_on_a_device, used_arguments
+
+from .checked_program import jit_is_disabled
+from .program_table import Table
+
+_MAX_SHAPES = 1024  # of one program
+
+
+def usable(given: dict[int, Held], results: list[Held]) -> tuple[int, ...]:
+    """Which of the arrays that are given can give their memory to a result.
+
+    As JAX pairs them when it lowers a program: in order, by shape and dtype; and since JAX 0.10.2,
+    if not before, what is left by size.
+    """
+    rules: list[Callable[[Held], Any]] = [lambda array: array]
+    if jax.__version_info__ >= (0, 10, 2):
+        rules.append(lambda array: math.prod(array[0]))
+    paired: set[int] = set()
+    for rule in rules:
+        free: defaultdict[Any, list[Held]] = defaultdict(list)
+        for array in results:
+            free[rule(array)].append(array)
+        for i, array in given.items():
+            if i not in paired and free[rule(array)]:
+                free[rule(array)].pop()
+                paired.add(i)
+        results = [array for left in free.values() for array in left]
+    return tuple(sorted(paired))
+
+
+class _OtherDonation(Exception):
+    # Traced for shapes of which other arguments can be donated than the program donates.
+
+    def __init__(self, usable: tuple[int, ...]):
+        self.usable = usable
+
+
+class Donating:
+    """`fun(*given, kept)`, jitted; the result may take the memory of any array among `given`.
+
+    What can be donated may depend on shapes. The programs for each set of arguments share one
+    trace of `fun`; nearly always there is a single set.
+    """
+
+    __slots__ = ("__name__", "_by_shapes", "_flat", "_options", "_program", "_programs")
+
+    def __init__(self, fun: Callable[..., Any], options: dict[str, Any]):
+        self.__name__ = fun.__name__
+        self._flat = jax.jit(fun, inline=True)
+        self._options = options
+        self._programs: dict[tuple[int, ...], Any] = {}
+        self._program: Any = None  # the first of them
+        self._by_shapes = Table(_MAX_SHAPES)  # for shapes that need another than the first
+
+    def __call__(self, *args: Any) -> Any:
+        program = self._for(args)
+        try:
+            return program(*args)
+        except _OtherDonation as other:
+            return self._learn(args, other.usable)(*args)
+
+    def trace(self, *args: Any) -> Any:
+        """As `jax.jit(...).trace`."""
+        program = self._for(args)
+        try:
+            return program.trace(*args)
+        except _OtherDonation as other:
+            return self._learn(args, other.usable).trace(*args)
+
+    def _for(self, args: tuple[Any, ...]) -> Any:
+        if self._program is None:
+            if jit_is_disabled():
+                return self._flat
+            self._program = self._donating(self._usable(args))
+        return (
+            self._by_shapes.get(_shapes(args), self._program) if self._by_shapes else self._program
+        )
+
+    def _learn(self, args: tuple[Any, ...], usable: tuple[int, ...]) -> Any:
+        return self._by_shapes.replace(_shapes(args), self._donating(usable))
+
+    def _usable(self, args: tuple[Any, ...]) -> tuple[int, ...]:
+        jaxpr = self._flat.trace(*args).jaxpr
+        used = used_arguments(jaxpr)
+        keep_unused = self._options.get("keep_unused", False)
+        arguments, results = ends_on_a_device(jaxpr)
+        given = arguments[: len(args) - 1]
+        return usable({i: x for i, x in enumerate(given) if used[i] or keep_unused}, results)
+
+    def _donating(self, usable: tuple[int, ...]) -> Any:
+        found = self._programs.get(usable)
+        if found is not None:
+            return found
+
+        def flat(*args: Any) -> Any:
+            if not jit_is_disabled() and (other := self._usable(args)) != usable:
+                raise _OtherDonation(other)
+            return self._flat(*args)
+
+        flat.__name__ = flat.__qualname__ = self.__name__
+        program = jax.jit(flat, donate_argnums=usable, **self._options)
+        return self._programs.setdefault(usable, program)
+
+
+def _shapes(args: tuple[Any, ...]) -> Any:
+    *given, kept = args
+    return tuple([(x.shape, x.dtype, getattr(x, "weak_type", False)) for x in (*given, *kept)])

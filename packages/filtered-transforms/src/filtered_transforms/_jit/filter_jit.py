@@ -1,0 +1,243 @@
+"""`filter_jit`: arrays are traced, everything else is static."""
+
+import weakref
+from collections.abc import Callable
+from itertools import compress
+from typing import Any, Unpack, overload
+
+import jax
+import jax.tree_util as jtu
+
+from filtered_transforms._filters.output_structure import Signature
+from filtered_transforms._filters.predicates import all_arrays
+from filtered_transforms._jax import program_of
+from filtered_transforms._types import Donate, JitDecorator, JitFunction, JitKwargs, P, R
+from filtered_transforms._wrapper import Wrapper, decorate, module_of
+from pytree_module import BoundMethod, field
+
+from .by_function import IS_WEAK, ByFunction
+from .check_registry import any_checks, has_checks, translated, wait
+from .checked_program import jit_is_disabled
+from .options import JitOptions, jit_options
+from .program_cache import Programs
+from .stages import Lowered, Traced
+
+_flatten = jtu.tree_flatten
+_ref = weakref.ref
+
+
+class _Registry(ByFunction[Programs]):
+    # All programs for one set of options.
+
+    __slots__ = ("options",)
+
+    def __init__(self, options: JitOptions):
+        jax.jit(lambda: None, **options.jit_arguments())  # says now what it does not know
+        super().__init__(lambda fun: Programs(fun, options))
+        self.options = options
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _registry, (self.options,)
+
+    def __repr__(self) -> str:
+        return repr(self.options)
+
+
+_REGISTRIES: dict[JitOptions, _Registry] = {}
+
+
+def _registry(options: JitOptions) -> _Registry:
+    found = _REGISTRIES.get(options)
+    return _REGISTRIES.setdefault(options, _Registry(options)) if found is None else found
+
+
+class JitWrapper(Wrapper):
+    registry: _Registry = field(static=True)
+
+    def __init__(self, fun: Any, options: JitOptions):
+        self.fun = fun
+        self.__module__ = module_of(fun)
+        self.registry = _registry(options)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        fun, registry = self.fun, self.registry
+        programs = registry.by_function.get(_ref(fun)) if IS_WEAK.get(fun.__class__) else None
+        if programs is None:
+            programs, call = self._programs(args, kwargs)
+        else:
+            call = (args, kwargs)
+        if programs.quick is not None and not kwargs and all_arrays(args):
+            return _run_quick(programs.quick, args)
+        return _run(programs, call)
+
+    def _programs(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Programs, tuple[Any, ...]]:
+        """The programs among which that of a call is, and the call as they take it."""
+        programs = self.registry.of(self.fun)
+        if programs.function is None:
+            return programs, (self.fun, args, kwargs)
+        return programs, (args, kwargs)
+
+    def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
+        """As `jax.jit(...).trace`. A `jax.ShapeDtypeStruct` stands for an array."""
+        return Traced.of(*self._programs(args, kwargs))
+
+    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
+        """As `jax.jit(...).lower`. A `jax.ShapeDtypeStruct` stands for an array."""
+        return self.trace(*args, **kwargs).lower()
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else BoundJit(self, instance)
+
+    def __repr__(self) -> str:
+        return f"filter_jit({self.fun!r})"
+
+
+class BoundJit(BoundMethod):
+    # A jitted function of a class, read from an instance.
+
+    # The property; else Python puts None here.
+    __doc__ = BoundMethod.__dict__["__doc__"]  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    @property
+    def _wrapper(self) -> JitWrapper:
+        return self.func  # pyright: ignore[reportReturnType]  (declared a function there)
+
+    def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
+        return self._wrapper.trace(self.args[0], *args, **kwargs).bind(self.args[0])
+
+    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
+        return self._wrapper.lower(self.args[0], *args, **kwargs).bind(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BoundJit, (self.func, self.args[0])
+
+
+jtu.register_pytree_with_keys(
+    BoundJit,
+    lambda bound: (
+        ((jtu.GetAttrKey("__func__"), bound.func), (jtu.GetAttrKey("__self__"), bound.args[0])),
+        None,
+    ),
+    lambda _, children: BoundJit(*children),
+    lambda bound: ((bound.func, bound.args[0]), None),
+)
+
+
+def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
+    leaves, treedef = _flatten(call)
+    types = tuple(map(type, leaves))
+    try:
+        plan = programs.known.get((treedef, types))
+    except TypeError:
+        plan = None
+    if plan is None:
+        plan = programs.plan(treedef, leaves, call)
+    try:
+        program = plan.programs.get(plan.key(leaves))
+    except TypeError:
+        program = None
+    if program is None:
+        program = programs.program(plan, leaves, call)
+    # `plan.arguments`, without its call.
+    args = (*compress(leaves, plan.donated), list(compress(leaves, plan.kept)))
+    try:
+        arrays, signature = program(*args)
+        if signature.has_checks is not False:
+            _settle(program, args, arrays, signature)
+    except Exception as error:  # JAX raises a ValueError from its quick way, else a JaxRuntimeError
+        found = translated(error)
+        if found is None:
+            raise
+        raise found from None
+    return signature.result(arrays)
+
+
+def _run_quick(program: Any, args: tuple[Any, ...]) -> Any:
+    """As `_run`, where every argument is an array: JAX can then take the call apart itself."""
+    try:
+        result, signature = program(*args)
+        if signature.has_checks is not False:
+            _settle(program, args, jtu.tree_leaves(result), signature)
+    except Exception as error:
+        found = translated(error)
+        if found is None:
+            raise
+        raise found from None
+    return signature.of_quick(result)
+
+
+def _settle(program: Any, args: tuple[Any, ...], arrays: list[Any], signature: Signature) -> None:
+    """Finds out, once, whether the program has run-time checks, and waits for it if so."""
+    if signature.has_checks is None:
+        signature.has_checks = (
+            any_checks()
+            and not jit_is_disabled()  # then there is no program to read
+            and has_checks(program_of(program.trace(*args)).jaxpr)
+        )
+    if signature.has_checks:
+        wait(arrays)
+
+
+@overload
+def filter_jit(*, donate: Donate = "none", **jitkwargs: Unpack[JitKwargs]) -> JitDecorator: ...
+@overload
+def filter_jit(
+    fun: Callable[P, R], *, donate: Donate = "none", **jitkwargs: Unpack[JitKwargs]
+) -> JitFunction[P, R]: ...
+def filter_jit(fun: Any = ..., *, donate: Donate = "none", **jitkwargs: Any) -> Any:
+    """Compiles a function: all arrays among its arguments are traced, everything else is static.
+
+    **Arguments:**
+
+    - `fun`: the function; or any callable PyTree, such as a module or one of its methods, whose
+        arrays are then traced as well. Left out, a decorator is returned.
+    - `donate`: whose memory the result may reuse: `"all"` arrays; `"all-except-first"`, all but
+        those of the first argument; `"none"`; or those of some parameters, as a tuple of their
+        names. With names, `"warn"` and `"warn-except-first"`, JAX warns of a donation that the
+        program has no use for.
+    - `**jitkwargs`: passed on to `jax.jit`: `inline`, `keep_unused`, `compiler_options`, ...
+
+    **Returns:**
+
+    A function with the name, docstring and signature of `fun`. It is a PyTree, can decorate
+    methods, and has `lower` and `trace` like the functions of `jax.jit`. The result may hold
+    values that are no arrays.
+
+    A call with other static values, or another structure, compiles anew. The call returns before
+    the result is computed, as with `jax.jit`, unless the program contains a run-time check.
+
+    **Raises:**
+
+    - `ValueError` for an unknown `donate`, or one that names no parameter; and for an option that
+        goes by parameters (`static_argnums`, ...).
+    - `TypeError` if a static value has no hash; it names the path of the value.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms import filter_jit
+
+    @filter_jit
+    def apply(x, activation):
+        return activation(x), activation
+
+    y, activation = apply(jnp.ones(3), jnp.tanh)
+    assert y.shape == (3,) and activation is jnp.tanh
+    ```
+    """
+    options = jit_options(donate, jitkwargs)
+
+    def wrap(fun: Any) -> JitWrapper:
+        options.check(fun)
+        return JitWrapper(fun, options)
+
+    if fun is ...:
+        return lambda fun: decorate(wrap, fun, "filter_jit")
+    return decorate(wrap, fun, "filter_jit")
+
+
+def clear_jit_caches() -> None:
+    """Forgets all programs of `filter_jit`."""
+    for registry in list(_REGISTRIES.values()):
+        registry.clear()

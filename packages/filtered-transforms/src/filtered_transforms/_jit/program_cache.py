@@ -1,0 +1,252 @@
+"""From the structure of a call to the compiled program that serves it.
+
+A call is taken apart into arrays, which the program takes as one flat list, and the rest. The rest
+(treedef, static leaves, and which leaves are arrays) is the key under which the program is found.
+"""
+
+import functools
+import struct
+import weakref
+from collections.abc import Callable
+from itertools import compress
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+
+from filtered_transforms._filters.output_structure import sign
+from filtered_transforms._filters.partition import merge
+from filtered_transforms._filters.predicates import ARRAY_TYPES, array_mask
+from filtered_transforms._jax import Tracer
+from tree_surgery import path_str
+
+from .checked_program import Starting
+from .copied_functions import original
+from .donation import Donating
+from .options import JitOptions
+from .program_table import Table
+from .trace_observers import observe
+
+_MAX_PLANS = 1024  # of one function, or of all callable PyTrees together
+_MAX_PROGRAMS = 1024  # of one plan
+
+
+class UnhashableStaticError(TypeError, ValueError):
+    # Python says TypeError where something has no hash; `jax.jit` says ValueError of a static
+    # argument without one. Code that catches either goes on working.
+    pass
+
+
+class Plan:
+    # How to take the leaves of one structure of call apart, and the programs for its static
+    # leaves. Programs differ in those; a structure without any has one program.
+
+    __slots__ = (
+        "arrays",
+        "complexes",
+        "donated",
+        "floats",
+        "kept",
+        "others",
+        "pack",
+        "programs",
+        "static",
+    )
+
+    def __init__(self, leaves: list[Any], mask: list[bool], donated: list[bool]):
+        self.arrays = mask
+        self.static = [not array for array in mask]
+        types = [leaf.__class__ for leaf in leaves]
+        # Keys tell 0.0 from -0.0, and make one NaN as good as another: floats go in as bits.
+        self.floats = [cls is float for cls in types]
+        self.complexes = any(cls is complex for cls in types)
+        self.pack = struct.Struct(f"{sum(self.floats)}d").pack if any(self.floats) else None
+        self.others = [
+            not array and cls is not float for array, cls in zip(mask, types, strict=True)
+        ]
+        gives = [array and gone for array, gone in zip(mask, donated, strict=True)]
+        self.donated = gives if any(gives) else []  # where it is empty, `compress` has no work
+        self.kept = [array and not gone for array, gone in zip(mask, gives, strict=True)]
+        self.programs = Table(_MAX_PROGRAMS)
+
+    def key(self, leaves: list[Any]) -> Any:
+        """The static leaves, as something to look a program up by. Their types are in the plan."""
+        others = tuple(compress(leaves, self.others))
+        if self.complexes:
+            others = tuple(repr(x) if x.__class__ is complex else x for x in others)
+        if self.pack is None:
+            return others
+        return others, self.pack(*compress(leaves, self.floats))
+
+    def arguments(self, leaves: list[Any]) -> tuple[Any, ...]:
+        """What a program takes: each donated array of a call, and a list of those it keeps."""
+        return *compress(leaves, self.donated), list(compress(leaves, self.kept))
+
+
+class Programs:
+    """The programs of one function, or of all callable PyTrees, with one set of options.
+
+    The function is referred to weakly: when it goes, so do its programs.
+    """
+
+    __slots__ = ("__weakref__", "function", "known", "options", "plans", "quick")
+
+    def __init__(self, function: Any, options: JitOptions):
+        self.function = None if function is None else weakref.ref(function)
+        self.options = options
+        # By treedef and exact types of leaves; and, for the miss, by treedef and types of the
+        # static leaves alone, since all arrays are alike.
+        self.known = Table(_MAX_PLANS)
+        self.plans = Table(_MAX_PLANS)
+        # For calls with arrays alone as arguments, which nothing has to be taken out of.
+        self.quick: Any = None
+        if self.function is not None and options.donate == "none":
+            self.quick = Starting(*quick_program(self.function, options), self._set_quick)
+
+    def _set_quick(self, program: Any) -> None:
+        self.quick = program
+
+    def plan(
+        self,
+        treedef: Any,
+        leaves: list[Any],
+        call: tuple[Any, ...],
+        mask: list[bool] | None = None,
+    ) -> Plan:
+        """The plan for a structure of call, where exactly these types were not met before.
+
+        `mask` says which leaves are arrays, if it is not for the leaves themselves to say.
+        """
+        quick = mask is None
+        mask = array_mask(leaves) if mask is None else mask
+        static_types = tuple(
+            None if array else leaf.__class__ for leaf, array in zip(leaves, mask, strict=True)
+        )
+        # What is traced has no memory of its own to give.
+        traced = self.options.donate != "none" and any(isinstance(x, Tracer) for x in leaves)
+        key = (treedef, static_types, traced)
+        try:
+            plan = self.plans.get(key)
+        except TypeError as error:
+            raise unhashable(call, mask, error) from None
+        if plan is None:
+            fun = call[0] if self.function is None else self.function()
+            donated = self.options.donated(fun, call, len(leaves))
+            if traced:
+                donated = [False] * len(leaves)
+            plan = self.plans.add(key, Plan(leaves, mask, donated))
+        types = tuple(map(type, leaves))
+        if quick and all(cls in ARRAY_TYPES for cls in types):
+            self.known.add((treedef, types), plan)
+        return plan
+
+    def program(self, plan: Plan, leaves: list[Any], call: tuple[Any, ...]) -> Any:
+        """The program for the static leaves of a call."""
+        try:
+            key = plan.key(leaves)
+            program = plan.programs.get(key)
+            if program is not None:
+                return program
+            shared = plan.key(list(map(original, leaves)))
+            program = plan.programs.get(shared)
+        except TypeError as error:
+            raise unhashable(call, plan.arrays, error) from None
+        if program is None:
+            made = make_program(self.function, plan, leaves, call, self.options)
+
+            def replace(program: Any) -> None:
+                plan.programs.replace(key, program)
+                plan.programs.replace(shared, program)
+
+            program = plan.programs.add(shared, Starting(*made, replace))
+        return plan.programs.add(key, program)
+
+
+def make_program(
+    function: Callable[[], Any] | None,
+    plan: Plan,
+    leaves: list[Any],
+    call: tuple[Any, ...],
+    options: JitOptions,
+) -> tuple[Any, Callable[[Any], Any]]:
+    """A `jax.jit`-ed function of what `Plan.arguments` are for calls like this one.
+
+    And what made it one, for another function in its place.
+    """
+    treedef, mask = jtu.tree_structure(call), plan.arrays
+    static = list(compress(leaves, plan.static))
+    gone = [not kept for kept in compress(plan.kept, mask)]
+
+    def flat(*args: Any) -> Any:
+        *given, kept = args
+        arrays = merge(gone, given, kept)
+        whole = treedef.unflatten(merge(mask, arrays, static))
+        if function is None:
+            fun, args, kwargs = whole
+        else:
+            fun, (args, kwargs) = function(), whole
+        observe(fun, args, kwargs)
+        return sign(fun(*args, **kwargs))
+
+    named = call[0] if function is None else function()
+    name_as(flat, named)
+    stage: Callable[[Any], Any]
+    if options.quiet and any(gone):
+        stage = functools.partial(Donating, options=options.jit_arguments())
+    else:
+        numbers = tuple(range(sum(gone)))
+        stage = functools.partial(jax.jit, donate_argnums=numbers, **options.jit_arguments())
+    return stage(flat), stage
+
+
+def quick_program(
+    function: Callable[[], Any], options: JitOptions
+) -> tuple[Any, Callable[[Any], Any]]:
+    """A `jax.jit`-ed function of arguments that are arrays; and what made it one.
+
+    It returns the result itself if that holds nothing but arrays, else the arrays in it; and the
+    signature.
+    """
+
+    def flat(*args: Any) -> Any:
+        fun = function()
+        observe(fun, args, {})
+        out = fun(*args)
+        arrays, signature = sign(out)
+        return (out if signature.template is None else arrays), signature
+
+    name_as(flat, function())
+    stage = functools.partial(jax.jit, **options.jit_arguments())
+    return stage(flat), stage
+
+
+def name_as(flat: Any, function: Any) -> None:
+    """Programs go by the names of their functions in profiles and in errors."""
+    flat.__name__ = flat.__qualname__ = getattr(function, "__name__", type(function).__name__)
+
+
+def unhashable(call: tuple[Any, ...], mask: list[bool], error: TypeError) -> Exception:
+    """The error for a call with a static value that has no hash; names its path."""
+    for (path, leaf), array in zip(jtu.tree_leaves_with_path(call), mask, strict=True):
+        if array:
+            continue
+        try:
+            hash(leaf)
+        except TypeError:
+            return UnhashableStaticError(
+                f"`filter_jit` got a {type(leaf).__name__} at {_where(path, call)}. What is no "
+                f"array is static, and must have a hash (here: {error}). Pass an array, a tuple, "
+                f"or a PyTree of such values."
+            )
+    return UnhashableStaticError(
+        f"`filter_jit` got a PyTree whose structure has no hash: a static field, or the static "
+        f"data of a custom node, is not hashable ({error}). Use tuples for lists there."
+    )
+
+
+def _where(path: tuple[Any, ...], call: tuple[Any, ...]) -> str:
+    part = path[0].idx + (3 - len(call))
+    inside = path_str(path[1:])
+    if part == 0:
+        return f"the function itself, {inside}"
+    return f"{('args', 'kwargs')[part - 1]}{inside}"

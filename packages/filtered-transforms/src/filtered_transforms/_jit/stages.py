@@ -1,0 +1,150 @@
+"""What `filter_jit(...).trace` and `.lower` return: JAX's stages, called as the function is."""
+
+from itertools import compress
+from typing import Any, Self
+
+import jax.tree_util as jtu
+
+from filtered_transforms._filters.eval_shape import abstract_mask, is_abstract
+from filtered_transforms._filters.output_structure import Signature
+from filtered_transforms._filters.static_leaf import same_value
+from filtered_transforms._jax import program_of
+from tree_surgery import path_str
+
+from .check_registry import any_checks, has_checks, translated, wait
+from .checked_program import Checked, Starting, checked
+from .program_cache import Plan, Programs
+
+
+class _Call:
+    # The call for which a program was lowered: all but the arrays of its arguments.
+
+    def __init__(
+        self, plan: Plan, treedef: Any, leaves: list[Any], fun: tuple[Any, ...], quick: bool
+    ):
+        self.plan = plan
+        self.treedef = treedef
+        self.static = list(compress(leaves, plan.static))
+        self.fun = fun
+        self.quick = quick  # the program takes the arguments as they are
+        self.bound: tuple[Any, ...] = ()
+        self.has_checks = False
+        self.carried: Any = None  # the trace in which the checks are results, if there is one
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """What the program takes for a call like this one.
+
+        **Raises:** `TypeError` if it has another structure or other static leaves.
+        """
+        args = (*self.bound, *args)
+        leaves, treedef = jtu.tree_flatten((*self.fun, args, kwargs))
+        if treedef != self.treedef:
+            raise TypeError(
+                f"A compiled function takes arguments of the structure for which it was lowered. "
+                f"It was {self.treedef}, got {treedef}."
+            )
+        found = list(compress(leaves, self.plan.static))
+        for i, (old, new) in enumerate(zip(self.static, found, strict=True)):
+            if not same_value(old, new):
+                paths = jtu.tree_leaves_with_path((*self.fun, args, kwargs))
+                path = list(compress(paths, self.plan.static))[i][0]
+                where = ("function", "args", "kwargs")[path[0].idx + 1 - len(self.fun)]
+                raise TypeError(
+                    f"A compiled function takes the static values for which it was lowered. At "
+                    f"{where}{path_str(path[1:])} it was {old!r}, got {new!r}. Lower it again."
+                )
+        return args if self.quick else self.plan.arguments(leaves)
+
+
+class _Stage:
+    # Has all that JAX's stage has, `as_text`, `cost_analysis`, ..., by passing it on.
+
+    def __init__(self, stage: Any, lowered_for: "_Call"):
+        self._stage = stage
+        self._lowered_for = lowered_for
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._stage, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *dir(self._stage)})
+
+    def bind(self, instance: Any) -> Self:
+        """The stage of a method: the compiled function is called without the instance."""
+        self._lowered_for.bound = (instance,)
+        return self
+
+    @property
+    def out_info(self) -> Any:
+        """The result, with shapes and dtypes in place of arrays."""
+        found = self._stage.out_info
+        return self._result(*(found[0] if self._is_carried() else found))
+
+    def _is_carried(self) -> bool:
+        """Whether the stage returns, besides, what its checks have seen."""
+        return self._lowered_for.carried is not None
+
+    def _result(self, out: Any, signature: Signature) -> Any:
+        return signature.of_quick(out) if self._lowered_for.quick else signature.result(out)
+
+
+class Traced(_Stage):
+    """A traced program, by `filter_jit(...).trace`; all attributes of `jax.stages.Traced`."""
+
+    def _is_carried(self) -> bool:
+        return False  # the program as the function has it; its checks are carried when lowered
+
+    @classmethod
+    def of(cls, programs: Programs, call: tuple[Any, ...]) -> "Traced":
+        leaves, treedef = jtu.tree_flatten(call)
+        plan = programs.plan(treedef, leaves, call, abstract_mask(leaves))
+        args, kwargs = call[-2:]
+        # The same program as that of a call, which then need not compile it again.
+        quick: Any = None if kwargs or not all(map(is_abstract, args)) else programs.quick
+        given = args if quick is not None else plan.arguments(leaves)
+        program = quick or programs.program(plan, leaves, call)
+        if isinstance(program, Starting):
+            program = program.chosen(*given)
+        traced = program.trace(*given)
+        lowered_for = _Call(plan, treedef, leaves, call[:-2], quick is not None)
+        lowered_for.has_checks = any_checks() and has_checks(program_of(traced).jaxpr)
+        if isinstance(program, Checked):
+            lowered_for.carried = program.carried.trace(*given)
+        return cls(traced, lowered_for)
+
+    def lower(self, **kwargs: Any) -> "Lowered":
+        """As `jax.stages.Traced.lower`."""
+        stage = self._lowered_for.carried or self._stage
+        return Lowered(stage.lower(**kwargs), self._lowered_for)
+
+
+class Lowered(_Stage):
+    """A lowered program, by `filter_jit(...).lower`; all attributes of `jax.stages.Lowered`."""
+
+    def compile(self, *args: Any, **kwargs: Any) -> "Compiled":
+        """As `jax.stages.Lowered.compile`."""
+        return Compiled(self._stage.compile(*args, **kwargs), self._lowered_for)
+
+
+class Compiled(_Stage):
+    """A compiled program; all attributes of `jax.stages.Compiled`.
+
+    Called with the arguments for which it was lowered: arrays of the same shapes and dtypes,
+    everything else equal.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        given = self._lowered_for.arguments(args, kwargs)
+        try:
+            found = self._stage(*given)
+            arrays, signature = checked(*found) if self._is_carried() else found
+            if self._lowered_for.has_checks and not self._is_carried():
+                wait(jtu.tree_leaves(arrays))
+        except Exception as error:
+            found = translated(error)
+            if found is None:
+                raise
+            raise found from None
+        return self._result(arrays, signature)

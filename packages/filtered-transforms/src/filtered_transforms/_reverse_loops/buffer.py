@@ -1,0 +1,268 @@
+"""Arrays in the carry of a loop that are written at an index, and never copied."""
+
+from collections.abc import Callable
+from typing import Any, Union
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+from jax.typing import ArrayLike
+
+from filtered_transforms._filters.predicates import is_array
+from filtered_transforms._types import Index, Scalar, T
+
+from .buffer_read import read, read_apart
+from .masked_write import write, write_anywhere
+
+Item = Any
+
+
+class Origin:
+    # Which buffer of which loop a buffer is; every one of a loop has its own.
+    #
+    # - `exact`: whether the derivatives of a write are to be right by themselves; else the loop
+    #   sees to it.
+    # - `first`: the array before the outermost of the loops around it that keep times; `None` if
+    #   no loop does.
+    # - `around`: of each loop around this one that keeps times, those of its writes, and the time
+    #   at which this loop begins.
+    # - `outer`: the same of the next loop around it whose buffer it is.
+    # - `is_read`: whether it was indexed while the loop was traced.
+
+    __slots__ = ("around", "exact", "first", "is_read", "outer")
+
+    def __init__(self, exact: bool, outer: "Origin | None"):
+        self.exact = exact
+        self.outer = outer
+        self.first: Any = None
+        self.around: list[tuple[Any, Any]] = []
+        self.is_read = False
+
+    def mark_read(self) -> None:
+        origin: Origin | None = self
+        while origin is not None:
+            origin.is_read = True
+            origin = origin.outer
+
+
+class Buffer:
+    # An array of a loop, as its functions see it: it can be indexed, and written by `.at[].set`.
+    #
+    # - `pred`: whether the loop still runs, for this example; writes of one that has stopped do
+    #   nothing.
+    # - `written`: which places have been written, if the loop can be differentiated in reverse,
+    #   else `None`. If buffers are read in the loop: when they were written.
+    # - `now`: the time, if `written` holds times, else `None`. It counts the writes.
+    #
+    # On the way back through a loop, `array` and `written` are those at its end. So a place holds
+    # what it held at the time if it was written before now; else it held what it holds in `first`.
+
+    __slots__ = ("array", "now", "origin", "pred", "written")
+
+    def __init__(self, array: Any, written: Any, now: Any, pred: Any, origin: Origin):
+        self.array = array
+        self.written = written
+        self.now = now
+        self.pred = pred
+        self.origin = origin
+
+    def with_array(self, array: Any) -> "Buffer":
+        return Buffer(array, self.written, self.now, self.pred, self.origin)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.array.dtype
+
+    @property
+    def size(self) -> int:
+        return self.array.size
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, item: Item) -> Any:
+        origin = self.origin
+        origin.mark_read()
+        found = read(self.array, item)
+        if self.now is not None:
+            known = self.written[item] < self.now
+            for written, start in origin.around:
+                known = known | (written[item] < start)
+            found = jnp.where(known, found, origin.first[item])
+        return read_apart(found, item)
+
+    @property
+    def at(self) -> "_At":
+        return _At(self)
+
+    def __repr__(self) -> str:
+        return f"Buffer({self.array!r})"
+
+    def _refuse_whole(self, *_: Any, **__: Any) -> Any:
+        # Without these, NumPy would read a buffer element by element, for ever when it is traced.
+        raise TypeError(
+            f"A buffer of a loop ({self.dtype}{list(self.shape)}) is no array, and is read place "
+            "by place, as `buffer[i]`. All of it is `buffer[...]`; leave it out of `buffers` if "
+            "that is what most steps need."
+        )
+
+    __array__ = __jax_array__ = __iter__ = _refuse_whole
+
+
+def _rebuilt(origin: Origin, children: Any) -> Buffer:
+    array, written, now, pred = children
+    return Buffer(array, written, now, pred, origin)
+
+
+_CHILDREN = ("array", "written", "now", "pred")
+
+jtu.register_pytree_with_keys(
+    Buffer,
+    lambda b: (tuple((jtu.GetAttrKey(k), getattr(b, k)) for k in _CHILDREN), b.origin),
+    _rebuilt,
+    lambda b: ((b.array, b.written, b.now, b.pred), b.origin),
+)
+
+
+class _At:
+    __slots__ = ("buffer",)
+
+    def __init__(self, buffer: Buffer):
+        self.buffer = buffer
+
+    def __getitem__(self, item: Item) -> "_Place":
+        return _Place(self.buffer, item)
+
+
+class _Place:
+    __slots__ = ("buffer", "item")
+
+    def __init__(self, buffer: Buffer, item: Item):
+        self.buffer = buffer
+        self.item = item
+
+    def set(self, x: Any, *, pred: Any = True, **_: Any) -> Buffer:
+        """The buffer with `x` at this place, if `pred`. Other options make no difference."""
+        buffer = self.buffer
+        allowed = buffer.pred if pred is True else jnp.logical_and(buffer.pred, pred)
+        written, now = buffer.written, buffer.now
+        if written is not None:
+            mark = True if now is None else _after(now, x)
+            written = write(written, self.item, mark, allowed, exact=True)
+        timed = now is not None
+        array = write(buffer.array, self.item, x, allowed, buffer.origin.exact, timed)
+        later = now + 1 if timed else None
+        return Buffer(array, written, later, buffer.pred, buffer.origin)
+
+
+def _after(now: Any, x: Any) -> Any:
+    """`now`, by a computation that takes `x`, so that it is written after what `x` was made of.
+
+    XLA would copy the times in each step if it could write them before they are read. It does not
+    see that this adds nothing.
+    """
+    x = jnp.asarray(x)
+    if jnp.issubdtype(x.dtype, jax.dtypes.extended):
+        return now
+    return now + jnp.minimum((jnp.real(x) > jnp.zeros((), x.real.dtype)).astype(jnp.int32), 0)
+
+
+class MaybeBuffer:
+    """For annotations: `MaybeBuffer[X]` is `X`, or what stands for an `X` that is a buffer.
+
+    A field of a loop's state that is among its `buffers` holds an array outside of the loop, and
+    within the loop something that can be indexed, and written by `.at[...].set(...)`.
+
+    ```python
+    import jax
+    from filtered_transforms.extend import MaybeBuffer
+    from pytree_module import Module
+
+    class State(Module):
+        step: jax.Array
+        saved: MaybeBuffer[jax.Array]
+    ```
+    """
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return Union[item, Buffer]  # noqa: UP007  (a string has no `|`)
+
+
+def is_buffer(x: Any) -> bool:
+    """Whether `x` is a buffer of a loop."""
+    return x.__class__ is Buffer
+
+
+def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, **kwargs: Any) -> T:
+    """`buffer.at[item].set(x)` if `pred`, for buffers of loops and for arrays.
+
+    For functions that are called as the body of `while_loop` or `scan`, where `buffer` is one of
+    its buffers, and also outside of it, where it is an array.
+
+    **Arguments:**
+
+    - `buffer`: an array, or a buffer of a loop.
+    - `item`: an index, as in `buffer[item]`. Of an array of indices no two may be equal.
+    - `x`: what is written, broadcast against `buffer[item]`.
+    - `pred`: a scalar `bool`, traced or not: whether to write at all.
+    - `**kwargs`: as for `jax.Array.at[...].set`.
+
+    **Returns:** what `buffer` is, written to.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import buffer_at_set
+
+    x = jnp.zeros(3)
+    assert buffer_at_set(x, 1, 5.0).tolist() == [0, 5, 0]
+    assert buffer_at_set(x, 1, 5.0, pred=jnp.array(False)).tolist() == [0, 0, 0]
+    ```
+    """
+    written: Any = buffer
+    if is_buffer(written):
+        return written.at[item].set(x, pred=pred, **kwargs)
+    if pred is True:
+        return written.at[item].set(x, **kwargs)
+    return write_anywhere(jnp.asarray(written), item, x, pred, **kwargs)
+
+
+def find_buffers(
+    buffers: Callable[[Any], Any] | None, treedef: Any, leaves: list[Any], name: str
+) -> set[int]:
+    """Which leaves are buffers: those that `buffers` picks, and those that already are.
+
+    **Raises:** `TypeError` if it picks what is no array of the tree.
+    """
+    found = {i for i, leaf in enumerate(leaves) if is_buffer(leaf)}
+    if buffers is None:
+        return found
+    places = [i for i, leaf in enumerate(leaves) if is_array(leaf) or is_buffer(leaf)]
+
+    def pick(arrays: list[Any]) -> None:
+        # Traced, all arrays are distinct objects, also where one stands twice in the tree.
+        given = leaves[:]
+        by_id: dict[int, int] = {}
+        for i, array in zip(places, arrays, strict=True):
+            old = leaves[i]
+            given[i] = old.with_array(array) if is_buffer(old) else array
+            by_id[id(array)] = i
+        picked = jtu.tree_leaves(buffers(treedef.unflatten(given)), is_leaf=is_buffer)
+        for x in picked:
+            i = by_id.get(id(x.array if is_buffer(x) else x))
+            if i is None:
+                raise TypeError(
+                    f"`{name}`: `buffers` must return arrays of the loop's state, as they stand "
+                    f"there; got {x!r}, which is not a leaf of it."
+                )
+            found.add(i)
+
+    jax.eval_shape(pick, [x.array if is_buffer(x) else x for x in map(leaves.__getitem__, places)])
+    return found

@@ -1,0 +1,163 @@
+"""`maybe_set_p`: writing to an array in the midst of a loop that is differentiated."""
+
+import operator
+from collections.abc import Callable
+from types import EllipsisType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from filtered_transforms._filters.predicates import is_array
+from filtered_transforms._jax import Zero, is_zero, shaped_array, zero_tangent
+from filtered_transforms._primitives.vprim import create_vprim
+
+from .materialise import apart
+
+Item = Any
+
+
+class Places:
+    # An index of which the arrays are operands and the rest is static, with a hash. `is_read`:
+    # whether the loop reads any of its buffers.
+
+    def __init__(self, items: list[Any], is_read: bool = False):
+        self.is_read = is_read
+        self._parts = tuple(
+            ("array",)
+            if is_array(x)
+            else ("slice", *map(_bound, (x.start, x.stop, x.step)))
+            if isinstance(x, slice)
+            else ("as it is", x)
+            for x in items
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Places):
+            return False
+        return self._parts == other._parts and self.is_read == other.is_read
+
+    def __hash__(self) -> int:
+        return hash((self._parts, self.is_read))
+
+    def item(self, indices: Any) -> tuple[Any, ...]:
+        """The index, from its arrays."""
+        remaining = iter(indices)
+        makers: dict[str, Callable[..., Any]] = {
+            "array": lambda: next(remaining),
+            "slice": slice,
+            "as it is": lambda x: x,
+        }
+        return tuple(makers[kind](*parts) for kind, *parts in self._parts)
+
+
+def _bound(x: Any) -> int | None:
+    # An integer array has no hash.
+    return None if x is None else operator.index(x)
+
+
+def _set(array: Any, x: Any, *indices: Any, places: Places) -> list[Any]:
+    item = places.item(indices)
+    return [array.at[item].set(x, mode="drop", unique_indices=True)]
+
+
+def _shapes(array: Any, *_: Any, places: Places) -> list[Any]:
+    return [shaped_array(jax.ShapeDtypeStruct(array.shape, array.dtype))]
+
+
+def _jvp(primals: Any, tangents: Any, *, places: Places) -> Any:
+    # Differentiated once more, the array may be the buffer at the end of a loop. Then the place
+    # that is written again must not count, as it would by `_transpose`.
+    out = _set(*primals, places=places)
+    array, x, *indices = primals
+    array_t, x_t, *_ = tangents
+    if is_zero(array_t) and is_zero(x_t):
+        return out, [zero_tangent(array)]
+    given = [jnp.zeros_like(p) if is_zero(t) else t for p, t in ((array, array_t), (x, x_t))]
+    return out, maybe_set_p.bind(*given, *indices, places=places)
+
+
+def _transpose(cts: Any, array: Any, x: Any, *indices: Any, places: Places) -> list[Any]:
+    # The cotangent of the array is that of the result, also at the places that were written. There
+    # it should be zero; but nothing that comes before has anything to do with them, since they are
+    # written once, and the loop masks them at its start. So that the cotangent, which is read
+    # here, is not written to, for which XLA would copy it in each step.
+    (ct,) = cts
+    none = [None] * len(indices)
+    if is_zero(ct):
+        return [ct, Zero(x.aval) if hasattr(x, "aval") else ct, *none]
+    found = ct.at[places.item(indices)].get(mode="fill", fill_value=0)
+    return [ct, apart(found, indices) if places.is_read else found, *none]
+
+
+maybe_set_p: Any = create_vprim("maybe_set", _set, _shapes, _jvp, _transpose)
+"""`array.at[item].set(x)` in a loop, for places that are written once."""
+
+
+def locate(array: Any, item: Item, pred: Any) -> tuple[Any, ...] | None:
+    """An index of the same place if `pred`, else out of bounds, where JAX writes nothing.
+
+    `None` if there is no integer, or array of them, in it to be put out of bounds.
+    """
+    items = list(item) if isinstance(item, tuple) else [item]
+    found = _first_integer(items, array.ndim)
+    if found is None:
+        return None
+    place, axis = found
+    size = array.shape[axis]
+    index = jnp.asarray(items[place])
+    items[place] = jnp.where((index >= -size) & (index < size) & pred, index, size)
+    return tuple(items)
+
+
+def write(array: Any, item: Item, x: Any, pred: Any, exact: bool, is_read: bool = False) -> Any:
+    """`array.at[item].set(x)` if `pred`, in a loop, without reading the array.
+
+    `exact`: it is differentiated as any function; else by the rules of `maybe_set_p`. `is_read`:
+    whether the loop reads any of its buffers.
+    """
+    place = locate(array, item, pred)
+    if place is None:
+        return write_anywhere(array, item, x, pred)
+    if exact:
+        x = jnp.asarray(x).astype(array.dtype)
+        return array.at[place].set(x, mode="drop", unique_indices=True)
+    indices = [jnp.asarray(i) for i in place if is_array(i)]
+    places = Places(list(place), is_read)
+    shape = jax.eval_shape(lambda a, i: a[places.item(i)], array, indices).shape
+    x = jnp.broadcast_to(jnp.asarray(x).astype(array.dtype), shape)
+    return maybe_set_p.bind(array, x, *indices, places=places)[0]
+
+
+def write_anywhere(array: Any, item: Item, x: Any, pred: Any, **kwargs: Any) -> Any:
+    """`array.at[item].set(x)` if `pred`."""
+    old = array[item]
+    x = jnp.broadcast_to(jnp.asarray(x).astype(array.dtype), old.shape)
+    return array.at[item].set(jnp.where(pred, x, old), **kwargs)
+
+
+def _first_integer(items: list[Any], ndim: int) -> tuple[int, int] | None:
+    """Where an index has its first integer or array of them, and which axis that is of.
+
+    `None` if there is none, or if there is a mask or the like.
+    """
+    if not all(map(is_plain, items)):
+        return None
+    for place, item in enumerate(items):
+        if isinstance(item, (slice, EllipsisType)) or item is None:
+            continue
+        before, after = items[:place], items[place:]
+        if any(x is Ellipsis for x in before):
+            return place, ndim - sum(x is not None for x in after)
+        return place, sum(x is not None for x in before)
+    return None
+
+
+def is_plain(x: Any) -> bool:
+    """Whether `x`, part of an index, is an integer, an array of them, a slice, `...` or `None`."""
+    if x is None or isinstance(x, (slice, EllipsisType)):
+        return True
+    if is_array(x):
+        return jnp.issubdtype(x.dtype, jnp.integer)
+    return isinstance(x, (int, np.integer)) and not isinstance(x, bool)

@@ -1,0 +1,190 @@
+"""The functions of a loop, traced once, as functions of flat lists of arrays."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from filtered_transforms._jax import opened, sub_jaxprs
+from filtered_transforms._tracing.jaxpr_rules import WITHOUT_VJP, Rule, evaluate_with, renewed
+
+from .buffer_read import renews
+from .loop_state import LoopState
+from .show_once import QUIET
+from .write_marks import Arrays, Marks
+
+T = TypeVar("T")
+
+
+class Stepped(NamedTuple):
+    carry: Arrays
+    buffers: Arrays
+    ys: Arrays
+
+
+Step = Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
+
+
+class Steps(NamedTuple):
+    # `step(consts, carry, buffers, xs, pred)`: one step; writes to buffers only if `pred`.
+    #
+    # - `first`: as it was written.
+    # - `again`: where it was run before: progress meters do not show it again.
+    # - `forward`, `forward_again`: as these, where JAX does not differentiate it in reverse any
+    #   more. There, forward mode goes through loops and other functions whose only rule is for
+    #   reverse mode.
+    # - `size`: how many equations of a step compute more than one number.
+
+    first: Step
+    again: Step
+    forward: Step
+    forward_again: Step
+    size: int
+
+    def map(self, function: Callable[[Step], Step]) -> "Steps":
+        first, again, forward, forward_again = map(function, self[:4])
+        return Steps(first, again, forward, forward_again, self.size)
+
+
+class TracedLoop(NamedTuple):
+    # Functions alone: `consts` are all arrays that they close over, traced ones too. Rules for
+    # derivatives are made of them, which live as long as the programs that the loop is part of;
+    # whatever is traced may not.
+    # `test(consts, carry, buffers)`: whether there is another step. With effects, it is to be
+    # called once for each.
+
+    steps: Steps
+    test: Callable[[Arrays, Arrays, Arrays], Any]
+    test_has_effects: bool = False
+
+    def without_marks(self, marks: Marks) -> "TracedLoop":
+        """The loop that does not mark what is written, and takes every place to be so."""
+
+        def without(step: Step) -> Step:
+            def shorter(consts: Arrays, carry: Arrays, buffers: Arrays, *args: Any) -> Stepped:
+                out = step(consts, *marks.added(carry, buffers, all_written=True), *args)
+                return Stepped(*marks.removed(out.carry, out.buffers), out.ys)
+
+            return shorter
+
+        def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
+            return self.test(consts, *marks.added(carry, buffers, all_written=True))
+
+        return self._replace(steps=self.steps.map(without), test=test)
+
+
+def trace_exactly(
+    begin: Callable[[bool], LoopState], trace: Callable[[LoopState], T]
+) -> tuple[LoopState, T]:
+    """A loop's state, and the loop, traced once more with times of writes if a buffer is read.
+
+    **Arguments:**
+
+    - `begin(timed)`: its state, of a loop that can be differentiated in reverse.
+    - `trace`: the loop of a state.
+    """
+    state = begin(False)
+    traced = trace(state)
+    if state.needs_times:
+        state = begin(True)
+        traced = trace(state)
+    return state, traced
+
+
+def trace_body(
+    body: Callable[[Arrays, Arrays, Arrays, Any], tuple[Arrays, Arrays, Arrays]],
+    state: LoopState,
+    xs: Arrays,
+) -> tuple[Arrays, Steps]:
+    """What `body(carry, buffers, xs, pred)` closes over, and it as a function of that, too."""
+    pred = jnp.array(True)
+    while True:
+        n_carry = len(state.carry)
+        closed = renewed(jax.make_jaxpr(body)(state.carry, state.buffers, xs, pred), renews)
+        if state.fit([var.aval for var in closed.jaxpr.outvars[:n_carry]]):
+            break
+    n_buffers = len(state.buffers)
+    avals = [jax.typeof(x) for x in state.carry]
+    jaxpr, found = opened(closed)
+
+    def by(*rules: Rule) -> Step:
+        evaluate = evaluate_with(*rules)
+
+        def step(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any) -> Stepped:
+            out = evaluate(jaxpr, consts, [*carry, *buffers, *xs, pred])
+            new = [
+                jax.lax.convert_element_type(x, a.dtype) if _is_weak(x) and not a.weak_type else x
+                for x, a in zip(out[:n_carry], avals, strict=True)
+            ]
+            return Stepped(new, out[n_carry : n_carry + n_buffers], out[n_carry + n_buffers :])
+
+        return step
+
+    forward, forward_again = by(WITHOUT_VJP), by(QUIET, WITHOUT_VJP)
+    return found, Steps(by(), by(QUIET), forward, forward_again, _size(jaxpr))
+
+
+def _size(jaxpr: Any) -> int:
+    """How many equations of a jaxpr, and within them, compute more than one number."""
+    shapes = [[getattr(x.aval, "shape", ()) for x in eqn.outvars] for eqn in jaxpr.eqns]
+    large = sum(any(n != 1 for shape in of_one for n in shape) for of_one in shapes)
+    return large + sum(_size(sub) for eqn in jaxpr.eqns for sub in sub_jaxprs(eqn.params))
+
+
+def _is_weak(x: Any) -> bool:
+    return getattr(jax.typeof(x), "weak_type", False)
+
+
+def trace_while(
+    cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], state: LoopState
+) -> tuple[Arrays, TracedLoop]:
+    """What the loop `while cond_fun(state): state = body_fun(state)` closes over, and it."""
+
+    def body(carry: Arrays, buffers: Arrays, _: Arrays, pred: Any) -> Any:
+        return *state.returned(body_fun(state.given(carry, buffers, pred))), []
+
+    def condition(carry: Arrays, buffers: Arrays) -> Any:
+        return _checked(cond_fun(state.given(carry, buffers, jnp.array(False))), state.name)
+
+    of_body, steps = trace_body(body, state, [])
+    closed = jax.make_jaxpr(condition)(state.carry, state.buffers)
+    jaxpr, of_test = opened(closed)
+    evaluate = evaluate_with(WITHOUT_VJP)
+    count, both = len(of_body), len(of_body) + len(of_test)
+
+    def of_all(step: Step) -> Step:
+        return lambda consts, *args: step(consts[:count], *args)
+
+    def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
+        return evaluate(jaxpr, consts[count:both], [*carry, *buffers])[0]
+
+    return [*of_body, *of_test], TracedLoop(steps.map(of_all), test, bool(closed.effects))
+
+
+def _checked(found: Any, name: str) -> Any:
+    try:
+        found = jnp.asarray(found)
+    except (TypeError, ValueError):
+        raise TypeError(f"`{name}`: `cond_fun` must return a bool, got {found!r}.") from None
+    if found.shape != () or found.dtype != jnp.bool:
+        raise TypeError(
+            f"`{name}`: `cond_fun` must return a scalar of dtype bool, got one of "
+            f"{found.dtype}{list(found.shape)}. Reduce it by `jnp.any` or `jnp.all`, or compare it."
+        )
+    return found
+
+
+def select(pred: Any, new: Arrays, old: Arrays) -> Arrays:
+    """`new` if `pred`, else `old`."""
+    return [jax.lax.select(pred, x, y) for x, y in zip(new, old, strict=True)]
+
+
+def row(x: Any, i: Any) -> Any:
+    """`x[i]`, for an `i` in bounds."""
+    return jax.lax.dynamic_index_in_dim(x, i, 0, keepdims=False)
+
+
+def put(xs: Any, x: Any, i: Any) -> Any:
+    """`xs` with `x` at `i`, in bounds."""
+    return jax.lax.dynamic_update_index_in_dim(xs, x, i, 0)

@@ -1,0 +1,144 @@
+"""Finalisation: programs in which primitives of libraries give way to what they are made of.
+
+Primitives of this library and of others exist to change a transformation: to forbid it, to see all
+examples of a `vmap` at once, to be differentiated by a rule. Once all transformations are done they
+may be replaced by what they compute, for tools that know JAX's own primitives alone.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, overload
+
+import jax
+import jax.tree_util as jtu
+from jax.typing import ArrayLike
+
+from filtered_transforms._jax import ClosedJaxpr, Jaxpr, Primitive, opened, traced_anew
+from filtered_transforms._types import P, R
+
+from .jaxpr_rules import WITHOUT_JVP, WITHOUT_VJP, Rule, evaluate_with
+
+primitive_finalisations: dict[Any, Callable[..., Any]] = {}
+"""Of each primitive that finalisation replaces, the function that takes its place."""
+
+
+def register_impl_finalisation(prim: Primitive) -> None:
+    """Says that finalisation replaces a primitive by its `impl` rule.
+
+    **Arguments:**
+
+    - `prim`: a `jax.extend.core.Primitive`, whose `impl` can be traced.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import (
+        create_vprim, filter_primitive_bind, filter_primitive_def, finalise_make_jaxpr,
+        register_impl_finalisation,
+    )
+
+    @filter_primitive_def
+    def double(x):
+        return 2 * x
+
+    shape = filter_primitive_def(lambda x: x)
+    double_p = create_vprim("double", double, shape, None, None)
+    register_impl_finalisation(double_p)
+    jaxpr = finalise_make_jaxpr(lambda x: filter_primitive_bind(double_p, x))(jnp.array(1.0))
+    assert [eqn.primitive.name for eqn in jaxpr.eqns] == ["mul"]
+    ```
+    """
+    primitive_finalisations[prim] = lambda *args, **params: prim.impl(*args, **params)
+
+
+def finalise_eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: ArrayLike) -> list[Any]:
+    """The results of a jaxpr, evaluated with what takes the place of its primitives.
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.Jaxpr`.
+    - `consts`: the values of its constants.
+    - `*args`: its arguments.
+
+    **Returns:** a list of arrays.
+    """
+    return _evaluate(jaxpr, consts, args)
+
+
+_FINALISED = Rule(
+    lambda eqn: eqn.primitive in primitive_finalisations,
+    lambda eqn, args, _: primitive_finalisations[eqn.primitive](*args, **eqn.params),
+)
+# The rules of functions have had their day, too.
+_evaluate = evaluate_with(_FINALISED, WITHOUT_JVP, WITHOUT_VJP)
+
+
+def finalise_jaxpr(jaxpr: ClosedJaxpr) -> ClosedJaxpr:
+    """The jaxpr with what takes the place of its primitives.
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`.
+
+    **Returns:** another, of the same arguments and results.
+    """
+    return traced_anew(jaxpr, finalise_eval_jaxpr)
+
+
+def finalise_jaxpr_as_fn(jaxpr: ClosedJaxpr) -> Callable[..., list[Any]]:
+    """A closed jaxpr as a function of its arguments that returns a list, finalised.
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`.
+    """
+    inner, consts = opened(jaxpr)
+    return lambda *args: finalise_eval_jaxpr(inner, consts, *args)
+
+
+def finalise_fn(fn: Callable[P, R]) -> Callable[P, R]:
+    """The function, traced and evaluated with what takes the place of its primitives.
+
+    **Arguments:**
+
+    - `fn`: a function of trees of arrays.
+
+    **Returns:** a function of the same arguments.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from filtered_transforms.extend import finalise_fn, unvmap_any
+
+    jaxpr = jax.make_jaxpr(finalise_fn(unvmap_any))(jnp.array([True, False]))
+    assert "unvmap" not in str(jaxpr)
+    ```
+    """
+
+    def finalised(*args: P.args, **kwargs: P.kwargs) -> R:
+        jaxpr, shapes = jax.make_jaxpr(fn, return_shape=True)(*args, **kwargs)
+        leaves = jtu.tree_leaves((args, kwargs))
+        out = finalise_jaxpr_as_fn(jaxpr)(*leaves)
+        return jtu.tree_structure(shapes).unflatten(out)
+
+    return finalised
+
+
+@overload
+def finalise_make_jaxpr(
+    fn: Callable[P, Any], *, return_shape: Literal[False] = False
+) -> Callable[P, ClosedJaxpr]: ...
+@overload
+def finalise_make_jaxpr(
+    fn: Callable[P, R], *, return_shape: Literal[True]
+) -> Callable[P, tuple[ClosedJaxpr, R]]: ...
+def finalise_make_jaxpr(fn: Callable[..., Any], *, return_shape: bool = False) -> Any:
+    """As `jax.make_jaxpr`, with what takes the place of the primitives.
+
+    **Arguments:**
+
+    - `fn`: a function of trees of arrays.
+    - `return_shape`: return the shapes of the result as well.
+
+    **Returns:** a function of the same arguments that returns a closed jaxpr, or a pair of that and
+    the result with a `jax.ShapeDtypeStruct` for each array.
+    """
+    return jax.make_jaxpr(finalise_fn(fn), return_shape=return_shape)

@@ -1,0 +1,336 @@
+"""`noinline`: a function that is compiled on its own, and called by the programs around it.
+
+A program calls back to Python, which calls the function's own program. Which function that is, is a
+number among the arguments, so that the program around does not depend on it. Transformations do not
+look into the function either: they are written down (`_Jvp`, `_Transpose`, `_Batch`), and done to
+the function when it is compiled.
+
+Numbers belong to functions of one `abstract_fn` (`_Interface`). Wrapped functions and programs hold
+on to that, and so to all its functions; nothing else does.
+"""
+
+import dataclasses
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from filtered_transforms._filters.hashable import hashable_combine, hashable_partition
+from filtered_transforms._filters.output_structure import Signature, sign
+from filtered_transforms._filters.partition import combine, filter, merge, split
+from filtered_transforms._filters.predicates import is_array
+from filtered_transforms._jax import (
+    Primitive,
+    is_concrete,
+    is_undefined,
+    is_zero,
+    new_primitive,
+    set_rules,
+    shaped_array,
+    zero_tangent,
+)
+from filtered_transforms._jit.program_table import Table
+from filtered_transforms._types import Function, P, R
+from pytree_module import Module, field
+
+from .finalise import primitive_finalisations
+
+Flat = Callable[..., list[Any]]  # of arrays, to arrays
+Shapes = tuple[jax.ShapeDtypeStruct, ...]
+
+_MAX_PROGRAMS = 1024  # of one interface
+
+
+class _Interface:
+    # What a program knows of a function that it calls: how its results look. And the functions of
+    # which that is so, each a callable without its arrays; without `abstract_fn`, that is one.
+
+    def __init__(self, abstract_fn: Callable[..., Any] | None):
+        self.abstract_fn = abstract_fn
+        self.programs = Table(_MAX_PROGRAMS)
+        self._lock = threading.RLock()  # functions are compared, which may come back here
+        self._numbers: dict[Hashable, int] = {}
+        self._functions: list[Any] = []
+
+    def number(self, static: Hashable, function: Any) -> int:
+        """The number of a function; `static` is equal for equal ones."""
+        with self._lock:
+            number = self._numbers.get(static)
+            if number is None:
+                number = self._numbers[static] = len(self._functions)
+                self._functions.append(function)
+            return number
+
+    def function(self, number: Any) -> Any:
+        return self._functions[int(number)]
+
+
+_INTERFACES: weakref.WeakValueDictionary[Hashable, _Interface] = weakref.WeakValueDictionary()
+_LOCK = threading.RLock()
+
+
+def _interface(static: Hashable, abstract_fn: Callable[..., Any] | None) -> _Interface:
+    key = (static,) if abstract_fn is None else abstract_fn
+    with _LOCK:
+        found = _INTERFACES.get(key)
+        if found is None:
+            found = _INTERFACES[key] = _Interface(abstract_fn)
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Jvp:
+    # From `f(*args)` to the tangents of its inexact results, for `*args` and the tangents of those
+    # that `moving` tells.
+
+    moving: tuple[bool, ...]
+
+    def of(self, f: Flat) -> Flat:
+        def tangents_out(*args: Any) -> list[Any]:
+            primals, given = args[: len(self.moving)], args[len(self.moving) :]
+            still = split(list(primals), list(self.moving))[1]
+
+            def of_moving(*moving: Any) -> list[Any]:
+                return [x for x in f(*merge(list(self.moving), moving, still)) if _inexact(x)]
+
+            at = tuple(split(list(primals), list(self.moving))[0])
+            return jax.jvp(of_moving, at, tuple(given))[1]
+
+        return tangents_out
+
+
+@dataclasses.dataclass(frozen=True)
+class _Transpose:
+    # From `f(*args)`, linear in those that `linear` tells, to their cotangents, for the other
+    # arguments and the cotangents of the results.
+
+    linear: tuple[bool, ...]
+    shapes: Shapes
+
+    def of(self, f: Flat) -> Flat:
+        def cotangents_in(*args: Any) -> list[Any]:
+            count = len(self.linear) - sum(self.linear)
+            known, cotangents = args[:count], args[count:]
+
+            def of_linear(*linear: Any) -> list[Any]:
+                return f(*merge(list(self.linear), linear, known))
+
+            return list(jax.linear_transpose(of_linear, *self.shapes)(list(cotangents)))
+
+        return cotangents_in
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    size: int
+    axes: tuple[int | None, ...]
+
+    def of(self, f: Flat) -> Flat:
+        return jax.vmap(f, in_axes=self.axes, axis_size=self.size)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    # All that is known of a call without its arrays, and without which function it is.
+
+    interface: _Interface
+    rest: Any
+    transforms: tuple[_Jvp | _Transpose | _Batch, ...] = ()
+
+    def then(self, transform: _Jvp | _Transpose | _Batch) -> "_Call":
+        return dataclasses.replace(self, transforms=(*self.transforms, transform))
+
+    def signed(self, number: int | None) -> Callable[..., tuple[list[Any], Signature]]:
+        """A function, or without a number what says its shapes, as a function of arrays.
+
+        Jitted, so that JAX traces it once for its shapes and for its results.
+        """
+        interface, rest = self.interface, self.rest
+        abstract_fn = interface.abstract_fn
+        if abstract_fn is None:
+            number = 0
+        key = (rest, number)
+        program = interface.programs.get(key)
+        if program is not None:
+            return program
+
+        def f(*arrays: Any) -> tuple[list[Any], Signature]:
+            dynamic, args, kwargs = hashable_combine(list(arrays), rest)
+            if abstract_fn is not None and number is None:
+                return sign(abstract_fn(dynamic, *args, **kwargs))
+            return sign(combine(dynamic, interface.function(number))(*args, **kwargs))
+
+        return interface.programs.add(key, jax.jit(f))
+
+    def compiled(self, number: int | None) -> Flat:
+        """The same with its transformations, and without what is no array."""
+        key = (self.rest, number, self.transforms)
+        program = self.interface.programs.get(key)
+        if program is None:
+            program = self.interface.programs.add(key, jax.jit(self.flat(number)))
+        return program
+
+    def flat(self, number: int | None) -> Flat:
+        signed = self.signed(number)
+
+        def f(*arrays: Any) -> list[Any]:
+            return signed(*arrays)[0]
+
+        for transform in self.transforms:
+            f = transform.of(f)
+        return f
+
+    def results(self, arrays: Any) -> list[jax.ShapeDtypeStruct]:
+        """The shapes and dtypes of what it returns for arrays, or for avals.
+
+        Also asked for where JAX lowers a program, which would be another trace.
+        """
+        shapes = tuple(map(_shape, arrays))
+        x64 = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+        key = (self.rest, self.transforms, shapes, x64)
+        found = self.interface.programs.get(key)
+        if found is None:
+            found = jax.eval_shape(self.compiled(None), *shapes)
+            found = self.interface.programs.add(key, found)
+        return found
+
+
+def _shape(x: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+
+def _strong(x: Any) -> Any:
+    # The function is called with arrays that have been through Python, where no type is weak.
+    return jax.lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
+
+
+def _inexact(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.inexact)
+
+
+noinline_p: Primitive = new_primitive("noinline", multiple_results=True)
+
+
+def _impl(number: Any, *arrays: Any, call: _Call) -> list[Any]:
+    if all(map(is_concrete, (number, *arrays))):
+        return call.compiled(int(number))(*arrays)
+
+    def run(number: Any, *arrays: Any) -> list[Any]:
+        return [np.asarray(x) for x in call.compiled(int(number))(*arrays)]
+
+    return jax.pure_callback(run, call.results(arrays), number, *arrays, vmap_method="sequential")
+
+
+def _abstract(number: Any, *avals: Any, call: _Call) -> list[Any]:
+    return [shaped_array(shape) for shape in call.results(avals)]
+
+
+def _jvp(primals: Any, tangents: Any, *, call: _Call) -> Any:
+    number, *arrays = primals
+    out = noinline_p.bind(number, *arrays, call=call)
+    moving = tuple(not is_zero(tangent) for tangent in tangents[1:])
+    if not any(moving):
+        return out, [zero_tangent(x) for x in out]
+    given = split(list(tangents[1:]), list(moving))[0]
+    found = iter(noinline_p.bind(number, *arrays, *given, call=call.then(_Jvp(moving))))
+    return out, [next(found) if _inexact(x) else zero_tangent(x) for x in out]
+
+
+def _transpose(cotangents: Any, number: Any, *arrays: Any, call: _Call) -> list[Any]:
+    linear = tuple(map(is_undefined, arrays))
+    unknown, known = split(list(arrays), list(linear))
+    transform = _Transpose(linear, tuple(_shape(x.aval) for x in unknown))
+    given = [jnp.zeros(ct.aval.shape, ct.aval.dtype) if is_zero(ct) else ct for ct in cotangents]
+    found = noinline_p.bind(number, *known, *given, call=call.then(transform))
+    return [None, *merge(list(linear), found, [None] * len(known))]
+
+
+def _batch(operands: Any, dims: Any, *, call: _Call) -> Any:
+    if dims[0] is not None:
+        raise ValueError("`noinline` functions cannot be mapped over: there is one for all.")
+    size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
+    out = noinline_p.bind(*operands, call=call.then(_Batch(size, tuple(dims[1:]))))
+    return out, [0] * len(out)
+
+
+set_rules(noinline_p, _impl, _abstract, _jvp, _transpose, _batch)
+
+
+def _finalised(number: Any, *arrays: Any, call: _Call) -> list[Any]:
+    """The function itself, where it is known which: it may then go where Python cannot."""
+    if is_concrete(number):
+        return call.flat(int(number))(*arrays)
+    return _impl(number, *arrays, call=call)
+
+
+primitive_finalisations[noinline_p] = _finalised
+
+
+class NoInline(Module):
+    # A function by number. The number is an array, so that no program depends on it.
+
+    __scope__ = None  # its calls are no layer
+
+    number: np.ndarray
+    dynamic_fn: Any
+    interface: _Interface = field(static=True)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function."""
+        arrays, rest = hashable_partition((self.dynamic_fn, args, kwargs), is_array)
+        call = _Call(self.interface, rest)
+        _, signature = jax.eval_shape(call.signed(None), *map(_shape, arrays))
+        return signature.result(noinline_p.bind(self.number, *map(_strong, arrays), call=call))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Elsewhere, other functions have these numbers.
+        fn = combine(self.dynamic_fn, self.interface.function(self.number))
+        return noinline, (fn, self.interface.abstract_fn)
+
+
+def noinline(fn: Callable[P, R], abstract_fn: Callable[..., Any] | None = None) -> Function[P, R]:
+    """The function, compiled once on its own, and called by each program in which it stands.
+
+    A large function that stands in a program several times, or in several programs, is compiled a
+    single time, at the price of a call back to Python whenever it runs.
+
+    **Arguments:**
+
+    - `fn`: any callable, itself possibly a PyTree, of any PyTrees; what is no array must have a
+        hash.
+    - `abstract_fn`: a function of `filter(fn, is_array)` and of the arguments, that returns what
+        `fn` returns, as far as structure, shapes, dtypes and other values go. Functions with the
+        same one can take each other's place in a program that is compiled already, and are kept as
+        long as any of them is. Without, `fn` itself is traced for it.
+
+    **Returns:** a function, itself a PyTree. It can be differentiated in both modes, and mapped
+    over.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from filtered_transforms.extend import noinline
+
+    traced = []
+
+    @noinline
+    def f(x, y):
+        traced.append("f")
+        return x * y
+
+    @jax.jit
+    def g(x):
+        return f(x, jnp.array(2.0)) + f(x, jnp.array(3.0)) + f(x, x)
+
+    assert g(jnp.array(1.0)) == 6.0
+    ```
+    """
+    static = hashable_partition(fn, is_array)[1]
+    function = filter(fn, is_array, inverse=True)
+    interface = _interface(static, abstract_fn)
+    number = interface.number(static, function)
+    return NoInline(np.array(number, np.int32), filter(fn, is_array), interface)

@@ -1,0 +1,125 @@
+"""Functions evaluated for their shapes, and functions compiled once though called several times."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from filtered_transforms._filters.eval_shape import filter_eval_shape, is_abstract
+from filtered_transforms._filters.hashable import hashable_combine, hashable_partition
+from filtered_transforms._types import PyTree, R, T
+
+
+@functools.lru_cache(maxsize=1024)
+def _cached(static: Any, shapes: tuple[Any, ...], x64: bool) -> Any:
+    fn, args, kwargs = hashable_combine(list(shapes), static)
+    return filter_eval_shape(fn, *args, **kwargs)
+
+
+def cached_filter_eval_shape(fn: Callable[..., R], *args: PyTree, **kwargs: PyTree) -> R:
+    """As `filter_eval_shape`; the function is traced once for the same shapes and static values.
+
+    **Arguments** and **Returns:** as `filter_eval_shape`. What is no array must have a hash, `fn`
+    included; without one, and inside another trace that `fn` closes over, it is traced each time.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import cached_filter_eval_shape
+
+    traced = []
+    f = lambda x: traced.append(x) or 2 * x
+    for _ in range(3):
+        assert cached_filter_eval_shape(f, jnp.ones(3)).shape == (3,)
+    assert len(traced) == 1
+    ```
+    """
+    arrays, static = hashable_partition((fn, args, kwargs), is_abstract)
+    try:
+        hash(static)
+    except TypeError:
+        return filter_eval_shape(fn, *args, **kwargs)
+    x64 = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+    return _cached(static, tuple(_shape(array) for array in arrays), x64)
+
+
+def _shape(array: Any) -> jax.ShapeDtypeStruct:
+    weak = getattr(array, "weak_type", False)
+    return jax.ShapeDtypeStruct(jnp.shape(array), array.dtype, weak_type=weak)
+
+
+def eval_zero(fn: Callable[..., R], *inputs: PyTree) -> R:
+    """Zeros of the shapes and dtypes of a result that is not computed.
+
+    **Arguments:**
+
+    - `fn`: a function that returns a tree of arrays.
+    - `*inputs`: its arguments.
+
+    **Returns:** a tree like `fn(*inputs)` whose arrays are zero.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import eval_zero
+
+    assert eval_zero(lambda x: {"sum": x.sum()}, jnp.ones(3)) == {"sum": 0.0}
+    ```
+    """
+    return _filled(jnp.zeros, fn, inputs)
+
+
+def eval_empty(fn: Callable[..., R], *inputs: PyTree) -> R:
+    """Arrays of the shapes and dtypes of a result that is not computed; their values mean nothing.
+
+    For what must be there, such as the first carry of a loop, and is never read.
+
+    **Arguments** and **Returns:** as `eval_zero`.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import eval_empty
+
+    assert eval_empty(lambda x: x > 0, jnp.ones(3)).dtype == bool
+    ```
+    """
+    return _filled(jnp.empty, fn, inputs)
+
+
+def _filled(make: Callable[..., jax.Array], fn: Callable[..., Any], inputs: Any) -> Any:
+    return jax.tree.map(
+        lambda leaf: make(leaf.shape, leaf.dtype) if is_abstract(leaf) else leaf,
+        filter_eval_shape(fn, *inputs),
+    )
+
+
+def scan_trick(fn: Callable[[T], T], intermediates: Sequence[Callable[[T], T]], init: T) -> T:
+    """A function called several times in a row, with others between, and compiled once.
+
+    `scan_trick(f, [g, h], x)` is `f(h(f(g(f(x)))))`: a loop whose body is `f` and then one of the
+    others, so that a large `f` is traced and compiled a single time.
+
+    **Arguments:**
+
+    - `fn`: a function from a tree of arrays to one of the same structure, shapes and dtypes.
+    - `intermediates`: functions of the same kind, one for each time between two calls.
+    - `init`: what `fn` is called with first.
+
+    **Returns:** the result of the last call of `fn`.
+
+    ```python
+    import jax.numpy as jnp
+    from filtered_transforms.extend import scan_trick
+
+    out = scan_trick(lambda x: x * 2, [lambda x: x + 1, lambda x: x - 3], jnp.array(1.0))
+    assert out == ((1 * 2 + 1) * 2 - 3) * 2
+    ```
+    """
+    between = [*intermediates, lambda carry: carry]
+    if len(between) == 1:
+        return fn(init)
+
+    def body(carry: Any, i: jax.Array) -> tuple[Any, None]:
+        return jax.lax.switch(i, between, fn(carry)), None
+
+    return jax.lax.scan(body, init, jnp.arange(len(between)))[0]

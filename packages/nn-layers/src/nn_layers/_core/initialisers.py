@@ -1,0 +1,121 @@
+"""How the parameters of a layer are drawn."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jax.typing import DTypeLike
+from jaxtyping import Array, PRNGKeyArray
+
+from .key_arguments import check_key
+
+
+def default_dtype() -> Any:
+    """The dtype of parameters if none is asked for: float32, or float64 under `jax_enable_x64`."""
+    return jax.dtypes.canonicalize_dtype(float)
+
+
+def bound_for(fan_in: int) -> float:
+    r"""$1/\sqrt{\text{fan-in}}$; 1 if nothing comes in."""
+    return 1.0 if fan_in == 0 else 1 / math.sqrt(fan_in)
+
+
+# One compiled call draws all: a call of JAX costs more than drawing the numbers of a small layer.
+# It returns the very numbers that `jax.random.uniform` returns: nothing is computed from them here,
+# since the compiler would then be free to round otherwise.
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _draw_parts(
+    key: PRNGKeyArray, bound: Any, shapes: tuple[tuple[int, ...] | None, ...], dtype: Any
+) -> list[list[Array]]:
+    """For each shape what `_parts` draws."""
+    keys = jr.split(key, len(shapes))
+    return [
+        [] if shape is None else _parts(own_key, bound, shape, dtype)
+        for own_key, shape in zip(keys, shapes, strict=True)
+    ]
+
+
+def _parts(key: PRNGKeyArray, bound: Any, shape: tuple[int, ...], dtype: Any) -> list[Array]:
+    """The one array, or for a complex dtype real and imaginary part."""
+    if not jnp.issubdtype(dtype, jnp.complexfloating):
+        return [jr.uniform(key, shape, dtype, -bound, bound)]
+    real = jnp.finfo(dtype).dtype
+    both = jr.split(key, 2)
+    return [jr.uniform(k, shape, real, -bound, bound) for k in (both[0], both[1])]
+
+
+def _assemble(parts: list[Array]) -> Array | None:
+    if len(parts) == 2:
+        return jax.lax.complex(parts[0], parts[1])
+    return parts[0] if parts else None
+
+
+def draw(
+    layer: str,
+    key: PRNGKeyArray,
+    fan_in: int,
+    shapes: tuple[tuple[int, ...] | None, ...],
+    dtype: Any,
+) -> list[Any]:
+    r"""Arrays uniform on $[-1/\sqrt{\text{fan-in}}, 1/\sqrt{\text{fan-in}})$.
+
+    **Arguments:**
+
+    - `layer`: the name of the layer, for errors.
+    - `key`: split into one for each shape, in order.
+    - `fan_in`: how many inputs each output depends on.
+    - `shapes`: of the arrays; `None` for none, which uses its key up all the same.
+    - `dtype`: of all; `None` for JAX's default floating-point dtype.
+
+    **Returns:** an array or `None` for each shape.
+
+    **Raises:** `TypeError` if `key` is no key, `ValueError` if the dtype is not inexact.
+    """
+    dtype = default_dtype() if dtype is None else jnp.dtype(dtype)
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise ValueError(f"`{layer}`: `dtype` must be floating point or complex, got {dtype}.")
+    try:
+        drawn = _draw_parts(key, bound_for(fan_in), shapes, dtype)
+    except (AttributeError, TypeError, ValueError):
+        check_key(layer, key)
+        raise
+    return [_assemble(parts) for parts in drawn]
+
+
+def draw_weight_and_bias(
+    layer: str,
+    key: PRNGKeyArray,
+    fan_in: int,
+    weight_shape: tuple[int, ...],
+    bias_shape: tuple[int, ...] | None,
+    dtype: Any,
+) -> tuple[Any, Array | None]:
+    """Weight and bias by `draw`: the first key for the weight, the second for the bias."""
+    weight, bias = draw(layer, key, fan_in, (weight_shape, bias_shape), dtype)
+    return weight, bias
+
+
+def default_init(key: PRNGKeyArray, shape: tuple[int, ...], dtype: DTypeLike, lim: float) -> Array:
+    """An array uniform on `[-lim, lim)`; for a complex dtype real and imaginary part are.
+
+    **Arguments:**
+
+    - `key`: what it is drawn from.
+    - `shape`, `dtype`: of the array.
+    - `lim`: `1 / sqrt(fan_in)` for the weights and biases of the layers here.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from nn_layers.extend import default_init
+
+    weight = default_init(jax.random.key(0), (2, 4), jnp.float32, 0.5)
+    assert weight.shape == (2, 4) and abs(weight).max() < 0.5
+    ```
+    """
+    dtype = jnp.dtype(dtype)
+    drawn: Any = _assemble(_parts(key, lim, shape, dtype))
+    return drawn

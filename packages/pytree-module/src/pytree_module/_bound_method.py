@@ -1,0 +1,228 @@
+"""Methods that, read from an instance, are PyTrees: the function static, the instance a child."""
+
+import dataclasses
+import functools
+import inspect
+import reprlib
+from collections.abc import Callable
+from types import (
+    ClassMethodDescriptorType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    WrapperDescriptorType,
+)
+from typing import Any, NoReturn
+
+import jax.tree_util as jtu
+import wadler_lindig as wl
+
+from tree_surgery import tree_pformat
+
+from ._named_scope import in_scope
+from ._value_equality import same_value, value_hash
+
+
+class _ModuleOf(str):
+    # The `__module__` of a class whose instances have that of their function: Python finds the
+    # class's own first. Pickled, it is the text that it is.
+
+    def __get__(self, instance: Any, owner: type | None = None) -> str:
+        return str(self) if instance is None else instance.func.__module__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (str(self),)
+
+
+def modules_of_functions(cls: type, module: str) -> None:
+    """`module` is where `cls` is public; where each of its instances is, its function says."""
+    type.__setattr__(cls, "__module__", _ModuleOf(module))
+
+
+class BoundMethod(functools.partial[Any]):
+    # What `module.method` is: the function of the class with the instance as first argument.
+    #
+    # A PyTree whose only child is the instance, so that it goes through JAX transformations with
+    # its parameters traced. Building and calling one costs what a `functools.partial` costs,
+    # which it is.
+    #
+    # Two are equal if they bind the same function to equal instances. That is always a `bool`
+    # (traced values are equal only to themselves), and every bound method has a hash, so that
+    # JAX can look up `jax.jit(module.method)` in its caches.
+
+    @property
+    def __doc__(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.func.__doc__
+
+    def __init_subclass__(cls) -> None:
+        modules_of_functions(cls, cls.__module__)
+
+    @property
+    def __self__(self) -> Any:
+        return self.args[0]
+
+    @property
+    def __func__(self) -> Callable[..., Any]:
+        return self.func
+
+    @property
+    def __wrapped__(self) -> MethodType:
+        return MethodType(self.func, self.args[0])
+
+    def __getattr__(self, name: str) -> Any:
+        # `__name__`, `__qualname__`, `__annotations__`, and what decorators have left.
+        return getattr(self.func, name)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise dataclasses.FrozenInstanceError(
+            f"cannot assign to field {name!r}: a bound method of a module is as immutable as that."
+        )
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise dataclasses.FrozenInstanceError(
+            f"cannot delete field {name!r}: a bound method of a module is as immutable as that."
+        )
+
+    def __get__(self, instance: object, owner: type | None = None) -> "BoundMethod":
+        # It has been bound; as the attribute of another class it is a value.
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BoundMethod, (self.func, self.args[0])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BoundMethod):
+            return NotImplemented
+        return self.func == other.func and same_value(self.args[0], other.args[0])
+
+    def __hash__(self) -> int:
+        return hash((self.func, value_hash(self.args[0])))
+
+    @reprlib.recursive_repr("<recursive>")  # A static field or a function may lead back here.
+    def __repr__(self) -> str:
+        return tree_pformat(self)
+
+    def __pdoc__(self, **kwargs: Any) -> wl.AbstractDoc:
+        # How wadler-lindig, and with it `tree_pformat`, prints it within a larger tree.
+        parts = wl.named_objs([("__func__", self.func), ("__self__", self.args[0])], **kwargs)
+        return wl.bracketed(
+            begin=wl.TextDoc("BoundMethod("),
+            docs=parts,
+            sep=wl.comma,
+            end=wl.TextDoc(")"),
+            indent=kwargs["indent"],
+        )
+
+
+_SELF_KEY = jtu.GetAttrKey("__self__")
+
+jtu.register_pytree_with_keys(
+    BoundMethod,
+    lambda method: (((_SELF_KEY, method.args[0]),), method.func),
+    lambda func, children: BoundMethod(func, *children),
+    lambda method: (method.args, method.func),
+)
+
+
+class Method:
+    """The descriptor that stands in a `Module` class for each function of its body."""
+
+    __slots__ = ("__dict__", "func")
+
+    def __init__(self, func: Callable[..., Any]):
+        self.func = func
+        self.__doc__ = func.__doc__
+        self.__module__ = getattr(func, "__module__", __name__)  # A descriptor may have none.
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self.func if instance is None else BoundMethod(self.func, instance)
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        return self.func
+
+    @property
+    def __name__(self) -> str:
+        return self.func.__name__
+
+    @property
+    def __isabstractmethod__(self) -> bool:
+        return self.func.__isabstractmethod__  # pyright: ignore[reportFunctionMemberAccess]  (some)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Method, (self.func,)
+
+
+class ForeignMethod(Method):
+    """As `Method`, for what is no function and yet may become a method when it is read: what
+    `jax.jit` and `functools.lru_cache` return, and descriptors of other libraries.
+    """
+
+    __slots__ = ()
+
+    func: Any
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        value = self.func.__get__(instance, owner)
+        return value if instance is None else as_bound(value, instance)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.func, name)
+
+    @property
+    def __isabstractmethod__(self) -> bool:
+        return getattr(self.func, "__isabstractmethod__", False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ForeignMethod, (self.func,)
+
+
+def as_bound(value: Any, instance: Any) -> Any:
+    """`value`, just read from `instance`; if it is a method of Python's bound to that, a PyTree."""
+    if type(value) is MethodType and value.__self__ is instance:
+        return BoundMethod(value.__func__, instance)
+    return value
+
+
+# Descriptors of which is known that they give no methods bound to the instance.
+_NO_METHODS = (
+    Method,
+    BoundMethod,
+    MethodType,
+    classmethod,
+    staticmethod,
+    functools.cached_property,
+    functools.partialmethod,
+    functools.singledispatchmethod,
+    MethodDescriptorType,
+    ClassMethodDescriptorType,
+    WrapperDescriptorType,
+)
+
+
+def _may_give_methods(value: object) -> bool:
+    if isinstance(value, _NO_METHODS) or hasattr(type(value), "__open_abstract__"):  # A Module.
+        return False
+    return hasattr(type(value), "__get__") and not inspect.isdatadescriptor(value)
+
+
+def is_dunder(name: str) -> bool:
+    """Whether Python looks `name` up on the type and calls it itself.
+
+    Of these only `__call__` is worth having as a value.
+    """
+    return name.startswith("__") and name.endswith("__") and name != "__call__"
+
+
+def as_method(name: str, value: Any, scope: str | None) -> Method | None:
+    """The `Method` for `value`, named so in a class body, if it is to become one.
+
+    `__call__` is in a named scope, unless its class has none.
+    """
+    if is_dunder(name):
+        return None
+    if not isinstance(value, FunctionType):
+        return ForeignMethod(value) if _may_give_methods(value) else None
+    if name == "__call__" and scope is not None:
+        return Method(in_scope(value))
+    return Method(value)

@@ -1,0 +1,212 @@
+"""`tree_at`: replace chosen nodes of a tree, out of place.
+
+How it works: flatten the tree once, put a distinct stand-in in place of each leaf, and hand the
+result to `where`. A stand-in knows its position, so that two leaves that are one object (or two
+equal small integers) stay apart, and `where` cannot look at values. If `where` chose a leaf, the
+answer is there; if it chose whole nodes, a second walk, which stops at these nodes, finds them.
+(Patterns and other selectors know the places themselves; they go the way of `tree_set`.)
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, cast, overload
+
+import jax.tree_util as jtu
+
+from tree_surgery._errors import WhereError
+from tree_surgery._select.selectors import Selector, find, is_exact_path
+from tree_surgery._types import Node, Tree
+
+from .by_selector import put
+from .locate_nodes import Chosen, Cut, Flat, IsLeaf, cut, is_sequence
+from .stand_ins import stand_in_tree
+
+_MISSING: Final[Any] = object()
+
+_VALUES = "`where` must use only the structure of the tree, not the values of its leaves:"
+
+
+@overload
+def tree_at(
+    where: Callable[[Tree], object] | str | type[object] | Selector,
+    pytree: Tree,
+    replace: object,
+    *,
+    is_leaf: IsLeaf = None,
+) -> Tree: ...
+@overload
+def tree_at(
+    where: type[Node],
+    pytree: Tree,
+    *,
+    replace_fn: Callable[[Node], object],
+    is_leaf: IsLeaf = None,
+) -> Tree: ...
+@overload
+def tree_at(
+    where: str | Selector,
+    pytree: Tree,
+    *,
+    replace_fn: Callable[[Any], object],
+    is_leaf: IsLeaf = None,
+) -> Tree: ...
+@overload  # several nodes, or one that is itself a list or a tuple: types do not tell which
+def tree_at(
+    where: Callable[[Tree], tuple[Any, ...] | list[Any]],
+    pytree: Tree,
+    *,
+    replace_fn: Callable[[Any], object],
+    is_leaf: IsLeaf = None,
+) -> Tree: ...
+@overload
+def tree_at(
+    where: Callable[[Tree], Node],
+    pytree: Tree,
+    *,
+    replace_fn: Callable[[Node], object],
+    is_leaf: IsLeaf = None,
+) -> Tree: ...
+def tree_at(
+    where: Callable[[Tree], object] | str | type[object] | Selector,
+    pytree: Tree,
+    replace: object = _MISSING,
+    replace_fn: Callable[[Any], object] = _MISSING,
+    is_leaf: IsLeaf = None,
+) -> Tree:
+    """The tree is rebuilt with the nodes that `where` points at replaced, and else is the same.
+
+    **Arguments:**
+
+    - `where`: a function from the tree to one of its nodes, or to a (nested) list or tuple of
+        them. A node is a leaf or any subtree. `where` is called with stand-ins for the leaves: it
+        may use the structure of the tree, never the values in it. Or a pattern, a type or another
+        selector (see [`tree_surgery.where`][]): an exact path means that node, anything else the
+        list of what it selects.
+    - `pytree`: the tree.
+    - `replace`: the new node; for a sequence of nodes, a sequence of the same lengths.
+    - `replace_fn`: instead of `replace`, a function from each old node to the new one.
+    - `is_leaf`: as for `jax.tree_util.tree_flatten`. `is_leaf=lambda x: x is None` tells apart and
+        replaces the `None`s of a tree that has several of them.
+
+    **Returns:**
+
+    A new tree. The input is left as it is.
+
+    **Raises:**
+
+    `WhereError` (a `ValueError`) if something that is not a node is chosen, such as a static field
+    or a value computed from a leaf, if a node is chosen twice or inside another, if the lengths of
+    `replace` do not fit, or if `where` depends on the values of leaves or changes the tree.
+    `ValueError` unless exactly one of `replace` and `replace_fn` is given. Whatever `where` itself
+    raises on the tree.
+
+    ```python
+    from tree_surgery import tree_at
+
+    tree = {"layers": [1, (2, 3)], "scale": None}
+    assert tree_at(lambda t: t["layers"][0], tree, 10)["layers"] == [10, (2, 3)]
+    assert tree_at(lambda t: t["layers"], tree, replace_fn=len)["layers"] == 2
+    new = tree_at(lambda t: (t["scale"], t["layers"][1][0]), tree, (0.5, 20))
+    assert new == {"layers": [1, (20, 3)], "scale": 0.5}
+    assert tree_at("layers[1].*", tree, [20, 30])["layers"] == [1, (20, 30)]
+    ```
+    """
+    if (replace is _MISSING) == (replace_fn is _MISSING):
+        raise ValueError("Exactly one of `replace` and `replace_fn` must be given to `tree_at`.")
+    if isinstance(where, str | type | Selector):
+        return _tree_at_selected(where, pytree, replace, replace_fn)
+    leaves, treedef = jtu.tree_flatten(pytree, is_leaf)
+    tree, stand_ins = stand_in_tree(pytree, leaves, treedef, is_leaf is not None)
+    selected = _ask(where, tree, pytree)
+    found = cut(Flat(pytree, leaves, treedef, tree, stand_ins), selected, is_leaf)
+    if not isinstance(found, Cut):
+        return cast(Any, tree_at)(where, pytree, replace, replace_fn, found)
+    originals = _ask_again(where, pytree, leaves, found, is_leaf)
+    if replace is _MISSING:
+        _apply(found.parts, found.chosen, originals, replace_fn)
+    else:
+        _put(found.parts, found.chosen, replace)
+    return found.treedef.unflatten(found.parts)
+
+
+def _tree_at_selected(where: Any, pytree: Any, replace: Any, replace_fn: Any) -> Any:
+    """Selectors need no stand-ins: they say themselves at which places they select something."""
+    spots = find(where, pytree)
+    parts = [spot.value for spot in spots]
+    chosen: Chosen = 0 if is_exact_path(where) else list(range(len(parts)))
+    if replace is _MISSING:
+        _apply(parts, chosen, parts[0] if chosen == 0 else parts.copy(), replace_fn)
+    else:
+        _put(parts, chosen, replace)
+    return put(pytree, {spot.place: x for spot, x in zip(spots, parts, strict=True)})
+
+
+def _ask(where: Callable[[Any], Any], tree: Any, pytree: Any) -> Any:
+    try:
+        return where(tree)
+    except Exception as error:
+        failure = error
+    where(pytree)  # the user should see what `where` raises on the tree itself
+    raise WhereError(
+        f"{_VALUES} it works on the tree itself, but not with stand-ins for its leaves ({failure})."
+    ) from failure
+
+
+def _ask_again(
+    where: Callable[[Any], Any], pytree: Any, leaves: list[Any], found: Cut, is_leaf: IsLeaf
+) -> Any:
+    """What `where` selects of the tree itself. It must be what it selected among the stand-ins."""
+    try:
+        originals = where(pytree)
+    except Exception as error:
+        raise WhereError(f"{_VALUES} it failed on the true leaves ({error}).") from error
+
+    def same(original: Any, chosen: Chosen) -> bool:
+        if not isinstance(chosen, int):
+            fits = is_sequence(original) and len(original) == len(chosen)
+            return fits and all(map(same, original, chosen))
+        part = found.parts[chosen]
+        if chosen not in found.nodes:
+            return original is part or (type(original) is type(part) and foreign(original))
+        if type(original) is not type(part):
+            return False
+        expected = [leaves[x.position] for x in jtu.tree_leaves(part)]
+        true = jtu.tree_leaves(original, is_leaf=is_leaf)
+        return len(true) == len(expected) and all(
+            x is y or foreign(x) for x, y in zip(true, expected, strict=True)
+        )
+
+    def foreign(x: Any) -> bool:
+        # A node that makes its children anew at each look cannot be compared by identity.
+        return all(x is not leaf for leaf in leaves)
+
+    if not same(originals, found.chosen):
+        raise WhereError(
+            f"{_VALUES} it chose something else when the leaves were hidden from it.", originals
+        )
+    return originals
+
+
+def _apply(
+    parts: list[Any], chosen: Chosen, originals: Any, replace_fn: Callable[[Any], Any]
+) -> None:
+    if isinstance(chosen, int):
+        parts[chosen] = replace_fn(originals)
+    else:
+        for x, original in zip(chosen, originals, strict=True):
+            _apply(parts, x, original, replace_fn)
+
+
+def _put(parts: list[Any], chosen: Chosen, replace: Any) -> None:
+    if isinstance(chosen, int):
+        parts[chosen] = replace
+        return
+    length = len(replace) if hasattr(replace, "__len__") and hasattr(replace, "__iter__") else None
+    if length != len(chosen):
+        got = f"`{type(replace).__name__}`" + ("" if length is None else f" of length {length}")
+        raise WhereError(
+            f"`where` chose a sequence of {len(chosen)} nodes, so `replace` must be a sequence of "
+            f"length {len(chosen)} too, but it is a {got}.",
+            replace,
+        )
+    for x, value in zip(chosen, replace, strict=True):
+        _put(parts, x, value)

@@ -1,0 +1,78 @@
+"""What a leaf is, as far as a file must agree with it before anything is read."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .arrays import is_array
+
+OWN = "format of its own"
+NUMBERS: tuple[type, ...] = (bool, int, float, complex)
+_KINDS = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
+
+
+class LeafInfo(NamedTuple):
+    """What is known of a saved leaf before it is read. See [`tree_surgery.peek`][].
+
+    - `dtype`: the dtype of an array, as a string; of a number of Python's, `Python int` and so on.
+    - `shape`: the shape of an array; `None` for anything else.
+
+    ```python
+    from tree_surgery import LeafInfo
+
+    assert str(LeafInfo("float32", (3, 4))) == "shape (3, 4) and dtype float32"
+    ```
+    """
+
+    dtype: str
+    shape: tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        if self.shape is None:
+            return self.dtype
+        return f"shape {self.shape} and dtype {self.dtype}"
+
+
+def what_is(leaf: Any) -> LeafInfo | None:
+    """What a leaf is; `None` for what is not saved."""
+    if is_array(leaf):
+        return LeafInfo(str(leaf.dtype), tuple(leaf.shape))
+    kind = number_kind(leaf)
+    if kind is not None:
+        return LeafInfo(f"Python {kind.__name__}")
+    return LeafInfo(OWN) if hasattr(type(leaf), "__serialise_leaf__") else None
+
+
+def number_kind(x: Any) -> Any:
+    """Which of Python's kinds of numbers this is, if it is one."""
+    if isinstance(x, np.generic):  # `np.float64` is a `float` too
+        return None
+    return next((kind for kind in NUMBERS if isinstance(x, kind)), None)
+
+
+def as_number(found: Any, like: Any) -> Any:
+    """A number as one of the type of `like`; `None` if it is of another kind or a digit is lost."""
+    kind = number_kind(like)
+    order = [bool, int, float, complex]
+    other = next((k for k in order if isinstance(found, k)), None)
+    if other is None or (other is bool) != (kind is bool) or order.index(other) > order.index(kind):
+        return None
+    try:
+        value = kind(found)
+    except OverflowError:
+        return None
+    if value != found and found == found:
+        return None
+    return value if type(like) is kind else type(like)(value)
+
+
+def castable(found: Any, wanted: Any) -> bool:
+    """Whether both dtypes are of the same kind of numbers."""
+    return any(jnp.issubdtype(found, kind) and jnp.issubdtype(wanted, kind) for kind in _KINDS)
+
+
+def is_jax(leaf: Any) -> bool:
+    """Whether a leaf is an array of JAX, or stands for one."""
+    return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct)

@@ -1,0 +1,33 @@
+"""Typed PRNG keys as the words that they consist of, and the name of their implementation."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from tree_surgery._errors import SerialiseError
+from tree_surgery._streams.host_arrays import placement
+
+
+def implementation_of(x: jax.Array) -> str:
+    """The name by which JAX knows how these keys work, such as `threefry2x32`."""
+    return str(jax.random.key_impl(x))
+
+
+def words_of(implementation: str) -> tuple[Any, np.dtype[Any], tuple[int, ...]]:
+    """The dtype of keys, and of the words of one key the dtype and the shape."""
+    try:
+        key = jax.eval_shape(lambda: jax.random.key(0, impl=implementation))
+    except Exception as error:  # JAX raises this or that for a name that it does not know
+        raise SerialiseError(
+            f"the PRNG implementation {implementation!r} of its keys is not known here: {error}"
+        ) from error
+    words = jax.eval_shape(jax.random.key_data, key)
+    return key.dtype, np.dtype(words.dtype), words.shape
+
+
+def to_keys(words: np.ndarray[Any, Any], implementation: str, like: Any) -> jax.Array:
+    """Keys made of their words, where `like` is, as `placement` says."""
+    keys = jax.random.wrap_key_data(jax.device_put(words), impl=implementation)
+    sharding = placement(like)
+    return keys if sharding is None else jax.device_put(keys, sharding)

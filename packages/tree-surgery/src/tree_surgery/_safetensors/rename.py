@@ -1,0 +1,64 @@
+"""Other names for the leaves of a file or of a state dictionary, by rules."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from tree_surgery._errors import SerialiseError
+
+Rename = Mapping[str, str | None] | Callable[[str], str | None]
+
+
+def rename_all(names: Iterable[str], rename: Rename | None) -> dict[str, str | None]:
+    """Each name with its new one; `None` for those that are left out.
+
+    A rule of a mapping is for a name and for all names that go on after it with a dot or a bracket.
+    `*` stands for one step of a path, `**` for any number of them; what they stand for takes the
+    place of the same signs in the new name, one after the other. The first rule that fits counts.
+    """
+    if rename is None:
+        return {name: name for name in names}
+    if callable(rename):
+        new = {name: rename(name) for name in names}
+    elif not isinstance(rename, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] (a user may)
+        raise SerialiseError(
+            "`rename` is a dictionary from names to names, or a function of a name, but got a "
+            f"`{type(rename).__name__}`."
+        )
+    else:
+        rules = [(compile_pattern(old), new) for old, new in rename.items()]
+        new = {name: _apply(name, rules) for name in names}
+    from_name: dict[str, str] = {}
+    for old, name in new.items():
+        if name is not None and from_name.setdefault(name, old) != old:
+            raise SerialiseError(
+                f"`rename` gives `{from_name[name]}` and `{old}` the same name `{name}`.", path=name
+            )
+    return new
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """What matches a name, or the first part of one, in whole steps."""
+    parts = re.split(r"(^\*\*\.|\*\*|\*)", pattern)
+    groups = {"*": r"([^.\[\]]+)", "**": r"(.+?)", "**.": r"(?:(.+?)\.)?"}
+    written = (groups.get(part, re.escape(part)) for part in parts)
+    return re.compile("".join(written) + r"(?=$|[.\[])")
+
+
+def _apply(name: str, rules: list[tuple[re.Pattern[str], str | None]]) -> str | None:
+    for pattern, new in rules:
+        found = pattern.match(name)
+        if found is None:
+            continue
+        if new is None:
+            return None
+        literals = re.split(r"\*\*|\*", new)
+        groups = found.groups()[: len(literals) - 1]
+        if len(groups) < len(literals) - 1:
+            raise SerialiseError(
+                f"The new name `{new}` has more stars than the old one, so there is nothing to put "
+                "in their place."
+            )
+        between = [group or "" for group in groups]
+        filled = "".join(map("".join, zip(literals, [*between, ""], strict=True)))
+        return (filled + name[found.end() :]).strip(".")
+    return name

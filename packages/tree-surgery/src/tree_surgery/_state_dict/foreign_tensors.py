@@ -1,0 +1,48 @@
+"""What is in a state dictionary as arrays of NumPy, whichever library made it."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from tree_surgery._errors import SerialiseError
+from tree_surgery._nodes.arrays import is_key
+from tree_surgery._nodes.leaf_info import OWN, number_kind, what_is
+from tree_surgery._streams.host_arrays import to_host
+
+
+def to_value(name: str, x: Any) -> Any:
+    """An array of NumPy that nobody else has, or a number of Python's, or a leaf as it is.
+
+    Typed keys stay as they are. A tensor of PyTorch is known by what it can do, so that PyTorch
+    need not be installed. One whose dtype NumPy does not have, as bfloat16, comes by way of DLPack.
+    """
+    if is_key(x) or number_kind(x) is not None:
+        return x
+    info = what_is(x)
+    if info is not None and info.dtype == OWN:
+        return x
+    try:
+        if isinstance(x, jax.Array):
+            return np.array(to_host(x), order="C")
+        if hasattr(x, "detach") and hasattr(x, "cpu"):
+            return _from_torch(x)
+        if not isinstance(x, np.ndarray | np.generic) and hasattr(x, "__dlpack__"):
+            return np.array(jax.dlpack.from_dlpack(x), order="C")
+        array = np.array(x, order="C")
+    except (TypeError, ValueError, RuntimeError) as error:
+        message = f"`{type(x).__name__}` cannot be made an array of NumPy: {error}"
+        raise SerialiseError(message).at(name) from error
+    if array.dtype.hasobject:
+        raise SerialiseError(f"a `{type(x).__name__}` is no array of numbers.").at(name)
+    return array
+
+
+def _from_torch(x: Any) -> np.ndarray[Any, Any]:
+    x = x.detach().cpu()
+    for method in ("resolve_conj", "resolve_neg"):
+        x = getattr(x, method)() if hasattr(x, method) else x
+    try:
+        return np.array(x.numpy(), order="C")
+    except TypeError:
+        return np.array(jax.dlpack.from_dlpack(x.contiguous()), order="C")
