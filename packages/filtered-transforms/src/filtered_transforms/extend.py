@@ -38,14 +38,18 @@ if _typing.TYPE_CHECKING:
     from ._primitives.filter_primitive import filter_primitive_bind as filter_primitive_bind
     from ._primitives.filter_primitive import filter_primitive_def as filter_primitive_def
     from ._primitives.filter_primitive import filter_primitive_jvp as filter_primitive_jvp
-    from ._primitives.filter_primitive import filter_primitive_transpose as filter_primitive_transpose
+    from ._primitives.filter_primitive import (
+        filter_primitive_transpose as filter_primitive_transpose,
+    )
     from ._primitives.filter_primitive import materialise_zeros as materialise_zeros
     from ._primitives.raise_hook import set_raise_if as set_raise_if
     from ._primitives.restrictions import nonbatchable as nonbatchable
     from ._primitives.restrictions import nonbatchable_p as nonbatchable_p
     from ._primitives.restrictions import nondifferentiable as nondifferentiable
     from ._primitives.restrictions import nondifferentiable_backward as nondifferentiable_backward
-    from ._primitives.restrictions import nondifferentiable_backward_p as nondifferentiable_backward_p
+    from ._primitives.restrictions import (
+        nondifferentiable_backward_p as nondifferentiable_backward_p,
+    )
     from ._primitives.restrictions import nontraceable as nontraceable
     from ._primitives.restrictions import nontraceable_p as nontraceable_p
     from ._primitives.select_if_vmap import select_if_vmap_p as select_if_vmap_p

@@ -40,6 +40,7 @@ if _typing.TYPE_CHECKING:
     from ._dense.mlp import MLP as MLP
     from ._dense.prelu import PReLU as PReLU
     from ._models.inference import inference_mode as inference_mode
+    from ._models.inference import tree_inference as tree_inference
     from ._models.sequential import Lambda as Lambda
     from ._models.sequential import Sequential as Sequential
     from ._models.sequential import StatefulLayer as StatefulLayer
@@ -82,7 +83,7 @@ else:
             "._dense.linear": "Identity, Linear",
             "._dense.mlp": "MLP",
             "._dense.prelu": "PReLU",
-            "._models.inference": "inference_mode",
+            "._models.inference": "inference_mode, tree_inference",
             "._models.sequential": "Lambda, Sequential, StatefulLayer",
             "._models.shared": "Shared",
             "._models.stacked": "Stacked",

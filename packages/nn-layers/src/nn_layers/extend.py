@@ -11,7 +11,9 @@ from tree_surgery.extend import lazy_names as _lazy_names
 
 if _typing.TYPE_CHECKING:
     from ._attention.dot_product import dot_product_attention as dot_product_attention
-    from ._attention.dot_product import dot_product_attention_weights as dot_product_attention_weights
+    from ._attention.dot_product import (
+        dot_product_attention_weights as dot_product_attention_weights,
+    )
     from ._conv.padding import ntuple as ntuple
     from ._core.initialisers import default_init as default_init
 else:

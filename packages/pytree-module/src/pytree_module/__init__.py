@@ -7,8 +7,13 @@ from tree_surgery.extend import lazy_names as _lazy_names
 __version__ = "0.1.0"
 
 if _typing.TYPE_CHECKING:
+    # In this order: pyright 1.1.414 does not know the metaclass of generic classes if `ClassVar`,
+    # which `AbstractClassVar` is to it, is the first name that it looks at in a package.
+    # isort: off
     from ._abstract import AbstractVar as AbstractVar
     from ._abstract import AbstractClassVar as AbstractClassVar
+
+    # isort: on
     from ._bound_method import BoundMethod as BoundMethod
     from ._field import field as field
     from ._field import static_field as static_field

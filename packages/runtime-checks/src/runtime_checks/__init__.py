@@ -1,7 +1,9 @@
 """Run-time errors, result codes and debugging tools that work under jax.jit."""
 
+import sys as _sys
 import typing as _typing
 
+from filtered_transforms.extend import set_raise_if as _set_raise_if
 from tree_surgery.extend import lazy_names as _lazy_names
 
 __version__ = "0.1.0"
@@ -25,3 +27,12 @@ else:
             "._on_error": "checks",
         },
     )
+
+
+def _raise_if(x: _typing.Any, pred: _typing.Any, msg: str) -> _typing.Any:
+    """As `error_if`, which is imported when the first check is made."""
+    return _typing.cast(_typing.Any, _sys.modules[__name__]).error_if(x, pred, msg)
+
+
+# At once, whoever imports this and whatever he uses of it: the toolkit has no other way to know.
+_set_raise_if(_raise_if)

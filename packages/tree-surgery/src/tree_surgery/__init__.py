@@ -79,8 +79,7 @@ else:
             "._nodes.one_level": "tree_flatten_one_level",
             "._nodes.tree_check": "tree_check",
             "._npy.leaf_specs": (
-                "SerialisableLeaf, default_deserialise_filter_spec, "
-                "default_serialise_filter_spec"
+                "SerialisableLeaf, default_deserialise_filter_spec, default_serialise_filter_spec"
             ),
             "._npy.serialise": "tree_deserialise_leaves, tree_serialise_leaves",
             "._safetensors.load": "load, load_state_dict",

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-
 Lazy = tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]
 
 

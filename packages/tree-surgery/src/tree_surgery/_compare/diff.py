@@ -9,11 +9,13 @@ from tree_surgery._jax import Tracer
 from tree_surgery._nodes.arrays import is_array, is_key
 from tree_surgery._nodes.located_node import Spot
 from tree_surgery._nodes.one_level import open_node
+from tree_surgery._public import public
 from tree_surgery._show.pformat import tree_pformat
 
 _WIDEST = 60  # of a description
 
 
+@public
 class TreeChange(NamedTuple):
     """One difference between two trees.
 
@@ -39,6 +41,7 @@ class TreeChange(NamedTuple):
     size: int | None = None
 
 
+@public
 class TreeDiff:
     """What is different between two trees: true if anything is, and readable when printed.
 
@@ -80,6 +83,7 @@ class TreeDiff:
         return "\n".join([f"{counts}:", *lines])
 
 
+@public
 def tree_diff(a: object, b: object) -> TreeDiff:
     """What is added, removed and changed from the first tree to the second, path by path.
 

@@ -10,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from tree_surgery._jax import Tracer
+from tree_surgery._public import public
 
 from .first_difference import Equality, first_difference
 
@@ -38,6 +39,7 @@ def tree_equal(
     atol: ArrayLike = 0.0,
     explain: bool = False,
 ) -> bool | jax.Array | Equality: ...
+@public
 def tree_equal(
     *pytrees: object,
     typematch: bool = False,

@@ -9,12 +9,14 @@ from tree_surgery._jax import Tracer
 from tree_surgery._nodes.key_paths import path_str
 from tree_surgery._nodes.located_node import static_names
 from tree_surgery._nodes.one_level import open_node
+from tree_surgery._public import public
 
 from .diff import describe
 
 _MANY = 8  # children that are all named
 
 
+@public
 class Equality:
     """Whether trees are equal, and if not, where they begin to differ. True if they are equal.
 

@@ -8,6 +8,7 @@ import jax.tree_util as jtu
 from tree_surgery._errors import WhereError
 from tree_surgery._nodes.located_node import Place, Spot, static_names
 from tree_surgery._nodes.one_level import open_node
+from tree_surgery._public import public
 from tree_surgery._select.selectors import Selects, SelectsOther, find, is_exact_path
 from tree_surgery._types import Node, Tree
 
@@ -22,6 +23,7 @@ _Got = TypeVar("_Got")
 def tree_select(tree: object, where: type[Node]) -> dict[str, Node]: ...
 @overload
 def tree_select(tree: object, where: Selects) -> dict[str, Any]: ...
+@public
 def tree_select(tree: object, where: Selects) -> dict[str, Any]:
     """The selected nodes by path; `tree_set(tree, tree_select(tree, where))` is the tree itself.
 
@@ -55,6 +57,7 @@ def tree_select(tree: object, where: Selects) -> dict[str, Any]:
 def tree_set(tree: Tree, where: Selects, value: object) -> Tree: ...
 @overload
 def tree_set(tree: Tree, where: Mapping[Any, object]) -> Tree: ...
+@public
 def tree_set(tree: Tree, where: Selects | Mapping[Any, object], value: object = _MISSING) -> Tree:
     """The tree is rebuilt with each selected node replaced, and else is the same.
 
@@ -100,6 +103,7 @@ def tree_set(tree: Tree, where: Selects | Mapping[Any, object], value: object = 
 def tree_apply(tree: Tree, where: type[Node], fn: Callable[[Node], object]) -> Tree: ...
 @overload
 def tree_apply(tree: Tree, where: SelectsOther, fn: Callable[[Any], object]) -> Tree: ...
+@public
 def tree_apply(tree: Tree, where: Selects, fn: Callable[[Any], object]) -> Tree:
     """Each selected node `x` is replaced by `fn(x)`, and else the tree is the same.
 
@@ -172,6 +176,7 @@ class Selection(Generic[Tree, Node, _Got]):
         return tree_apply(self._tree, self._where, fn)
 
 
+@public
 def at(tree: Tree) -> At[Tree]:
     """`at(tree)[where]` are the selected nodes of a tree, to `get`, `set` or `apply` a function to.
 

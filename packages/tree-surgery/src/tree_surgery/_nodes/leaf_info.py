@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tree_surgery._public import public
+
 from .arrays import is_array
 
 OWN = "format of its own"
@@ -13,6 +15,7 @@ NUMBERS: tuple[type, ...] = (bool, int, float, complex)
 _KINDS = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
 
 
+@public
 class LeafInfo(NamedTuple):
     """What is known of a saved leaf before it is read. See [`tree_surgery.peek`][].
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, cast
 
 from tree_surgery._errors import WhereError
 from tree_surgery._nodes.located_node import Place, Spot
+from tree_surgery._public import public
 from tree_surgery._types import Kind, Predicate
 
 from .match_pattern import match, no_match
@@ -26,6 +27,7 @@ class Found:
         self.covers = covers
 
 
+@public
 class Selector:
     """A selector says which nodes of a tree are meant; it can be used on any tree.
 

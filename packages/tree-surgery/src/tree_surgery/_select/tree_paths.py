@@ -1,10 +1,12 @@
 """`tree_paths`: what places a tree has."""
 
 from tree_surgery._nodes.located_node import Spot
+from tree_surgery._public import public
 
 from .selectors import Selects, find
 
 
+@public
 def tree_paths(tree: object, where: Selects | None = None) -> list[str]:
     """The paths of the leaves of a tree, each of which is a pattern that selects that leaf alone.
 

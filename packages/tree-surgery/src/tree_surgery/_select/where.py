@@ -1,5 +1,6 @@
 """`where`: how selectors are made."""
 
+from tree_surgery._public import public
 from tree_surgery._types import Kind, Predicate
 
 from .selectors import Leaf, Path, Selector, Selects, Type, as_selector
@@ -59,4 +60,4 @@ class Where:
         return Leaf(predicate)
 
 
-where: Where = Where()
+where: Where = public(Where())

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+from tree_surgery._public import public
+
 
 def _false(_: Any) -> bool:
     return False
 
 
+@public
 def tree_pformat(
     pytree: object,
     *,
@@ -61,6 +64,7 @@ def tree_pformat(
     return layout(writer.write(pytree), width)
 
 
+@public
 def tree_pprint(
     pytree: object,
     *,

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from tree_surgery._public import public
+
 if TYPE_CHECKING:  # what prints is imported when something is printed
     import wadler_lindig as wl
 
 
+@public
 @dc.dataclass(frozen=True)
 class TreeWLCustom:
     """Shows leaves as `tree_pformat` does, in what `wadler_lindig` prints: its argument `custom`.

@@ -10,6 +10,7 @@ import numpy as np
 
 from tree_surgery._nodes.arrays import is_array, is_of, sharding_of
 from tree_surgery._nodes.located_node import Spot
+from tree_surgery._public import public
 from tree_surgery._training.freeze import Frozen
 from tree_surgery._training.tie import Tied
 
@@ -19,6 +20,7 @@ HEADER = ("path", "type", "shape", "dtype", "parameters", "bytes", "sharding", "
 RIGHT = frozenset({"parameters", "bytes"})
 
 
+@public
 def tree_summary(
     tree: object, depth: int | None = None, format: Literal["text", "markdown", "html"] = "text"
 ) -> str:

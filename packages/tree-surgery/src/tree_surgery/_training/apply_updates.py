@@ -7,6 +7,7 @@ import numpy as np
 
 from tree_surgery._nodes.key_paths import leaf_paths, path_str
 from tree_surgery._nodes.one_level import open_node
+from tree_surgery._public import public
 from tree_surgery._types import Tree
 
 
@@ -14,6 +15,7 @@ def _is_none(x: Any) -> bool:
     return x is None
 
 
+@public
 def apply_updates(model: Tree, updates: object) -> Tree:
     """Each leaf of `updates` is added to the leaf of `model` in its place; `None` adds nothing.
 

@@ -12,6 +12,7 @@ from tree_surgery._edit.by_selector import put
 from tree_surgery._errors import WhereError
 from tree_surgery._nodes.arrays import is_array
 from tree_surgery._nodes.located_node import Spot
+from tree_surgery._public import public
 from tree_surgery._select.selectors import Selects, find
 from tree_surgery._show.pformat import tree_pformat
 from tree_surgery._types import Tree
@@ -22,6 +23,7 @@ _HINT = (
 )
 
 
+@public
 @jtu.register_static
 @dc.dataclass(frozen=True)
 class Tied:
@@ -53,6 +55,7 @@ class Tied:
             raise AttributeError(f"`Tied` has no `{name}`. {_HINT}", name=name, obj=self)
 
 
+@public
 def tie(tree: Tree, pairs: Sequence[tuple[Selects, Selects]]) -> Tree:
     """Each `dst` is from now on what is at its `src`: there is one set of weights, in one place.
 
@@ -128,6 +131,7 @@ def _pair(pair: Any) -> tuple[Any, Any]:
     return cast(Any, tuple(cast(Sequence[Any], pair)))
 
 
+@public
 def untie(tree: Tree) -> Tree:
     """Everything that is tied is where it is used: each `dst` is the very object at its `src`.
 
@@ -166,6 +170,7 @@ def untie(tree: Tree) -> Tree:
     return treedef.unflatten(_copy(sources[x.to]) if _is_tied(x) else x for x in nodes)
 
 
+@public
 def find_shared(tree: object) -> list[list[str]]:
     """The places of each array that is in several places of a tree.
 
