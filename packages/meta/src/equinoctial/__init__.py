@@ -4,6 +4,9 @@ Everything here is defined in one of the distributions `tree_surgery`, `pytree_m
 `filtered_transforms`, `runtime_checks` and `nn_layers`, and is the same object there.
 """
 
+# pyright: reportWildcardImportFromLibrary=false
+# Checkers take the names from the parts as they are, so that none is listed here again.
+
 import typing as _typing
 
 from tree_surgery.extend import lazy_names as _lazy_names

@@ -5,6 +5,9 @@ The names are those that Equinox has in `equinox.internal`, as far as they exist
 rest.
 """
 
+# pyright: reportWildcardImportFromLibrary=false
+# Checkers take the names from the parts as they are, so that none is listed here again.
+
 import typing as _typing
 
 from tree_surgery.extend import lazy_names as _lazy_names

@@ -30,11 +30,11 @@ def lazy_names(module: str, homes: Mapping[str, str]) -> Lazy:
     package: str = namespace["__package__"]
     origins: dict[str, tuple[str, str]] = {}  # name -> home, its name there; "" is the home itself
     modules: list[str] = []
-    for home, names in homes.items():
-        if not names:
+    for home, given in homes.items():
+        if not given:
             modules.append(home.rpartition(".")[2])
             origins[modules[-1]] = home, ""
-        for item in import_module(home, package).__all__ if names == "*" else names.split(","):
+        for item in import_module(home, package).__all__ if given == "*" else given.split(","):
             name, _, other = item.strip().partition(" as ")
             if name:
                 origins[other or name] = home, name
