@@ -9,7 +9,7 @@ import jax.tree_util as jtu
 import numpy as np
 
 from tree_surgery._compare.diff import tree_diff
-from tree_surgery._nodes.arrays import is_array
+from tree_surgery._nodes.arrays import is_array_or_struct
 from tree_surgery._nodes.key_paths import leaf_paths
 from tree_surgery._nodes.leaf_info import number_kind
 from tree_surgery._types import Tree
@@ -105,7 +105,7 @@ def tree_unstack(tree: Tree, axis: int = 0) -> list[Tree]:
     leaves, treedef = jtu.tree_flatten(tree)
     first, length = None, 0
     for place, x in enumerate(leaves):
-        if not is_array(x):
+        if not is_array_or_struct(x):
             continue
         if not -x.ndim <= axis < x.ndim:
             raise ValueError(
@@ -128,14 +128,14 @@ def tree_unstack(tree: Tree, axis: int = 0) -> list[Tree]:
 
 
 def _fits(first: Any, x: Any) -> bool:
-    if not is_array(first) or not is_array(x):
+    if not is_array_or_struct(first) or not is_array_or_struct(x):
         return first is x or (type(first) is type(x) and bool(first == x))
     return first.shape == x.shape and first.dtype == x.dtype
 
 
 def _stack(column: tuple[Any, ...], axis: int) -> Any:
     first = column[0]
-    if not is_array(first):
+    if not is_array_or_struct(first):
         return first
     if any(isinstance(x, jax.ShapeDtypeStruct) for x in column):
         shape = list(first.shape)
@@ -147,7 +147,7 @@ def _stack(column: tuple[Any, ...], axis: int) -> Any:
 
 
 def _unstack(x: Any, axis: int, length: int) -> Sequence[Any]:
-    if not is_array(x):
+    if not is_array_or_struct(x):
         return [x] * length
     if isinstance(x, jax.ShapeDtypeStruct):
         shape = list(x.shape)
@@ -160,7 +160,7 @@ def _unstack(x: Any, axis: int, length: int) -> Sequence[Any]:
 
 
 def _describe(x: Any) -> str:
-    if is_array(x):
+    if is_array_or_struct(x):
         return f"an array of shape {x.shape} and dtype {x.dtype}"
     return f"`{x!r}` of type `{type(x).__name__}`"
 

@@ -13,10 +13,10 @@ from typing import Any, Final, cast, overload
 import jax.tree_util as jtu
 
 from tree_surgery._errors import WhereError
-from tree_surgery._select.selectors import Selector, find, is_exact_path
+from tree_surgery._select.selectors import Selector, find_nodes, is_exact_path
 from tree_surgery._types import Node, Tree
 
-from .by_selector import put
+from .by_selector import replace_nodes
 from .locate_nodes import Chosen, Cut, Flat, IsLeaf, cut, is_sequence
 from .stand_ins import stand_in_tree
 
@@ -130,14 +130,14 @@ def tree_at(
 
 def _tree_at_selected(where: Any, pytree: Any, replace: Any, replace_fn: Any) -> Any:
     """Selectors need no stand-ins: they say themselves at which places they select something."""
-    spots = find(where, pytree)
-    parts = [spot.value for spot in spots]
+    nodes = find_nodes(where, pytree)
+    parts = [node.value for node in nodes]
     chosen: Chosen = 0 if is_exact_path(where) else list(range(len(parts)))
     if replace is _MISSING:
         _apply(parts, chosen, parts[0] if chosen == 0 else parts.copy(), replace_fn)
     else:
         _put(parts, chosen, replace)
-    return put(pytree, {spot.place: x for spot, x in zip(spots, parts, strict=True)})
+    return replace_nodes(pytree, {node.index: x for node, x in zip(nodes, parts, strict=True)})
 
 
 def _ask(where: Callable[[Any], Any], tree: Any, pytree: Any) -> Any:
