@@ -1,4 +1,7 @@
-"""Selecting, setting and changing nodes by path, type or predicate."""
+"""`tree_select`, `tree_set`, `tree_apply` and `at`: reading and replacing nodes by selector.
+
+All of them end in `replace_nodes`, which takes the new nodes by index.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar, cast, overload
@@ -98,7 +101,7 @@ def tree_set(
     changes: dict[NodeIndex, Any] = {}
     for selector, new in cast(Mapping[Any, Any], where).items():
         for node in find_nodes(selector, tree):
-            _refuse_overlap(node, changes)
+            _check_disjoint(node, changes)
             changes[node.index] = new
     return replace_nodes(tree, changes)
 
@@ -132,11 +135,13 @@ def tree_apply(tree: Tree, where: SelectorLike, fn: Callable[[Any], object]) -> 
     assert tree_apply(tree, tuple, sum) == {"layers": [1, 5.0]}
     ```
     """
-    return replace_nodes(tree, {node.index: _call(fn, node) for node in find_nodes(where, tree)})
+    return replace_nodes(
+        tree, {node.index: _call_with_note(fn, node) for node in find_nodes(where, tree)}
+    )
 
 
 class At(Generic[Tree]):
-    """See `at`."""
+    """What `at(tree)` returns: a tree to be indexed with a selector."""
 
     __slots__ = ("_tree",)
 
@@ -156,7 +161,7 @@ class At(Generic[Tree]):
 
 
 class Selection(Generic[Tree, Node, _Got]):
-    """The nodes of one tree that a selector means: `at(tree)[where]`."""
+    """What `at(tree)[where]` returns: the selected nodes of one tree."""
 
     __slots__ = ("_tree", "_where")
 
@@ -210,13 +215,17 @@ def at(tree: Tree) -> At[Tree]:
 
 
 def replace_nodes(tree: Any, changes: dict[NodeIndex, Any]) -> Any:
-    """The tree with other nodes at some places. All containers are new, as after `jax.tree.map`:
-    a change to a list of the one tree must not show in the other."""
+    """The tree with new nodes at some indices, which do not lie within each other.
+
+    All containers are new, as after `jax.tree.map`. If both trees shared a list, a change of it in
+    one would show in the other.
+    """
     leaves, treedef = jtu.tree_flatten(tree)
-    return _put(treedef.unflatten(leaves), changes)
+    return _replace_below(treedef.unflatten(leaves), changes)
 
 
-def _put(node: Any, changes: dict[NodeIndex, Any]) -> Any:
+def _replace_below(node: Any, changes: dict[NodeIndex, Any]) -> Any:
+    """`replace_nodes`, with indices from `node` on, which is rebuilt where a change requires it."""
     if not changes:
         return node
     if () in changes:
@@ -229,16 +238,16 @@ def _put(node: Any, changes: dict[NodeIndex, Any]) -> Any:
     static: dict[str, Any] = {}
     for position, inner in below.items():
         if position < len(children):
-            children[position] = _put(children[position], inner)
+            children[position] = _replace_below(children[position], inner)
         else:
             name = static_names(node, keys)[position - len(children)]
-            static[name] = inner[()] if () in inner else _put(getattr(node, name), inner)
+            static[name] = inner[()] if () in inner else _replace_below(getattr(node, name), inner)
     if treedef is not None and min(below) < len(children):
         node = treedef.unflatten(children)
     return with_fields(node, static) if static else node
 
 
-def _call(fn: Callable[[Any], Any], node: LocatedNode) -> Any:
+def _call_with_note(fn: Callable[[Any], Any], node: LocatedNode) -> Any:
     try:
         return fn(node.value)
     except Exception as error:
@@ -248,10 +257,10 @@ def _call(fn: Callable[[Any], Any], node: LocatedNode) -> Any:
         raise
 
 
-def _refuse_overlap(node: LocatedNode, changes: dict[NodeIndex, Any]) -> None:
+def _check_disjoint(node: LocatedNode, changes: dict[NodeIndex, Any]) -> None:
     index = node.index
     for other in changes:
-        if other[: len(index)] == place or index[: len(other)] == other:
+        if other[: len(index)] == index or index[: len(other)] == other:
             raise WhereError(
                 f"`tree_set` was given two values for `{node.path}`, or for nodes within it or "
                 "around it. Let the selectors of a mapping select different parts.",

@@ -1,4 +1,4 @@
-"""`tree_cast`: other dtypes for the arrays of a tree."""
+"""`tree_cast`: casting the arrays of a tree whose dtype is of one kind."""
 
 from typing import Any
 

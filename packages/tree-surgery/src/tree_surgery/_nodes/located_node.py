@@ -29,7 +29,7 @@ class LocatedNode:
     - `index`: the `NodeIndex` of the node.
     """
 
-    __slots__ = ("_children", "_is_leaf", "_static", "key", "parent", "place", "value")
+    __slots__ = ("_children", "_is_leaf", "_static", "index", "key", "parent", "value")
 
     value: Any
     key: Any

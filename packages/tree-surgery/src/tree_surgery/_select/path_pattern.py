@@ -111,7 +111,8 @@ def parse(pattern: str) -> tuple[Step, ...]:
         if step is None or text.startswith(".."):
             raise WhereError(
                 f"`{pattern}` cannot be read as a path from `{text[start:]}` on. A path is written "
-                "as `layers[0].weight`, `layers.*.bias`, `**.weight`, `layers[1:3]` or `table['a b']`."
+                "as `layers[0].weight`, `layers.*.bias`, `**.weight`, `layers[1:3]` or "
+                "`table['a b']`."
             )
         bracket, name = step.groups()
         steps.append(_name_step(name) if bracket is None else _bracket_step(bracket))
