@@ -3,7 +3,7 @@
 import os
 from typing import IO, Any, NamedTuple
 
-from tree_surgery._nodes.leaf_info import LeafInfo, what_is
+from tree_surgery._nodes.leaf_info import LeafInfo, info_of
 from tree_surgery._streams.open_stream import SUFFIX, PathOrFile, open_stream
 
 from .file_notes import Notes, fingerprint_of, read_notes
@@ -23,7 +23,7 @@ class Content(NamedTuple):
     def infos(self) -> dict[str, LeafInfo]:
         """Each name with what there is."""
         infos = {name: found.what for name, found in self.found.items()}
-        return infos | {name: what_is(x) or LeafInfo("") for name, x in self.numbers.items()}
+        return infos | {name: info_of(x) or LeafInfo("") for name, x in self.numbers.items()}
 
 
 def read_content(file: IO[bytes], ours: bool) -> Content:

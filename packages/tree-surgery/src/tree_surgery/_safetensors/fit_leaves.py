@@ -11,9 +11,9 @@ from tree_surgery._nodes.leaf_info import (
     LeafInfo,
     as_number,
     castable,
+    info_of,
     is_jax,
     number_kind,
-    what_is,
 )
 from tree_surgery._nodes.prng_keys import to_keys
 from tree_surgery._streams.host_arrays import check_width, to_device
@@ -28,7 +28,7 @@ def raise_report(report: LoadReport, source: str, expected: dict[str, Any]) -> N
     first = report.mismatched[0] if report.mismatched else None
     text = str(report)
     for name in report.missing:
-        text = text.replace(f"- {name}: missing", f"- {name}: missing, {what_is(expected[name])}")
+        text = text.replace(f"- {name}: missing", f"- {name}: missing, {info_of(expected[name])}")
     raise SerialiseError(
         f"{source} does not fit `like`. {text}\n"
         "Make `like` as the saved tree was, for example by building the model with the same "
@@ -52,13 +52,13 @@ def match(
     takes: dict[str, Take] = {}
     report = LoadReport([], [name for name in found if name not in leaves], [])
     for name, leaf in leaves.items():
-        expected = what_is(leaf)
+        expected = info_of(leaf)
         if name not in found:
             if expected is not None:
                 report.missing.append(name)
             continue
         there = found[name]
-        info = there.what if isinstance(there, Found) else what_is(there)
+        info = there.what if isinstance(there, Found) else info_of(there)
         if expected is None or info is None:
             report.unexpected.append(name)
             continue

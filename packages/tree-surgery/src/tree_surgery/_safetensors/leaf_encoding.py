@@ -23,7 +23,7 @@ from numpy.lib import format as npy
 
 from tree_surgery._errors import SerialiseError
 from tree_surgery._nodes.arrays import is_key
-from tree_surgery._nodes.leaf_info import OWN, LeafInfo, number_kind, what_is
+from tree_surgery._nodes.leaf_info import OWN, LeafInfo, info_of, number_kind
 from tree_surgery._nodes.prng_keys import implementation_of, words_of
 from tree_surgery._streams.byte_streams import bytes_of_array
 from tree_surgery._streams.host_arrays import to_host
@@ -60,7 +60,7 @@ class Item(NamedTuple):
 
 def store(leaf: Any) -> Item | None:
     """How a leaf is stored; `None` if it is no array and does not write itself."""
-    what = what_is(leaf)
+    what = info_of(leaf)
     if what is None or what.shape is None:
         return _own(leaf) if what == LeafInfo(OWN) else None
     if isinstance(leaf, jax.ShapeDtypeStruct):

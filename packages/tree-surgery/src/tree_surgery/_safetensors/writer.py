@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from tree_surgery._errors import SerialiseError
-from tree_surgery._nodes.leaf_info import LeafInfo, number_kind, what_is
+from tree_surgery._nodes.leaf_info import LeafInfo, info_of, number_kind
 from tree_surgery._streams.byte_streams import Checksums, checksums
 from tree_surgery._streams.open_stream import SUFFIX, PathOrFile, open_stream
 
@@ -47,7 +47,7 @@ def write_tree(path_or_file: PathOrFile, tree: Any, metadata: Mapping[str, Any] 
 def fingerprint_of_tree(tree: Any) -> str:
     """See `tree_fingerprint`."""
     leaves = name_leaves(tree).leaves
-    infos: dict[str, LeafInfo | None] = {name: what_is(leaf) for name, leaf in leaves.items()}
+    infos: dict[str, LeafInfo | None] = {name: info_of(leaf) for name, leaf in leaves.items()}
     return fingerprint_of({name: info for name, info in infos.items() if info is not None})
 
 

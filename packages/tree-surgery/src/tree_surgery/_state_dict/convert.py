@@ -8,7 +8,7 @@ import numpy as np
 
 from tree_surgery._errors import SerialiseError
 from tree_surgery._nodes.arrays import is_key
-from tree_surgery._nodes.leaf_info import OWN, LeafInfo, what_is
+from tree_surgery._nodes.leaf_info import OWN, LeafInfo, info_of
 from tree_surgery._nodes.prng_keys import implementation_of
 from tree_surgery._safetensors.fit_leaves import match, raise_report
 from tree_surgery._safetensors.leaf_encoding import Found
@@ -33,7 +33,7 @@ def to_dictionary(
     values = {
         name: to_value(name, leaf)
         for name, leaf in name_leaves(tree).leaves.items()
-        if what_is(leaf) is not None
+        if info_of(leaf) is not None
     }
     values = _shape(values, split, transpose, join, strict=True)
     names = rename_all(values, rename)
@@ -111,7 +111,7 @@ def _found(value: Any) -> Any:
         return Found(info, None, {"key": implementation_of(value)})
     if isinstance(value, np.ndarray):
         return Found(LeafInfo(str(value.dtype), value.shape), value.dtype, {})
-    info = what_is(value)
+    info = info_of(value)
     return Found(info, None, {"own": True}) if info is not None and info.dtype == OWN else value
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tree_surgery._errors import SerialiseError
 from tree_surgery._nodes.arrays import is_key
-from tree_surgery._nodes.leaf_info import OWN, number_kind, what_is
+from tree_surgery._nodes.leaf_info import OWN, info_of, number_kind
 from tree_surgery._streams.host_arrays import to_host
 
 
@@ -19,7 +19,7 @@ def to_value(name: str, x: Any) -> Any:
     """
     if is_key(x) or number_kind(x) is not None:
         return x
-    info = what_is(x)
+    info = info_of(x)
     if info is not None and info.dtype == OWN:
         return x
     try:
