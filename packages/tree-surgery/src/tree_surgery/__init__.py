@@ -21,6 +21,8 @@ from ._edit.tree_at import tree_at as tree_at
 from ._edit.tree_replace import tree_replace as tree_replace
 from ._errors import SerialiseError as SerialiseError
 from ._errors import WhereError as WhereError
+from ._load_report import LoadReport as LoadReport
+from ._load_report import Mismatch as Mismatch
 from ._nodes.key_paths import path_str as path_str
 from ._nodes.leaf_info import LeafInfo as LeafInfo
 from ._nodes.one_level import tree_flatten_one_level as tree_flatten_one_level
@@ -32,8 +34,6 @@ from ._npy.serialise import tree_deserialise_leaves as tree_deserialise_leaves
 from ._npy.serialise import tree_serialise_leaves as tree_serialise_leaves
 from ._safetensors.load import load as load
 from ._safetensors.load import load_state_dict as load_state_dict
-from ._safetensors.load_report import LoadReport as LoadReport
-from ._safetensors.load_report import Mismatch as Mismatch
 from ._safetensors.peek import FileInfo as FileInfo
 from ._safetensors.peek import peek as peek
 from ._safetensors.save import save as save

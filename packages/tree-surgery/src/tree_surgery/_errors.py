@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ._safetensors.load_report import LoadReport
+from ._load_report import LoadReport
 
 
 class WhereError(ValueError, TypeError):

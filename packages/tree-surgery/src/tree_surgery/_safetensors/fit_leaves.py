@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tree_surgery._errors import SerialiseError
+from tree_surgery._load_report import LoadReport, Mismatch
 from tree_surgery._nodes.arrays import is_key
 from tree_surgery._nodes.leaf_info import (
     LeafInfo,
@@ -19,7 +20,6 @@ from tree_surgery._nodes.prng_keys import to_keys
 from tree_surgery._streams.host_arrays import check_width, to_device
 
 from .leaf_encoding import Found
-from .load_report import LoadReport, Mismatch
 
 
 def raise_report(report: LoadReport, source: str, expected: dict[str, Any]) -> None:

@@ -5,9 +5,8 @@ from typing import Any, Literal, TypeAlias, overload
 
 from jax.typing import DTypeLike
 
+from tree_surgery._load_report import LoadReport
 from tree_surgery._types import ToRead, Tree
-
-from .load_report import LoadReport
 
 _Rename: TypeAlias = Mapping[str, str | None] | Callable[[str], str | None] | None
 _DType: TypeAlias = DTypeLike | Literal["like"] | None

@@ -65,7 +65,7 @@ def peek(path_or_file: ToRead) -> FileInfo:
     assert model["weight"].shape == (3, 3)
     ```
     """
-    from .content import look_into  # when it is needed, as in `save`
+    from .decoded_header import look_into  # when it is needed, as in `save`
     from .file_notes import fingerprint_of
 
     content = look_into(path_or_file)

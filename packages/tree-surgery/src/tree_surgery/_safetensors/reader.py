@@ -10,7 +10,7 @@ from tree_surgery._nodes.prng_keys import to_keys
 from tree_surgery._streams.byte_streams import Buffer, Checksums, checksums, empty
 from tree_surgery._streams.open_stream import SUFFIX, PathOrFile, open_stream
 
-from .content import Content, read_content
+from .decoded_header import Content, read_content
 from .file_notes import crc_text
 from .fit_leaves import Take, match, raise_report
 from .leaf_encoding import Found, to_array

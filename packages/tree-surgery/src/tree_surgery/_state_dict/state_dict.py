@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from jax.typing import DTypeLike
 
-from tree_surgery._safetensors.load_report import LoadReport
+from tree_surgery._load_report import LoadReport
 from tree_surgery._types import Tree
 
 _Rename: TypeAlias = Mapping[str, str | None] | Callable[[str], str | None]
