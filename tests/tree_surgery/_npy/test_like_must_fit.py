@@ -101,6 +101,13 @@ def test_damaged_files(data):
     assert new["w"].shape == (2, 3)
 
 
+@pytest.mark.parametrize("damage", [b"z\0\0\0", b"\xff\xff\xff\xff"])
+def test_damaged_digits_of_a_large_integer(damage):
+    content = save(10**30)
+    with pytest.raises(SerialiseError, match="its record is damaged"):
+        load(content[:-4] + damage, 0)
+
+
 class Hostile:
     def __reduce__(self):
         return (pytest.fail, ("was unpickled",))

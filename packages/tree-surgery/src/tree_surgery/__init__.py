@@ -21,10 +21,10 @@ from ._edit.tree_at import tree_at as tree_at
 from ._edit.tree_replace import tree_replace as tree_replace
 from ._errors import SerialiseError as SerialiseError
 from ._errors import WhereError as WhereError
+from ._load_report import LeafInfo as LeafInfo
 from ._load_report import LoadReport as LoadReport
 from ._load_report import Mismatch as Mismatch
 from ._nodes.key_paths import path_str as path_str
-from ._nodes.leaf_info import LeafInfo as LeafInfo
 from ._nodes.one_level import tree_flatten_one_level as tree_flatten_one_level
 from ._nodes.tree_check import tree_check as tree_check
 from ._npy.leaf_specs import SerialisableLeaf as SerialisableLeaf

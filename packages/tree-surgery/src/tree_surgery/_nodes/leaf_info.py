@@ -4,39 +4,19 @@ A leaf is saved as an array, as a number of Python, or in a format of its own
 (`__serialise_leaf__`). Other leaves are not saved.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from tree_surgery._load_report import LeafInfo
 
 from .arrays import is_array_or_struct
 
 OWN = "format of its own"  # the `dtype` of a leaf with `__serialise_leaf__`
 NUMBERS: tuple[type, ...] = (bool, int, float, complex)
 _KINDS = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
-
-
-class LeafInfo(NamedTuple):
-    """What is known of a saved leaf before it is read. See [`tree_surgery.peek`][].
-
-    - `dtype`: the dtype of an array, as a string; of a number of Python's, `Python int` and so on.
-    - `shape`: the shape of an array; `None` for anything else.
-
-    ```python
-    from tree_surgery import LeafInfo
-
-    assert str(LeafInfo("float32", (3, 4))) == "shape (3, 4) and dtype float32"
-    ```
-    """
-
-    dtype: str
-    shape: tuple[int, ...] | None = None
-
-    def __str__(self) -> str:
-        if self.shape is None:
-            return self.dtype
-        return f"shape {self.shape} and dtype {self.dtype}"
 
 
 def info_of(leaf: Any) -> LeafInfo | None:
