@@ -21,8 +21,10 @@ if _typing.TYPE_CHECKING:
     from ._edit.tree_replace import tree_replace as tree_replace
     from ._errors import SerialiseError as SerialiseError
     from ._errors import WhereError as WhereError
+    from ._load_report import LeafInfo as LeafInfo
+    from ._load_report import LoadReport as LoadReport
+    from ._load_report import Mismatch as Mismatch
     from ._nodes.key_paths import path_str as path_str
-    from ._nodes.leaf_info import LeafInfo as LeafInfo
     from ._nodes.one_level import tree_flatten_one_level as tree_flatten_one_level
     from ._nodes.tree_check import tree_check as tree_check
     from ._npy.leaf_specs import SerialisableLeaf as SerialisableLeaf
@@ -32,8 +34,6 @@ if _typing.TYPE_CHECKING:
     from ._npy.serialise import tree_serialise_leaves as tree_serialise_leaves
     from ._safetensors.load import load as load
     from ._safetensors.load import load_state_dict as load_state_dict
-    from ._safetensors.load_report import LoadReport as LoadReport
-    from ._safetensors.load_report import Mismatch as Mismatch
     from ._safetensors.peek import FileInfo as FileInfo
     from ._safetensors.peek import peek as peek
     from ._safetensors.save import save as save
@@ -74,8 +74,8 @@ else:
             "._edit.tree_at": "tree_at",
             "._edit.tree_replace": "tree_replace",
             "._errors": "SerialiseError, WhereError",
+            "._load_report": "LeafInfo, LoadReport, Mismatch",
             "._nodes.key_paths": "path_str",
-            "._nodes.leaf_info": "LeafInfo",
             "._nodes.one_level": "tree_flatten_one_level",
             "._nodes.tree_check": "tree_check",
             "._npy.leaf_specs": (
@@ -83,7 +83,6 @@ else:
             ),
             "._npy.serialise": "tree_deserialise_leaves, tree_serialise_leaves",
             "._safetensors.load": "load, load_state_dict",
-            "._safetensors.load_report": "LoadReport, Mismatch",
             "._safetensors.peek": "FileInfo, peek",
             "._safetensors.save": "save, tree_fingerprint",
             "._select.selectors": "Selector",

@@ -4,7 +4,7 @@ from typing import Any
 
 from tree_surgery._public import public
 
-from ._safetensors.load_report import LoadReport
+from ._load_report import LoadReport
 
 
 @public

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from tree_surgery._jax import Tracer
-from tree_surgery._nodes.arrays import is_array, is_key
-from tree_surgery._nodes.located_node import Spot
+from tree_surgery._nodes.arrays import is_array_or_struct, is_key
+from tree_surgery._nodes.located_node import LocatedNode
 from tree_surgery._nodes.one_level import open_node
 from tree_surgery._public import public
 from tree_surgery._show.pformat import tree_pformat
@@ -120,11 +120,11 @@ def tree_diff(a: object, b: object) -> TreeDiff:
     ```
     """
     changes: list[TreeChange] = []
-    _compare(Spot(a), Spot(b), changes)
+    _compare(LocatedNode(a), LocatedNode(b), changes)
     return TreeDiff(changes)
 
 
-def _compare(a: Spot, b: Spot, changes: list[TreeChange]) -> None:
+def _compare(a: LocatedNode, b: LocatedNode, changes: list[TreeChange]) -> None:
     x, y = a.value, b.value
     if x is y:
         return
@@ -140,7 +140,7 @@ def _compare(a: Spot, b: Spot, changes: list[TreeChange]) -> None:
         _compare_nodes(a, b, changes)
 
 
-def _compare_nodes(a: Spot, b: Spot, changes: list[TreeChange]) -> None:
+def _compare_nodes(a: LocatedNode, b: LocatedNode, changes: list[TreeChange]) -> None:
     before = len(changes)
     ours = {str(child.key): child for child in (*a.children, *a.static)}
     theirs = {str(child.key): child for child in (*b.children, *b.static)}
@@ -165,7 +165,7 @@ def _compare_leaves(path: str, x: Any, y: Any) -> TreeChange | None:
             "outside of `jax.jit`; `tree_equal` works within."
         )
     numbers = bool, int, float, complex
-    if is_array(x) and is_array(y):
+    if is_array_or_struct(x) and is_array_or_struct(y):
         same = x.shape == y.shape and x.dtype == y.dtype
         if isinstance(x, jax.ShapeDtypeStruct) or isinstance(y, jax.ShapeDtypeStruct):
             return None if same else _change(path, x, y)
@@ -178,7 +178,7 @@ def _compare_leaves(path: str, x: Any, y: Any) -> TreeChange | None:
     difference, elements = _difference(x, y)
     if same and not elements:
         return None
-    if not is_array(x):
+    if not is_array_or_struct(x):
         return _change(path, x, y, difference)
     return _change(path, x, y, difference, elements, int(np.prod(np.shape(x), dtype=int)))
 

@@ -1,4 +1,7 @@
-"""Selecting, setting and changing nodes by path, type or predicate."""
+"""`tree_select`, `tree_set`, `tree_apply` and `at`: reading and replacing nodes by selector.
+
+All of them end in `replace_nodes`, which takes the new nodes by index.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar, cast, overload
@@ -6,10 +9,15 @@ from typing import Any, Final, Generic, TypeVar, cast, overload
 import jax.tree_util as jtu
 
 from tree_surgery._errors import WhereError
-from tree_surgery._nodes.located_node import Place, Spot, static_names
+from tree_surgery._nodes.located_node import LocatedNode, NodeIndex, static_names
 from tree_surgery._nodes.one_level import open_node
 from tree_surgery._public import public
-from tree_surgery._select.selectors import Selects, SelectsOther, find, is_exact_path
+from tree_surgery._select.selectors import (
+    SelectorLike,
+    SelectorLikeExceptType,
+    find_nodes,
+    is_exact_path,
+)
 from tree_surgery._types import Node, Tree
 
 from .tree_replace import with_fields
@@ -22,9 +30,9 @@ _Got = TypeVar("_Got")
 @overload
 def tree_select(tree: object, where: type[Node]) -> dict[str, Node]: ...
 @overload
-def tree_select(tree: object, where: Selects) -> dict[str, Any]: ...
+def tree_select(tree: object, where: SelectorLike) -> dict[str, Any]: ...
 @public
-def tree_select(tree: object, where: Selects) -> dict[str, Any]:
+def tree_select(tree: object, where: SelectorLike) -> dict[str, Any]:
     """The selected nodes by path; `tree_set(tree, tree_select(tree, where))` is the tree itself.
 
     **Arguments:**
@@ -50,15 +58,17 @@ def tree_select(tree: object, where: Selects) -> dict[str, Any]:
     assert tree_select(tree, float) == {"['layers'][1][1]": 3.0}
     ```
     """
-    return {spot.path: spot.value for spot in find(where, tree)}
+    return {node.path: node.value for node in find_nodes(where, tree)}
 
 
 @overload
-def tree_set(tree: Tree, where: Selects, value: object) -> Tree: ...
+def tree_set(tree: Tree, where: SelectorLike, value: object) -> Tree: ...
 @overload
 def tree_set(tree: Tree, where: Mapping[Any, object]) -> Tree: ...
 @public
-def tree_set(tree: Tree, where: Selects | Mapping[Any, object], value: object = _MISSING) -> Tree:
+def tree_set(
+    tree: Tree, where: SelectorLike | Mapping[Any, object], value: object = _MISSING
+) -> Tree:
     """The tree is rebuilt with each selected node replaced, and else is the same.
 
     **Arguments:**
@@ -88,23 +98,23 @@ def tree_set(tree: Tree, where: Selects | Mapping[Any, object], value: object = 
     ```
     """
     if value is not _MISSING:
-        return put(tree, {spot.place: value for spot in find(where, tree)})
+        return replace_nodes(tree, {node.index: value for node in find_nodes(where, tree)})
     if not isinstance(where, Mapping):
         raise WhereError("`tree_set` needs a value, or a mapping from selectors to values.", where)
-    changes: dict[Place, Any] = {}
+    changes: dict[NodeIndex, Any] = {}
     for selector, new in cast(Mapping[Any, Any], where).items():
-        for spot in find(selector, tree):
-            _refuse_overlap(spot, changes)
-            changes[spot.place] = new
-    return put(tree, changes)
+        for node in find_nodes(selector, tree):
+            _check_disjoint(node, changes)
+            changes[node.index] = new
+    return replace_nodes(tree, changes)
 
 
 @overload
 def tree_apply(tree: Tree, where: type[Node], fn: Callable[[Node], object]) -> Tree: ...
 @overload
-def tree_apply(tree: Tree, where: SelectsOther, fn: Callable[[Any], object]) -> Tree: ...
+def tree_apply(tree: Tree, where: SelectorLikeExceptType, fn: Callable[[Any], object]) -> Tree: ...
 @public
-def tree_apply(tree: Tree, where: Selects, fn: Callable[[Any], object]) -> Tree:
+def tree_apply(tree: Tree, where: SelectorLike, fn: Callable[[Any], object]) -> Tree:
     """Each selected node `x` is replaced by `fn(x)`, and else the tree is the same.
 
     **Arguments:**
@@ -129,11 +139,13 @@ def tree_apply(tree: Tree, where: Selects, fn: Callable[[Any], object]) -> Tree:
     assert tree_apply(tree, tuple, sum) == {"layers": [1, 5.0]}
     ```
     """
-    return put(tree, {spot.place: _call(fn, spot) for spot in find(where, tree)})
+    return replace_nodes(
+        tree, {node.index: _call_with_note(fn, node) for node in find_nodes(where, tree)}
+    )
 
 
 class At(Generic[Tree]):
-    """See `at`."""
+    """What `at(tree)` returns: a tree to be indexed with a selector."""
 
     __slots__ = ("_tree",)
 
@@ -145,13 +157,15 @@ class At(Generic[Tree]):
     @overload
     def __getitem__(self, where: str) -> "Selection[Tree, Any, Any]": ...
     @overload
-    def __getitem__(self, where: SelectsOther) -> "Selection[Tree, Any, dict[str, Any]]": ...
+    def __getitem__(
+        self, where: SelectorLikeExceptType
+    ) -> "Selection[Tree, Any, dict[str, Any]]": ...
     def __getitem__(self, where: Any) -> "Selection[Tree, Any, Any]":
         return Selection(self._tree, where)
 
 
 class Selection(Generic[Tree, Node, _Got]):
-    """The nodes of one tree that a selector means: `at(tree)[where]`."""
+    """What `at(tree)[where]` returns: the selected nodes of one tree."""
 
     __slots__ = ("_tree", "_where")
 
@@ -162,8 +176,8 @@ class Selection(Generic[Tree, Node, _Got]):
     def get(self) -> _Got:
         """The node at an exact path; for every other selector, `tree_select(tree, where)`."""
         if is_exact_path(self._where):
-            (spot,) = find(self._where, self._tree)
-            return spot.value
+            (node,) = find_nodes(self._where, self._tree)
+            return node.value
         found: Any = tree_select(self._tree, self._where)
         return found
 
@@ -205,51 +219,55 @@ def at(tree: Tree) -> At[Tree]:
     return At(tree)
 
 
-def put(tree: Any, changes: dict[Place, Any]) -> Any:
-    """The tree with other nodes at some places. All containers are new, as after `jax.tree.map`:
-    a change to a list of the one tree must not show in the other."""
+def replace_nodes(tree: Any, changes: dict[NodeIndex, Any]) -> Any:
+    """The tree with new nodes at some indices, which do not lie within each other.
+
+    All containers are new, as after `jax.tree.map`. If both trees shared a list, a change of it in
+    one would show in the other.
+    """
     leaves, treedef = jtu.tree_flatten(tree)
-    return _put(treedef.unflatten(leaves), changes)
+    return _replace_below(treedef.unflatten(leaves), changes)
 
 
-def _put(node: Any, changes: dict[Place, Any]) -> Any:
+def _replace_below(node: Any, changes: dict[NodeIndex, Any]) -> Any:
+    """`replace_nodes`, with indices from `node` on, which is rebuilt where a change requires it."""
     if not changes:
         return node
     if () in changes:
         return changes[()]
-    below: dict[int, dict[Place, Any]] = {}
-    for place, value in changes.items():
-        below.setdefault(place[0], {})[place[1:]] = value
+    below: dict[int, dict[NodeIndex, Any]] = {}
+    for index, value in changes.items():
+        below.setdefault(index[0], {})[index[1:]] = value
     opened = open_node(node)
     keys, children, treedef = ([], [], None) if opened is None else opened
     static: dict[str, Any] = {}
     for position, inner in below.items():
         if position < len(children):
-            children[position] = _put(children[position], inner)
+            children[position] = _replace_below(children[position], inner)
         else:
             name = static_names(node, keys)[position - len(children)]
-            static[name] = inner[()] if () in inner else _put(getattr(node, name), inner)
+            static[name] = inner[()] if () in inner else _replace_below(getattr(node, name), inner)
     if treedef is not None and min(below) < len(children):
         node = treedef.unflatten(children)
     return with_fields(node, static) if static else node
 
 
-def _call(fn: Callable[[Any], Any], spot: Spot) -> Any:
+def _call_with_note(fn: Callable[[Any], Any], node: LocatedNode) -> Any:
     try:
-        return fn(spot.value)
+        return fn(node.value)
     except Exception as error:
         error.add_note(
-            f"This was raised by the function that `tree_apply` called on `{spot.path}`."
+            f"This was raised by the function that `tree_apply` called on `{node.path}`."
         )
         raise
 
 
-def _refuse_overlap(spot: Spot, changes: dict[Place, Any]) -> None:
-    place = spot.place
+def _check_disjoint(node: LocatedNode, changes: dict[NodeIndex, Any]) -> None:
+    index = node.index
     for other in changes:
-        if other[: len(place)] == place or place[: len(other)] == other:
+        if other[: len(index)] == index or index[: len(other)] == other:
             raise WhereError(
-                f"`tree_set` was given two values for `{spot.path}`, or for nodes within it or "
+                f"`tree_set` was given two values for `{node.path}`, or for nodes within it or "
                 "around it. Let the selectors of a mapping select different parts.",
-                spot.value,
+                node.value,
             )

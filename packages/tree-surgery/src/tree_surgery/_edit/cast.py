@@ -1,4 +1,4 @@
-"""`tree_cast`: other dtypes for the arrays of a tree."""
+"""`tree_cast`: casting the arrays of a tree whose dtype is of one kind."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jax.typing import DTypeLike
 
-from tree_surgery._nodes.arrays import is_of
+from tree_surgery._nodes.arrays import has_dtype
 from tree_surgery._public import public
-from tree_surgery._select.selectors import Selects, mask
+from tree_surgery._select.selectors import SelectorLike, selection_mask
 from tree_surgery._types import Tree
 
 _KINDS = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
 
 
 @public
-def tree_cast(tree: Tree, dtype: DTypeLike, where: Selects | None = None) -> Tree:
+def tree_cast(tree: Tree, dtype: DTypeLike, where: SelectorLike | None = None) -> Tree:
     """Each array whose dtype is of the kind of `dtype` is cast to it, and nothing else changes.
 
     The kinds are: booleans, integers, floating and complex numbers. To cast a model to `bfloat16`
@@ -52,9 +52,9 @@ def tree_cast(tree: Tree, dtype: DTypeLike, where: Selects | None = None) -> Tre
         raise ValueError(f"`tree_cast` casts to numbers and booleans, and `{dtype}` is neither.")
     dtype = jnp.dtype(dtype)
     leaves, treedef = jtu.tree_flatten(tree)
-    chosen = [True] * len(leaves) if where is None else mask(where, tree)
+    chosen = [True] * len(leaves) if where is None else selection_mask(where, tree)
     return treedef.unflatten(
-        _cast(x, dtype) if hit and is_of(x, kind) else x
+        _cast(x, dtype) if hit and has_dtype(x, kind) else x
         for x, hit in zip(leaves, chosen, strict=True)
     )
 

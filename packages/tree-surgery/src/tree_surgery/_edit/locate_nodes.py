@@ -1,4 +1,8 @@
-"""Cutting a tree into parts, such that each node that `where` selected is one of them."""
+"""Locating the nodes that `where` selected: the tree is split so that each of them is one part.
+
+`where` returns objects. An object says where it stands only if it is in one place of the tree. So
+the tree with stand-ins is flattened down to the selected objects; each must be exactly one part.
+"""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
@@ -8,95 +12,97 @@ import jax.tree_util as jtu
 from tree_surgery._errors import WhereError
 from tree_surgery._jax import PyTreeDef
 
-from .stand_ins import DistinctTuple, StandIn
+from .stand_ins import DistinctTuple, StandIn, StandInTree
 from .where_errors import explain_ambiguous, explain_changed, explain_missing, explain_place
 
-_EMPTY: Final[tuple[()]] = ()  # one object in every tree
+_EMPTY: Final[tuple[()]] = ()  # Python has one empty tuple, so every `()` in a tree is this object
 
-# What `where` chose: a position among the parts of the tree, or a nested list of them.
-Chosen = int | list["Chosen"]
+ChosenParts = int | list["ChosenParts"]
+"""What `where` selected: the number of a part of the tree, or a nested list of such numbers."""
 IsLeaf = Callable[[Any], bool] | None
 
 
-class Cut(NamedTuple):
-    """A tree cut into parts, each of them a leaf or a chosen node."""
+class SplitTree(NamedTuple):
+    """A tree split into parts, each of which is a leaf or a selected node.
 
-    parts: list[Any]  # leaves; for nodes, the node with stand-ins in it
-    nodes: set[int]  # which parts are nodes
-    treedef: PyTreeDef  # puts the parts together
-    chosen: Chosen
-
-
-class Flat(NamedTuple):
-    """A tree, flattened, and the same with stand-ins for the leaves."""
-
-    pytree: Any
-    leaves: list[Any]
-    treedef: PyTreeDef
-    tree: Any
-    stand_ins: list[Any]
-
-
-def cut(flat: Flat, selected: Any, is_leaf: IsLeaf) -> Cut | Callable[[Any], bool]:
-    """Cut a tree at what was selected of it among the stand-ins.
-
-    If something selected is one object in several places, gives an `is_leaf` instead: with that,
-    flatten the tree and select again.
+    - `parts`: the leaves; for a node, the node with stand-ins for its leaves.
+    - `nodes`: the numbers of the parts that are nodes.
+    - `treedef`: puts the parts together.
+    - `chosen`: the parts that `where` selected.
     """
-    if type(selected) is StandIn and flat.stand_ins[selected.position] is selected:
-        if jtu.tree_leaves(flat.tree) != flat.stand_ins:
-            explain_changed(flat.treedef, flat.stand_ins)
-        return Cut(flat.leaves.copy(), set(), flat.treedef, selected.position)
+
+    parts: list[Any]
+    nodes: set[int]
+    treedef: PyTreeDef
+    chosen: ChosenParts
+
+
+def locate_nodes(
+    hidden: StandInTree, selected: Any, is_leaf: IsLeaf
+) -> SplitTree | Callable[[Any], bool]:
+    """Split a tree at what `where` selected of it among the stand-ins.
+
+    Returns an `is_leaf` instead if a selected object is in several places. With this `is_leaf`
+    each place gets a stand-in of its own: hide the leaves and call `where` again.
+    """
+    if type(selected) is StandIn and hidden.stand_ins[selected.position] is selected:
+        if jtu.tree_leaves(hidden.tree) != hidden.stand_ins:
+            explain_changed(hidden.treedef, hidden.stand_ins)
+        return SplitTree(hidden.leaves.copy(), set(), hidden.treedef, selected.position)
     candidates: dict[int, Any] = {}
-    _collect(selected, candidates)
-    parts, treedef, places = _part(flat.tree, candidates)
-    interned = _interned(candidates, places, is_leaf)
-    if interned:
-        return _or_one_of(interned, is_leaf)
-    nodes = _put_back(parts, flat.leaves, flat.stand_ins)
+    _collect_candidates(selected, candidates)
+    parts, treedef, numbers = _split(hidden.tree, candidates)
+    ambiguous = _in_many_places(candidates, numbers, is_leaf)
+    if ambiguous:
+        return _or_one_of(ambiguous, is_leaf)
+    nodes = _restore_leaves(parts, hidden.leaves, hidden.stand_ins)
     if nodes is None:
-        explain_changed(flat.treedef, flat.stand_ins)
-        raise WhereError(explain_missing(selected, flat.pytree, flat.tree), selected)
-    return Cut(parts, nodes, treedef, _resolve(selected, places, flat.pytree, flat.tree))
+        explain_changed(hidden.treedef, hidden.stand_ins)
+        raise WhereError(explain_missing(selected, hidden.original, hidden.tree), selected)
+    return SplitTree(parts, nodes, treedef, _resolve(selected, numbers, hidden))
 
 
 def is_sequence(x: Any) -> bool:
-    """Whether this is a sequence of nodes, unless it is a node itself."""
+    """Whether `where` returned a sequence of nodes, rather than one node."""
     return isinstance(x, list | tuple) and type(cast(Any, x)) is not DistinctTuple
 
 
-def _collect(selected: Any, candidates: dict[int, Any]) -> None:
-    """Everything in `selected` that may be a node: itself, and what is inside of sequences."""
+def _collect_candidates(selected: Any, candidates: dict[int, Any]) -> None:
+    """Add everything that may be a node, by identity: `selected`, and what sequences in it hold.
+
+    A list may be a node of the tree or a sequence of nodes. Only the tree can tell.
+    """
     candidates[id(selected)] = selected
     if is_sequence(selected):
         for x in selected:
             if type(x) is not StandIn and id(x) not in candidates:
-                _collect(x, candidates)
+                _collect_candidates(x, candidates)
 
 
-def _part(
+def _split(
     tree: Any, candidates: dict[int, Any]
 ) -> tuple[list[Any], PyTreeDef, dict[int, list[int]]]:
-    """Flatten down to the candidates. Also says at which places each part is, by identity."""
+    """The parts of the tree, its treedef, and the numbers of the parts by their identity."""
     parts, treedef = jtu.tree_flatten(tree, lambda x: id(x) in candidates)
-    places: dict[int, list[int]] = {}
-    for place, x in enumerate(parts):
-        places.setdefault(id(x), []).append(place)
-    return parts, treedef, places
+    numbers: dict[int, list[int]] = {}
+    for number, part in enumerate(parts):
+        numbers.setdefault(id(part), []).append(number)
+    return parts, treedef, numbers
 
 
-def _interned(
-    candidates: dict[int, Any], places: dict[int, list[int]], is_leaf: IsLeaf
+def _in_many_places(
+    candidates: dict[int, Any], numbers: dict[int, list[int]], is_leaf: IsLeaf
 ) -> list[Any]:
-    """Candidates that are one object wherever they are: `()`, and nodes that rebuild to themselves.
+    """The candidates whose identity does not say where they stand.
 
-    To tell their places apart, they must be leaves, with stand-ins. (`None` too, but there the user
-    has to say so: in most trees it means that there is nothing.)
+    These are `()`, and nodes whose unflattening returns one object for equal children. As leaves
+    they get distinct stand-ins. `None` is left out: it is a leaf only if the user says so, since in
+    most trees it means that there is nothing.
     """
     return [
         x
         for x in candidates.values()
-        if (x is _EMPTY or (x is not None and len(places.get(id(x), ())) > 1))
+        if (x is _EMPTY or (x is not None and len(numbers.get(id(x), ())) > 1))
         and not (is_leaf is not None and is_leaf(x))
     ]
 
@@ -108,36 +114,41 @@ def _or_one_of(objects: list[Any], is_leaf: IsLeaf) -> Callable[[Any], bool]:
     return is_leaf_or_one_of
 
 
-def _put_back(parts: list[Any], leaves: list[Any], stand_ins: list[Any]) -> set[int] | None:
-    """Put the leaves where their stand-ins are, and say which parts are nodes. `None` if the
-    stand-ins are not those of the tree, in order."""
+def _restore_leaves(parts: list[Any], leaves: list[Any], stand_ins: list[Any]) -> set[int] | None:
+    """Replace each part that is a stand-in by its leaf. Returns the numbers of the other parts.
+
+    Returns `None` unless the parts hold all stand-ins in order. Otherwise `where` or a node changed
+    the tree, and leaves would end up in wrong places.
+    """
     nodes: set[int] = set()
-    met: list[Any] = []
-    for place, x in enumerate(parts):
-        if type(x) is StandIn or type(x) is DistinctTuple:
-            met.append(x)
-            parts[place] = leaves[x.position] if x.position < len(leaves) else x
+    found: list[Any] = []
+    for number, part in enumerate(parts):
+        if type(part) is StandIn or type(part) is DistinctTuple:
+            found.append(part)
+            parts[number] = leaves[part.position] if part.position < len(leaves) else part
         else:
-            nodes.add(place)
-            met.extend(jtu.tree_leaves(x))
-    return nodes if met == stand_ins else None
+            nodes.add(number)
+            found.extend(jtu.tree_leaves(part))
+    return nodes if found == stand_ins else None
 
 
-def _resolve(selected: Any, places: dict[int, list[int]], pytree: Any, tree: Any) -> Chosen:
-    """Which parts `selected` stands for; each object must be exactly one part, chosen once."""
+def _resolve(selected: Any, numbers: dict[int, list[int]], hidden: StandInTree) -> ChosenParts:
+    """The parts that `selected` means. Each object must be exactly one part, and chosen once."""
     taken: set[int] = set()
 
-    def resolve(x: Any) -> Chosen:
-        at = places.get(id(x), [])
-        if len(at) == 1:
-            if at[0] in taken:
-                raise WhereError(f"`where` chose the same node twice: {explain_place(x, tree)}.", x)
-            taken.add(at[0])
-            return at[0]
-        if at:
-            raise WhereError(explain_ambiguous(x, len(at)), x)
+    def resolve(x: Any) -> ChosenParts:
+        found = numbers.get(id(x), [])
+        if len(found) == 1:
+            (number,) = found
+            if number in taken:
+                place = explain_place(x, hidden.tree)
+                raise WhereError(f"`where` chose the same node twice: {place}.", x)
+            taken.add(number)
+            return number
+        if found:
+            raise WhereError(explain_ambiguous(x, len(found)), x)
         if is_sequence(x):
             return [resolve(y) for y in x]
-        raise WhereError(explain_missing(x, pytree, tree, within=selected), x)
+        raise WhereError(explain_missing(x, hidden.original, hidden.tree, within=selected), x)
 
     return resolve(selected)

@@ -1,4 +1,4 @@
-"""`tree_stack` and `tree_unstack`: many equal trees as one with an axis more, and back."""
+"""`tree_stack` and `tree_unstack`: trees of one structure as one tree of arrays with one more axis."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import jax.tree_util as jtu
 import numpy as np
 
 from tree_surgery._compare.diff import tree_diff
-from tree_surgery._nodes.arrays import is_array
+from tree_surgery._nodes.arrays import is_array_or_struct
 from tree_surgery._nodes.key_paths import leaf_paths
 from tree_surgery._nodes.leaf_info import number_kind
 from tree_surgery._public import public
@@ -59,22 +59,22 @@ def tree_stack(trees: Sequence[Tree], axis: int = 0) -> Tree:
         if other_def != treedef:
             raise ValueError(
                 f"`tree_stack` needs trees of the same structure, but number {i} differs from the "
-                f"first:\n{tree_diff(*_structures(trees[0], tree))}"
+                f"first:\n{tree_diff(*_without_leaves(trees[0], tree))}"
             )
         rows.append(others)
     columns = list(zip(*rows, strict=True))
-    for place, column in enumerate(columns):
+    for position, column in enumerate(columns):
         for i, x in enumerate(column):
-            if not _fits(column[0], x):
+            if not _can_stack(column[0], x):
                 raise ValueError(
-                    f"`tree_stack` cannot stack `{leaf_paths(trees[0])[place]}`: it is "
-                    f"{_describe(column[0])} in the first tree and {_describe(x)} in number {i}."
-                    f"{_hint(x)}"
+                    f"`tree_stack` cannot stack `{leaf_paths(trees[0])[position]}`: it is "
+                    f"{_shape_or_value(column[0])} in the first tree and {_shape_or_value(x)} in number {i}."
+                    f"{_number_hint(x)}"
                 )
-    return treedef.unflatten(_stack(column, axis) for column in columns)
+    return treedef.unflatten(_stack_leaves(column, axis) for column in columns)
 
 
-def _hint(x: Any) -> str:
+def _number_hint(x: Any) -> str:
     return "" if number_kind(x) is None else " To stack numbers, make them arrays first."
 
 
@@ -107,38 +107,38 @@ def tree_unstack(tree: Tree, axis: int = 0) -> list[Tree]:
     """
     leaves, treedef = jtu.tree_flatten(tree)
     first, length = None, 0
-    for place, x in enumerate(leaves):
-        if not is_array(x):
+    for position, x in enumerate(leaves):
+        if not is_array_or_struct(x):
             continue
         if not -x.ndim <= axis < x.ndim:
             raise ValueError(
-                f"`tree_unstack` cannot take `{leaf_paths(tree)[place]}` apart along axis {axis}: "
+                f"`tree_unstack` cannot take `{leaf_paths(tree)[position]}` apart along axis {axis}: "
                 f"it has shape {x.shape}."
             )
         if first is None:
-            first, length = place, x.shape[axis]
+            first, length = position, x.shape[axis]
         elif x.shape[axis] != length:
             paths = leaf_paths(tree)
             raise ValueError(
                 f"`tree_unstack` needs arrays of one length along axis {axis}, but "
-                f"`{paths[first]}` has shape {leaves[first].shape} and `{paths[place]}` has shape "
+                f"`{paths[first]}` has shape {leaves[first].shape} and `{paths[position]}` has shape "
                 f"{x.shape}."
             )
     if first is None:
         raise ValueError("`tree_unstack` needs a tree with an array in it, to know its length.")
-    columns = [_unstack(x, axis, length) for x in leaves]
+    columns = [_unstack_leaf(x, axis, length) for x in leaves]
     return [treedef.unflatten(column[i] for column in columns) for i in range(length)]
 
 
-def _fits(first: Any, x: Any) -> bool:
-    if not is_array(first) or not is_array(x):
+def _can_stack(first: Any, x: Any) -> bool:
+    if not is_array_or_struct(first) or not is_array_or_struct(x):
         return first is x or (type(first) is type(x) and bool(first == x))
     return first.shape == x.shape and first.dtype == x.dtype
 
 
-def _stack(column: tuple[Any, ...], axis: int) -> Any:
+def _stack_leaves(column: tuple[Any, ...], axis: int) -> Any:
     first = column[0]
-    if not is_array(first):
+    if not is_array_or_struct(first):
         return first
     if any(isinstance(x, jax.ShapeDtypeStruct) for x in column):
         shape = list(first.shape)
@@ -149,8 +149,8 @@ def _stack(column: tuple[Any, ...], axis: int) -> Any:
     return np.stack(column, axis)
 
 
-def _unstack(x: Any, axis: int, length: int) -> Sequence[Any]:
-    if not is_array(x):
+def _unstack_leaf(x: Any, axis: int, length: int) -> Sequence[Any]:
+    if not is_array_or_struct(x):
         return [x] * length
     if isinstance(x, jax.ShapeDtypeStruct):
         shape = list(x.shape)
@@ -159,15 +159,17 @@ def _unstack(x: Any, axis: int, length: int) -> Sequence[Any]:
     if isinstance(x, jax.Array):
         return jnp.unstack(x, axis=axis)
     rows = np.moveaxis(x, axis, 0)
-    return [rows[i, ...].copy() for i in range(length)]  # 0-d arrays, too, stay arrays
+    return [
+        rows[i, ...].copy() for i in range(length)
+    ]  # `...`: else a row of a 1-d array were a scalar
 
 
-def _describe(x: Any) -> str:
-    if is_array(x):
+def _shape_or_value(x: Any) -> str:
+    if is_array_or_struct(x):
         return f"an array of shape {x.shape} and dtype {x.dtype}"
     return f"`{x!r}` of type `{type(x).__name__}`"
 
 
-def _structures(*trees: Any) -> list[Any]:
-    """The trees with nothing but their structure to differ in."""
+def _without_leaves(*trees: Any) -> list[Any]:
+    """The trees with equal leaves, so that only their structures differ."""
     return [jtu.tree_map(lambda _: 0, tree) for tree in trees]

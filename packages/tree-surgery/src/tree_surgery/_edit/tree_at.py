@@ -1,10 +1,10 @@
 """`tree_at`: replace chosen nodes of a tree, out of place.
 
-How it works: flatten the tree once, put a distinct stand-in in place of each leaf, and hand the
-result to `where`. A stand-in knows its position, so that two leaves that are one object (or two
-equal small integers) stay apart, and `where` cannot look at values. If `where` chose a leaf, the
-answer is there; if it chose whole nodes, a second walk, which stops at these nodes, finds them.
-(Patterns and other selectors know the places themselves; they go the way of `tree_set`.)
+A function `where` is called twice. The first call gets the tree with a stand-in for each leaf
+(`stand_ins.py`), from which `locate_nodes.py` finds where the selected nodes are. The second call
+gets the tree itself: for the old values, and to check that `where` does not depend on values.
+
+Patterns and other selectors say themselves where nodes are. They are replaced as in `tree_set`.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,16 @@ import jax.tree_util as jtu
 
 from tree_surgery._errors import WhereError
 from tree_surgery._public import public
-from tree_surgery._select.selectors import Selector, find, is_exact_path
+from tree_surgery._select.selectors import Selector, find_nodes, is_exact_path
 from tree_surgery._types import Node, Tree
 
-from .by_selector import put
-from .locate_nodes import Chosen, Cut, Flat, IsLeaf, cut, is_sequence
-from .stand_ins import stand_in_tree
+from .by_selector import replace_nodes
+from .locate_nodes import ChosenParts, IsLeaf, SplitTree, is_sequence, locate_nodes
+from .stand_ins import StandInTree, hide_leaves
 
 _MISSING: Final[Any] = object()
 
-_VALUES = "`where` must use only the structure of the tree, not the values of its leaves:"
+_STRUCTURE_ONLY = "`where` must use only the structure of the tree, not the values of its leaves:"
 
 
 @overload
@@ -116,58 +116,62 @@ def tree_at(
         raise ValueError("Exactly one of `replace` and `replace_fn` must be given to `tree_at`.")
     if isinstance(where, str | type | Selector):
         return _tree_at_selected(where, pytree, replace, replace_fn)
-    leaves, treedef = jtu.tree_flatten(pytree, is_leaf)
-    tree, stand_ins = stand_in_tree(pytree, leaves, treedef, is_leaf is not None)
-    selected = _ask(where, tree, pytree)
-    found = cut(Flat(pytree, leaves, treedef, tree, stand_ins), selected, is_leaf)
-    if not isinstance(found, Cut):
-        return cast(Any, tree_at)(where, pytree, replace, replace_fn, found)
-    originals = _ask_again(where, pytree, leaves, found, is_leaf)
+    hidden = hide_leaves(pytree, is_leaf)
+    selected = _select_stand_ins(where, hidden.tree, pytree)
+    split = locate_nodes(hidden, selected, is_leaf)
+    if not isinstance(split, SplitTree):
+        return cast(Any, tree_at)(where, pytree, replace, replace_fn, split)
+    old = _select_originals(where, hidden, split, is_leaf)
     if replace is _MISSING:
-        _apply(found.parts, found.chosen, originals, replace_fn)
+        _apply(split.parts, split.chosen, old, replace_fn)
     else:
-        _put(found.parts, found.chosen, replace)
-    return found.treedef.unflatten(found.parts)
+        _put(split.parts, split.chosen, replace)
+    return split.treedef.unflatten(split.parts)
 
 
 def _tree_at_selected(where: Any, pytree: Any, replace: Any, replace_fn: Any) -> Any:
-    """Selectors need no stand-ins: they say themselves at which places they select something."""
-    spots = find(where, pytree)
-    parts = [spot.value for spot in spots]
-    chosen: Chosen = 0 if is_exact_path(where) else list(range(len(parts)))
+    """`tree_at` for a selector, which needs no stand-ins: it gives the indices of nodes."""
+    nodes = find_nodes(where, pytree)
+    parts = [node.value for node in nodes]
+    chosen: ChosenParts = 0 if is_exact_path(where) else list(range(len(parts)))
     if replace is _MISSING:
         _apply(parts, chosen, parts[0] if chosen == 0 else parts.copy(), replace_fn)
     else:
         _put(parts, chosen, replace)
-    return put(pytree, {spot.place: x for spot, x in zip(spots, parts, strict=True)})
+    return replace_nodes(pytree, {node.index: x for node, x in zip(nodes, parts, strict=True)})
 
 
-def _ask(where: Callable[[Any], Any], tree: Any, pytree: Any) -> Any:
+def _select_stand_ins(where: Callable[[Any], Any], tree: Any, pytree: Any) -> Any:
+    """What `where` selects of the tree with stand-ins."""
     try:
         return where(tree)
     except Exception as error:
         failure = error
-    where(pytree)  # the user should see what `where` raises on the tree itself
+    where(pytree)  # a mistake in `where` raises on the tree itself too: the user sees that
     raise WhereError(
-        f"{_VALUES} it works on the tree itself, but not with stand-ins for its leaves ({failure})."
+        f"{_STRUCTURE_ONLY} it works on the tree itself, but not with stand-ins for its leaves ({failure})."
     ) from failure
 
 
-def _ask_again(
-    where: Callable[[Any], Any], pytree: Any, leaves: list[Any], found: Cut, is_leaf: IsLeaf
+def _select_originals(
+    where: Callable[[Any], Any], hidden: StandInTree, split: SplitTree, is_leaf: IsLeaf
 ) -> Any:
-    """What `where` selects of the tree itself. It must be what it selected among the stand-ins."""
-    try:
-        originals = where(pytree)
-    except Exception as error:
-        raise WhereError(f"{_VALUES} it failed on the true leaves ({error}).") from error
+    """What `where` selects of the tree itself: the old nodes.
 
-    def same(original: Any, chosen: Chosen) -> bool:
+    **Raises:** `WhereError` if these are not the nodes that it selected among the stand-ins.
+    """
+    leaves = hidden.leaves
+    try:
+        originals = where(hidden.original)
+    except Exception as error:
+        raise WhereError(f"{_STRUCTURE_ONLY} it failed on the true leaves ({error}).") from error
+
+    def same(original: Any, chosen: ChosenParts) -> bool:
         if not isinstance(chosen, int):
             fits = is_sequence(original) and len(original) == len(chosen)
             return fits and all(map(same, original, chosen))
-        part = found.parts[chosen]
-        if chosen not in found.nodes:
+        part = split.parts[chosen]
+        if chosen not in split.nodes:
             return original is part or (type(original) is type(part) and foreign(original))
         if type(original) is not type(part):
             return False
@@ -178,19 +182,22 @@ def _ask_again(
         )
 
     def foreign(x: Any) -> bool:
-        # A node that makes its children anew at each look cannot be compared by identity.
+        # Some nodes make new children at each access. These cannot be compared by identity, so they
+        # are accepted, unless they are another leaf of the tree.
         return all(x is not leaf for leaf in leaves)
 
-    if not same(originals, found.chosen):
+    if not same(originals, split.chosen):
         raise WhereError(
-            f"{_VALUES} it chose something else when the leaves were hidden from it.", originals
+            f"{_STRUCTURE_ONLY} it chose something else when the leaves were hidden from it.",
+            originals,
         )
     return originals
 
 
 def _apply(
-    parts: list[Any], chosen: Chosen, originals: Any, replace_fn: Callable[[Any], Any]
+    parts: list[Any], chosen: ChosenParts, originals: Any, replace_fn: Callable[[Any], Any]
 ) -> None:
+    """Replace each chosen part by `replace_fn` of the old node."""
     if isinstance(chosen, int):
         parts[chosen] = replace_fn(originals)
     else:
@@ -198,7 +205,8 @@ def _apply(
             _apply(parts, x, original, replace_fn)
 
 
-def _put(parts: list[Any], chosen: Chosen, replace: Any) -> None:
+def _put(parts: list[Any], chosen: ChosenParts, replace: Any) -> None:
+    """Replace each chosen part by the new node in the same place of `replace`."""
     if isinstance(chosen, int):
         parts[chosen] = replace
         return

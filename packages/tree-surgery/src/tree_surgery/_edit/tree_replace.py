@@ -1,4 +1,4 @@
-"""`tree_replace`: other values in the fields of one node, static fields too."""
+"""`tree_replace`: a copy of one node with other values in some fields, static or not."""
 
 import copy
 import dataclasses as dc
@@ -70,17 +70,22 @@ def tree_replace(node: _T, /, **fields: object) -> _T:
 
 
 def with_fields(node: _T, fields: Mapping[str, object]) -> _T:
-    """A copy of a dataclass with other values in some fields."""
+    """A copy of a dataclass with other values in some fields. The class may define how it is made.
+
+    **Arguments:** `fields`: new values by names of fields, which are not checked.
+    """
     replace = getattr(type(node), "__tree_replace__", None)
     if replace is not None:
         return replace(node, fields)
     new = copy.copy(node)
-    for name in [name for name in getattr(new, "__dict__", ()) if _is_computed(type(new), name)]:
-        del new.__dict__[name]  # it was computed from the old values
+    for name in [
+        name for name in getattr(new, "__dict__", ()) if _is_cached_property(type(new), name)
+    ]:
+        del new.__dict__[name]  # a cached property, computed from the old values
     for name, value in fields.items():
         object.__setattr__(new, name, value)  # past the `__setattr__` of a frozen class
     return new
 
 
-def _is_computed(kind: type, name: str) -> bool:
+def _is_cached_property(kind: type, name: str) -> bool:
     return isinstance(getattr(kind, name, None), ft.cached_property)

@@ -1,7 +1,11 @@
-"""What to say when `tree_at` cannot find what `where` returned. Run on the way to an error only."""
+"""The errors of `tree_at`: why what `where` returned is not a node of the tree.
+
+Nothing here runs unless an error is raised, so it may be slow.
+"""
 
 import dataclasses as dc
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import jax.tree_util as jtu
 
@@ -10,11 +14,13 @@ from tree_surgery._jax import PyTreeDef
 from tree_surgery._nodes.key_paths import path_str
 from tree_surgery._nodes.one_level import children_with_keys
 
-from .stand_ins import StandIn, find_rewritten
+from .stand_ins import StandIn, find_rewriting_node
+
+_NOTHING: Final[Any] = object()
 
 
 def explain_place(x: Any, tree: Any) -> str:
-    """Where in the tree an object is."""
+    """The path of an object in the tree. If it is not in the tree, its type."""
     for path, node in _walk((), tree):
         if node is x:
             return f"`{path_str(path)}`"
@@ -22,7 +28,7 @@ def explain_place(x: Any, tree: Any) -> str:
 
 
 def explain_ambiguous(x: Any, times: int) -> str:
-    """Why an object that is in the tree several times is not the name of one node."""
+    """Why an object that is in several places of the tree does not say which node is meant."""
     if x is None:
         return (
             f"`where` chose a `None`, but the tree has {times} of them, and there is no telling "
@@ -36,16 +42,16 @@ def explain_ambiguous(x: Any, times: int) -> str:
 
 
 def explain_changed(treedef: PyTreeDef, stand_ins: list[Any]) -> None:
-    """Raise if it was `where` that changed the tree, and not a node that rebuilds itself so."""
+    """Raise if `where` changed the tree. (A node whose unflattening replaces children may have.)"""
     if jtu.tree_leaves(treedef.unflatten(stand_ins)) == stand_ins:
         raise WhereError("`where` must only look at the tree, but it changed it.")
 
 
-def explain_missing(x: Any, pytree: Any, tree: Any, within: Any = StandIn) -> str:
-    """Why an object, selected in the sequence `within`, is not a node of the tree."""
-    rewritten = find_rewritten(pytree)
-    if rewritten is not None:
-        path, node = rewritten
+def explain_missing(x: Any, pytree: Any, tree: Any, within: Any = _NOTHING) -> str:
+    """Why an object is not a node of the tree. `within`: all that `where` returned."""
+    rewriting = find_rewriting_node(pytree)
+    if rewriting is not None:
+        path, node = rewriting
         return (
             f"`tree_at` cannot look into the node of type `{type(node).__name__}` at "
             f"`{path_str(path)}`: putting it together again does not keep the children that it is "
@@ -57,7 +63,7 @@ def explain_missing(x: Any, pytree: Any, tree: Any, within: Any = StandIn) -> st
             f"`where` chose {inside} and also a node around it. Choose one of them: replacing "
             "the outer one replaces the inner one too."
         )
-    static = _find_static(x, tree) or _find_static(within, tree)
+    static = _find_static_field(x, tree) or _find_static_field(within, tree)
     if static is not None:
         path, node, name = static
         return (
@@ -68,31 +74,32 @@ def explain_missing(x: Any, pytree: Any, tree: Any, within: Any = StandIn) -> st
     if type(x) is StandIn:
         return "`where` chose a leaf of another tree, not of the one that it was called on."
     return (
-        f"`where` must choose nodes of the tree, but chose {_describe(x)}, which is none. Is it "
+        f"`where` must choose nodes of the tree, but chose {_repr_and_type(x)}, which is none. Is it "
         "static, or computed, or made anew by `where`? A sequence of nodes must be a list or a "
         "tuple."
     )
 
 
-def _describe(x: Any) -> str:
+def _repr_and_type(x: Any) -> str:
     text = repr(x)
     text = text if len(text) <= 60 else text[:57] + "..."
     return f"`{text}` of type `{type(x).__name__}`"
 
 
-def _find_static(x: Any, tree: Any) -> tuple[tuple[Any, ...], Any, str] | None:
-    """A field of a dataclass node that holds `x` without `x` being a child of that node."""
-    if x is StandIn:
+def _find_static_field(x: Any, tree: Any) -> tuple[tuple[Any, ...], Any, str] | None:
+    """The path, node and name of the first field of a dataclass that holds `x`."""
+    if x is _NOTHING:
         return None
     for path, node in _walk((), tree):
         if dc.is_dataclass(node) and not isinstance(node, type):
             for field in dc.fields(node):
-                if getattr(node, field.name, StandIn) is x:
+                if getattr(node, field.name, _NOTHING) is x:
                     return path, node, field.name
     return None
 
 
-def _walk(path: tuple[Any, ...], node: Any) -> Any:
+def _walk(path: tuple[Any, ...], node: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every node and leaf with its key path, parents first."""
     yield path, node
     for key, child in children_with_keys(node):
         yield from _walk(path + key, child)

@@ -1,4 +1,4 @@
-"""Key paths as text: one way to write "where in the tree", used by every error message."""
+"""Key paths as text. Every error message, table and file name writes a path in this one way."""
 
 from typing import Any
 
@@ -35,5 +35,5 @@ def path_str(path: tuple[Any, ...]) -> str:
 
 
 def leaf_paths(tree: Any, is_leaf: Any = None) -> list[str]:
-    """The path of every leaf, in the order of `jax.tree_util.tree_leaves`; for messages only."""
+    """The path of every leaf, in the order of `jax.tree_util.tree_leaves`. Slow: for messages."""
     return [path_str(path) for path, _ in jtu.tree_leaves_with_path(tree, is_leaf=is_leaf)]

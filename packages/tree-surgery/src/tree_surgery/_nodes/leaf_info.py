@@ -1,46 +1,27 @@
-"""What a leaf is, as far as a file must agree with it before anything is read."""
+"""What a file says of a leaf before the leaf is read, and which values convert into which leaves.
 
-from typing import Any, NamedTuple
+A leaf is saved as an array, as a number of Python, or in a format of its own
+(`__serialise_leaf__`). Other leaves are not saved.
+"""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tree_surgery._public import public
+from tree_surgery._load_report import LeafInfo
 
-from .arrays import is_array
+from .arrays import is_array_or_struct
 
-OWN = "format of its own"
+OWN = "format of its own"  # the `dtype` of a leaf with `__serialise_leaf__`
 NUMBERS: tuple[type, ...] = (bool, int, float, complex)
 _KINDS = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
 
 
-@public
-class LeafInfo(NamedTuple):
-    """What is known of a saved leaf before it is read. See [`tree_surgery.peek`][].
-
-    - `dtype`: the dtype of an array, as a string; of a number of Python's, `Python int` and so on.
-    - `shape`: the shape of an array; `None` for anything else.
-
-    ```python
-    from tree_surgery import LeafInfo
-
-    assert str(LeafInfo("float32", (3, 4))) == "shape (3, 4) and dtype float32"
-    ```
-    """
-
-    dtype: str
-    shape: tuple[int, ...] | None = None
-
-    def __str__(self) -> str:
-        if self.shape is None:
-            return self.dtype
-        return f"shape {self.shape} and dtype {self.dtype}"
-
-
-def what_is(leaf: Any) -> LeafInfo | None:
-    """What a leaf is; `None` for what is not saved."""
-    if is_array(leaf):
+def info_of(leaf: Any) -> LeafInfo | None:
+    """The kind, dtype and shape of a leaf. `None` if the leaf is not saved."""
+    if is_array_or_struct(leaf):
         return LeafInfo(str(leaf.dtype), tuple(leaf.shape))
     kind = number_kind(leaf)
     if kind is not None:
@@ -49,14 +30,17 @@ def what_is(leaf: Any) -> LeafInfo | None:
 
 
 def number_kind(x: Any) -> Any:
-    """Which of Python's kinds of numbers this is, if it is one."""
+    """Which Python type of numbers `x` is an instance of. `None` if it is no Python number."""
     if isinstance(x, np.generic):  # `np.float64` is a `float` too
         return None
     return next((kind for kind in NUMBERS if isinstance(x, kind)), None)
 
 
 def as_number(found: Any, like: Any) -> Any:
-    """A number as one of the type of `like`; `None` if it is of another kind or a digit is lost."""
+    """`found` converted to the type of `like`.
+
+    `None` if that type is narrower than the type of `found`, or if the value would change.
+    """
     kind = number_kind(like)
     order = [bool, int, float, complex]
     other = next((k for k in order if isinstance(found, k)), None)
@@ -66,16 +50,16 @@ def as_number(found: Any, like: Any) -> Any:
         value = kind(found)
     except OverflowError:
         return None
-    if value != found and found == found:
+    if value != found and found == found:  # NaN differs from itself, but nothing was lost
         return None
     return value if type(like) is kind else type(like)(value)
 
 
 def castable(found: Any, wanted: Any) -> bool:
-    """Whether both dtypes are of the same kind of numbers."""
+    """Whether both dtypes are of one kind: booleans, integers, floating, or complex numbers."""
     return any(jnp.issubdtype(found, kind) and jnp.issubdtype(wanted, kind) for kind in _KINDS)
 
 
 def is_jax(leaf: Any) -> bool:
-    """Whether a leaf is an array of JAX, or stands for one."""
+    """Whether a leaf is an array of JAX, or a `jax.ShapeDtypeStruct`."""
     return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct)

@@ -1,4 +1,7 @@
-"""A tree as places: each node with the path that leads to it, opened when somebody looks."""
+"""`LocatedNode`: a node of a tree together with its path and its index.
+
+Nodes are opened on demand, so that a walk to one leaf does not flatten the rest of the tree.
+"""
 
 import dataclasses as dc
 from collections.abc import Iterator
@@ -9,81 +12,99 @@ import jax.tree_util as jtu
 from .key_paths import path_str
 from .one_level import open_node
 
-# Where a node is: the position of each node on the way among the children of the one above it.
-# Static fields are counted after the children.
-Place = tuple[int, ...]
+NodeIndex = tuple[int, ...]
+"""The positions, from the root down, of a node and of each of its ancestors among their siblings.
+
+Static fields are counted after the children. Two nodes have the same index only if they are in the
+same place, even if they are one object; a prefix of an index is the index of an ancestor.
+"""
 
 
-class Spot:
-    """A node of a tree, or a static field of one, and where it is."""
+class LocatedNode:
+    """A node of a tree, or a static field of a node, with its place in the tree.
 
-    __slots__ = ("_children", "_is_leaf", "_static", "key", "parent", "place", "value")
+    - `value`: the node itself.
+    - `key`: the key under which the parent holds it; `None` for the root.
+    - `parent`: the node above; `None` for the root.
+    - `index`: the `NodeIndex` of the node.
+    """
+
+    __slots__ = ("_children", "_is_leaf", "_static", "index", "key", "parent", "value")
 
     value: Any
     key: Any
-    parent: "Spot | None"
-    place: Place
+    parent: "LocatedNode | None"
+    index: NodeIndex
 
-    def __init__(self, value: Any, key: Any = None, parent: "Spot | None" = None, at: int = 0):
+    def __init__(
+        self,
+        value: Any,
+        key: Any = None,
+        parent: "LocatedNode | None" = None,
+        position: int = 0,
+    ):
         self.value = value
         self.key = key
         self.parent = parent
-        self.place = () if parent is None else (*parent.place, at)
-        self._children: list[Spot] | None = None
-        self._static: list[Spot] | None = None
+        self.index = () if parent is None else (*parent.index, position)
+        self._children: list[LocatedNode] | None = None
+        self._static: list[LocatedNode] | None = None
         self._is_leaf = False
 
     @property
     def keys(self) -> tuple[Any, ...]:
-        """The key path, as JAX has them."""
+        """The key path from the root, as in `jax.tree_util`."""
         return () if self.parent is None else (*self.parent.keys, self.key)
 
     @property
     def path(self) -> str:
-        """The path as text."""
+        """The key path as text, as `path_str` writes it."""
         return path_str(self.keys)
 
     @property
-    def children(self) -> list["Spot"]:
-        """The nodes immediately below; none for a leaf."""
+    def children(self) -> list["LocatedNode"]:
+        """The nodes one level below. Empty for a leaf."""
         if self._children is None:
             opened = open_node(self.value)
             self._is_leaf = opened is None
             keys, values = ([], []) if opened is None else opened[:2]
             self._children = [
-                Spot(value, key, self, at)
-                for at, (key, value) in enumerate(zip(keys, values, strict=True))
+                LocatedNode(value, key, self, position)
+                for position, (key, value) in enumerate(zip(keys, values, strict=True))
             ]
         return self._children
 
     @property
     def is_leaf(self) -> bool:
-        """Whether JAX takes it for a leaf."""
+        """Whether JAX treats the node as a leaf."""
         return not self.children and self._is_leaf
 
     @property
-    def static(self) -> list["Spot"]:
-        """The fields of a dataclass that are none of its children."""
+    def static(self) -> list["LocatedNode"]:
+        """The fields of a dataclass that JAX does not list among its children."""
         if self._static is None:
             first = len(self.children)
             names = static_names(self.value, [child.key for child in self.children])
             self._static = [
-                Spot(getattr(self.value, name), jtu.GetAttrKey(name), self, first + i)
+                LocatedNode(getattr(self.value, name), jtu.GetAttrKey(name), self, first + i)
                 for i, name in enumerate(names)
                 if hasattr(self.value, name)
             ]
         return self._static
 
-    def walk(self) -> Iterator["Spot"]:
-        """This node and all below it, parents first; static fields are not gone into."""
+    def walk(self) -> Iterator["LocatedNode"]:
+        """This node and all its descendants, parents first. Static fields are not visited."""
         yield self
         for child in self.children:
             yield from child.walk()
 
 
 def static_names(node: Any, keys: list[Any]) -> list[str]:
-    """The fields of a dataclass that are no children of it, whether they have a value or not: what
-    is rebuilt may lack one that the original has, and the others must not move up."""
+    """The names of the fields of a dataclass that JAX does not list among its children.
+
+    A field without a value is named too. A node may lose such a value when it is rebuilt, and the
+    positions of the other fields must stay the same.
+    """
     if not dc.is_dataclass(node) or isinstance(node, type):
         return []
     children = {key.name for key in keys if isinstance(key, jtu.GetAttrKey)}

@@ -1,4 +1,4 @@
-"""One level of a tree at a time."""
+"""Flattening a node by one level: its children, their keys, and the treedef that rebuilds it."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def tree_flatten_one_level(pytree: object) -> tuple[list[Any], PyTreeDef]:
 
 
 def children_with_keys(node: Any) -> list[tuple[tuple[Any, ...], Any]]:
-    """The immediate children of a node with their keys; nothing for a leaf or an empty node."""
+    """The children of a node, each with its key path of one step. Empty for a leaf."""
     opened = open_node(node)
     return (
         [] if opened is None else [((key,), child) for key, child in zip(*opened[:2], strict=True)]
@@ -46,8 +46,7 @@ def children_with_keys(node: Any) -> list[tuple[tuple[Any, ...], Any]]:
 
 
 def open_node(node: Any) -> tuple[list[Any], list[Any], PyTreeDef] | None:
-    """The keys and the children of a node, and the treedef that puts them together; `None` for a
-    leaf."""
+    """The keys of a node, its children, and the treedef that rebuilds it. `None` for a leaf."""
     if jtu.all_leaves([node]):
         return None
     pairs, treedef = jtu.tree_flatten_with_path(node, is_leaf=_below(node))
@@ -55,6 +54,11 @@ def open_node(node: Any) -> tuple[list[Any], list[Any], PyTreeDef] | None:
 
 
 def _below(node: Any) -> Any:
+    """An `is_leaf` that stops below the root of `node`.
+
+    JAX calls `is_leaf` on the root first. It is told apart by order, not by identity: a node that
+    contains itself must be refused, and `None` and `()` are one object wherever they are.
+    """
     at_root = True
 
     def is_leaf(x: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Typed PRNG keys as the words that they consist of, and the name of their implementation."""
+"""Typed PRNG keys taken apart for files: their words, and the name of their implementation."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from tree_surgery._streams.host_arrays import placement
 
 
 def implementation_of(x: jax.Array) -> str:
-    """The name by which JAX knows how these keys work, such as `threefry2x32`."""
+    """The name of the PRNG implementation of some keys in JAX, such as `threefry2x32`."""
     return str(jax.random.key_impl(x))
 
 
 def words_of(implementation: str) -> tuple[Any, np.dtype[Any], tuple[int, ...]]:
-    """The dtype of keys, and of the words of one key the dtype and the shape."""
+    """The dtype of keys of an implementation, and the dtype and shape of the words of one key."""
     try:
         key = jax.eval_shape(lambda: jax.random.key(0, impl=implementation))
-    except Exception as error:  # JAX raises this or that for a name that it does not know
+    except Exception as error:  # which one JAX raises for an unknown name depends on its version
         raise SerialiseError(
             f"the PRNG implementation {implementation!r} of its keys is not known here: {error}"
         ) from error
@@ -27,7 +27,7 @@ def words_of(implementation: str) -> tuple[Any, np.dtype[Any], tuple[int, ...]]:
 
 
 def to_keys(words: np.ndarray[Any, Any], implementation: str, like: Any) -> jax.Array:
-    """Keys made of their words, where `like` is, as `placement` says."""
+    """Keys made from their words, put where `like` is (see `placement`)."""
     keys = jax.random.wrap_key_data(jax.device_put(words), impl=implementation)
     sharding = placement(like)
     return keys if sharding is None else jax.device_put(keys, sharding)

@@ -1,4 +1,4 @@
-"""`tree_check`: is this a tree at all?"""
+"""`tree_check`: that no node of a PyTree is in two places, or contains itself."""
 
 from typing import Any, cast
 
@@ -10,7 +10,8 @@ from tree_surgery._public import public
 from .key_paths import path_str
 from .one_level import children_with_keys
 
-# Tuples of these may be one object in many places: they hold nothing that could come apart.
+# A tuple of these may be one object in many places. It holds no state, so that its copies cannot
+# diverge.
 _CONSTANTS = (
     bool,
     int,
@@ -63,14 +64,18 @@ def tree_check(pytree: object) -> None:
 
 
 def _repeats(pytree: Any) -> bool:
-    """Whether any node may be there twice: in one pass, which does not know the paths."""
-    seen: dict[int, Any] = {}  # keeps the nodes, so that no other gets the same `id`
+    """Whether some node may be in the tree twice.
+
+    This is one pass in C++ that knows no paths. Only if it finds something, the slow walk with
+    paths runs.
+    """
+    seen: dict[int, Any] = {}  # keeps the nodes alive, so that each `id` stays unique
     again: list[Any] = []
 
     def visit(x: Any) -> bool:
         if id(x) in seen:
             again.append(x)
-            return True  # not once more into what contains itself
+            return True  # do not descend again: the node may contain itself
         seen[id(x)] = x
         return False
 
@@ -84,6 +89,7 @@ def _check(
     seen: dict[int, tuple[Any, ...]],
     above: dict[int, tuple[Any, ...]],
 ) -> None:
+    """Raise if `node` is in `seen`, the nodes met so far, or in `above`, its ancestors."""
     if id(node) in above:
         raise ValueError(
             f"The PyTree node of type `{type(node).__name__}` at `{path_str(above[id(node)])}` "
@@ -108,6 +114,7 @@ def _check(
 
 
 def _is_harmless(node: Any) -> bool:
+    """Whether copies of a node cannot diverge: it holds no leaves, or constants only."""
     return not jtu.tree_leaves(node) or _is_constant(node)
 
 

@@ -1,4 +1,8 @@
-"""How one leaf is saved and loaded: the default filter specs, and leaves that do it themselves."""
+"""How one leaf is saved and loaded in order: the default filter specs, and `SerialisableLeaf`.
+
+Here is decided which record each kind of leaf becomes and which records a leaf of `like` accepts.
+What the bytes of a record are is decided in `npy_records.py`.
+"""
 
 from collections.abc import Callable
 from typing import IO, Any, BinaryIO, Protocol, Self, TypeVar, cast, overload, runtime_checkable
@@ -8,6 +12,7 @@ import numpy as np
 
 from tree_surgery._errors import SerialiseError
 from tree_surgery._nodes.arrays import is_key
+from tree_surgery._nodes.leaf_info import is_jax, number_kind
 from tree_surgery._nodes.prng_keys import implementation_of, to_keys, words_of
 from tree_surgery._public import public
 from tree_surgery._streams.byte_streams import read_exactly
@@ -15,7 +20,7 @@ from tree_surgery._streams.host_arrays import check_width, to_device, to_host
 
 from .npy_records import read_record_data, read_record_header, write_record
 
-_KEY = "prng_key:"
+_KEY = "prng_key:"  # and the implementation: the name of the one field of a record of keys
 
 _Leaf = TypeVar("_Leaf")
 
@@ -75,11 +80,11 @@ def default_serialise_filter_spec(f: IO[bytes], x: object) -> None:
     arrays of Python objects, and arrays of which this process holds only a part.
     """
     if isinstance(x, jax.Array):
-        write_record(f, _from_jax(x))
+        write_record(f, _record_of_jax(x))
     elif isinstance(x, np.ndarray | np.generic | bool | float | complex):
         write_record(f, np.asarray(x))
     elif isinstance(x, int):
-        write_record(f, _from_int(int(x)))
+        write_record(f, _record_of_int(int(x)))
     elif isinstance(x, jax.ShapeDtypeStruct):
         raise SerialiseError(f"{x} has no values to save.")
     elif hasattr(type(x), "__serialise_leaf__"):
@@ -110,10 +115,10 @@ def default_deserialise_filter_spec(f: IO[bytes], x: Any) -> Any:
     `SerialiseError` if the record has another shape or dtype, or is not there or damaged.
     An integer may be read for a `float`, and either for a `complex`, if no digit is lost.
     """
-    if isinstance(x, jax.Array | jax.ShapeDtypeStruct):
-        return _to_jax(f, x)
+    if is_jax(x):
+        return _read_jax(f, x)
     if isinstance(x, np.ndarray | np.generic):
-        array = _read(f, x.shape, x.dtype)
+        array = _read_array(f, x.shape, x.dtype)
         return array if isinstance(x, np.ndarray) else array[()]
     if isinstance(x, bool | int | float | complex):
         return _read_number(f, x)
@@ -122,7 +127,8 @@ def default_deserialise_filter_spec(f: IO[bytes], x: Any) -> Any:
     return x
 
 
-def _from_jax(x: jax.Array) -> np.ndarray[Any, Any]:
+def _record_of_jax(x: jax.Array) -> np.ndarray[Any, Any]:
+    """The values of an array. Of typed keys, a structure whose one field names their PRNG."""
     data = to_host(x)
     if not is_key(x):
         return data
@@ -132,17 +138,18 @@ def _from_jax(x: jax.Array) -> np.ndarray[Any, Any]:
     return record
 
 
-def _from_int(x: int) -> np.ndarray[Any, Any]:
+def _record_of_int(x: int) -> np.ndarray[Any, Any]:
+    """An integer of 64 bits. Of a larger one, which NumPy has no dtype for, hexadecimal digits."""
     if -(2**63) <= x < 2**64:
         return np.asarray(x, np.uint64 if x >= 2**63 else np.int64)
-    return np.asarray(hex(x))  # NumPy has no integers of this size but Python's own; digits will do
+    return np.asarray(hex(x))
 
 
-def _to_jax(f: IO[bytes], x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
+def _read_jax(f: IO[bytes], x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
     if is_key(x):
         return _read_keys(f, x)
     check_width(x.dtype)
-    return to_device(_read(f, x.shape, x.dtype), x)
+    return to_device(_read_array(f, x.shape, x.dtype), x)
 
 
 def _read_keys(f: IO[bytes], x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
@@ -157,11 +164,11 @@ def _read_keys(f: IO[bytes], x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
     return to_keys(read_record_data(f, dtype, shape, fortran)[name], implementation, x)
 
 
-def _read(f: IO[bytes], shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+def _read_array(f: IO[bytes], shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
     found, found_shape, fortran = read_record_header(f)
     dtype = np.dtype(dtype)
-    # bfloat16, the float8s, int4 and their like are no dtypes of NumPy's own (`isbuiltin == 2`); of
-    # these NumPy's format keeps no more than the number of bytes.
+    # NumPy does not define bfloat16, float8 and int4 itself (`isbuiltin == 2`). Its format keeps of
+    # them only the number of bytes, so such a record fits any of these dtypes of one width.
     raw = dtype.isbuiltin == 2 and found.kind == "V" and found.names is None
     same = raw and found.itemsize == dtype.itemsize
     if found_shape != shape or not (same or found == dtype):
@@ -173,13 +180,14 @@ def _read(f: IO[bytes], shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, A
 def _read_number(f: IO[bytes], x: Any) -> Any:
     dtype, shape, _ = read_record_header(f)
     kinds: dict[Callable[[Any], Any], str] = {bool: "b", int: "iuU", float: "fiu", complex: "cfiu"}
-    kind: Any = next(kind for kind in (bool, int, float, complex) if isinstance(x, kind))
+    kind = number_kind(x)
     if shape != () or dtype.kind not in kinds[kind]:
         raise _mismatch((), f"Python {kind.__name__}", shape, dtype)
-    found = np.frombuffer(read_exactly(f, dtype.itemsize, "a number"), dtype).item()
+    scalar = np.frombuffer(read_exactly(f, dtype.itemsize, "a number"), dtype)
     try:
+        found = scalar.item()
         found = int(found, 0) if isinstance(found, str) else found
-    except ValueError as error:
+    except (ValueError, SystemError) as error:  # the latter for a character beyond Unicode
         raise SerialiseError(f"its record is damaged: {error}.") from error
     value = kind(found)
     if value != found and found == found:

@@ -1,15 +1,19 @@
-"""`tree_serialise_leaves`, `tree_deserialise_leaves`: the leaves of a tree in a file, in order."""
+"""`tree_serialise_leaves`, `tree_deserialise_leaves`: the leaves of a tree in a file, in order.
+
+Here is decided that a file is the records of the leaves one after the other, without a header and
+without names, as in Equinox. What the record of a leaf is, is decided in `leaf_specs.py`.
+"""
 
 from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn, TypeAlias
 
-import jax
 import jax.tree_util as jtu
 import numpy as np
 
 from tree_surgery._errors import SerialiseError
 from tree_surgery._jax import PyTreeDef
 from tree_surgery._nodes.key_paths import leaf_paths
+from tree_surgery._nodes.leaf_info import is_jax
 from tree_surgery._public import public
 from tree_surgery._streams.open_stream import open_stream
 from tree_surgery._types import ToRead, ToWrite, Tree
@@ -17,7 +21,7 @@ from tree_surgery._types import ToRead, ToWrite, Tree
 from .leaf_specs import default_deserialise_filter_spec, default_serialise_filter_spec
 
 _IsLeaf: TypeAlias = Callable[[Any], bool] | None
-# A function, from which checkers take what its parameters are; or any tree of such functions.
+# A function, whose parameters type checkers then know in a lambda; or any tree of such functions.
 _Writes: TypeAlias = Callable[[BinaryIO, Any], object] | object
 _Reads: TypeAlias = Callable[[BinaryIO, Any], Any] | object
 
@@ -66,7 +70,7 @@ def tree_serialise_leaves(
     assert again["steps"] == 7 and again["weight"].dtype == "bfloat16"
     ```
     """
-    leaves, specs, _ = _plan(filter_spec, pytree, is_leaf)
+    leaves, specs, _ = _leaves_and_specs(filter_spec, pytree, is_leaf)
     with open_stream(path_or_file, ".eqx", write=True) as (file, _):
         index = 0
         try:
@@ -107,7 +111,7 @@ def tree_deserialise_leaves(
     file does not fit, or is cut short, damaged or foreign. Nothing is ever unpickled. A file object
     that can seek is put back to where it stood.
     """
-    leaves, specs, treedef = _plan(filter_spec, like, is_leaf)
+    leaves, specs, treedef = _leaves_and_specs(filter_spec, like, is_leaf)
     new: list[Any] = []
     with open_stream(path_or_file, ".eqx", write=False) as (file, ours):
         index = 0
@@ -126,10 +130,10 @@ def tree_deserialise_leaves(
     return treedef.unflatten(new)
 
 
-def _plan(
+def _leaves_and_specs(
     filter_spec: Any, pytree: Any, is_leaf: _IsLeaf
 ) -> tuple[list[Any], list[Callable[..., Any]], PyTreeDef]:
-    """The leaves, and for each the function that writes or reads it."""
+    """The leaves, the function that writes or reads each of them, and the treedef."""
     leaves, treedef = jtu.tree_flatten(pytree, is_leaf)
     if jtu.all_leaves([filter_spec]) and callable(filter_spec):
         return leaves, [filter_spec] * len(leaves), treedef
@@ -142,18 +146,18 @@ def _plan(
             f"function stands for a whole subtree: {error}."
         ) from error
     specs: list[Callable[..., Any]] = []
-    for place, (function, subtree) in enumerate(zip(functions, subtrees, strict=True)):
+    for index, (function, subtree) in enumerate(zip(functions, subtrees, strict=True)):
         if not callable(function):
             raise ValueError(
                 "`filter_spec` must be a function of a file and a leaf, or a tree of them, but at "
-                f"`{leaf_paths(filter_spec)[place]}` it is {function!r}."
+                f"`{leaf_paths(filter_spec)[index]}` it is {function!r}."
             )
         specs.extend([function] * len(jtu.tree_leaves(subtree, is_leaf=is_leaf)))
     return leaves, specs, treedef
 
 
 def _raise_named(error: Exception, path: str) -> NoReturn:
-    """Raise the error, naming the leaf. Errors of the file system stay what they are, noted."""
+    """Raise an error that names the leaf. An error of the file system keeps its type."""
     if isinstance(error, SerialiseError):
         raise error.at(path) from error.__cause__
     if isinstance(error, OSError):
@@ -164,7 +168,7 @@ def _raise_named(error: Exception, path: str) -> NoReturn:
 
 
 def _check_like(new: Any, like: Any) -> None:
-    """What a function of the user's returned must fit where it goes."""
+    """Raise if a leaf that the user's function returned is of another kind than that of `like`."""
     expected, found = _kind(like), _kind(new)
     if expected != found:
         raise SerialiseError(
@@ -175,7 +179,7 @@ def _check_like(new: Any, like: Any) -> None:
 
 
 def _kind(x: Any) -> str:
-    if isinstance(x, jax.Array | jax.ShapeDtypeStruct):
+    if is_jax(x):
         return f"JAX array of shape {x.shape} and dtype {x.dtype}"
     if isinstance(x, np.ndarray | np.generic):
         kind = "array" if isinstance(x, np.ndarray) else "scalar"

@@ -1,42 +1,53 @@
-"""What a file says about its tree beside the arrays: a part of the header that we write ourselves.
+"""The notes of `save`: all that safetensors has no place for, kept in the metadata of the header.
 
-In the metadata of safetensors, which map strings to strings: the user's own entries, strings as
-they are and all else as JSON; and two of ours. `tree_surgery` is JSON: the version, the
-fingerprint, the checksum of each leaf, notes on leaves that are stored in another form, numbers.
-Of all that is in the header, `tree_surgery.checksum` is the CRC-32.
+The metadata of safetensors map strings to strings. `save` puts there:
+
+- each entry of the user's metadata: strings as they are, all else as JSON;
+- `tree_surgery`, as JSON: the version, the fingerprint of the tree, the checksum of the data of
+  each leaf, notes on leaves that are encoded in another form, and Python's numbers;
+- `tree_surgery.checksum`: the CRC-32 of all of the header but this string.
+
+Here is decided how the notes are written and checked. What the checksum of a leaf is computed from
+is decided in `_streams/checksums.py`.
 """
 
-import hashlib
 import json
 import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 from tree_surgery._errors import SerialiseError
-from tree_surgery._nodes.leaf_info import LeafInfo
 
-from .header import Header, Place, refuse
-from .leaf_encoding import Note
+from .header import Header, TensorEntry, refuse
+from .leaf_encoding import LeafNote
 
 VERSION = 1
-_OURS = "tree_surgery"
+_NOTES = "tree_surgery"
 _CHECKSUM = "tree_surgery.checksum"
 
 
-class Notes(NamedTuple):
-    """What we know of a file that we wrote."""
+class FileNotes(NamedTuple):
+    """The notes of one file.
+
+    - `fingerprint`: of the tree that was saved.
+    - `leaves`: the note on each leaf that needs one.
+    - `numbers`: Python's numbers by name, as `encode_number` writes them.
+    - `checksums`: of the data of each leaf, as `format_checksum` writes them.
+    - `metadata`: the user's.
+    - `version`: of the notes.
+    """
 
     fingerprint: str
-    leaves: dict[str, Note]
+    leaves: dict[str, LeafNote]
     numbers: dict[str, list[str]]
     checksums: dict[str, str]
     metadata: dict[str, Any]
     version: int = VERSION
 
-    def to_metadata(self, places: Mapping[str, Place]) -> dict[str, str]:
-        """All of it as metadata of safetensors."""
+    def to_metadata(self, entries: Mapping[str, TensorEntry]) -> dict[str, str]:
+        """The notes as metadata of a header with these entries."""
         as_json = [key for key, value in self.metadata.items() if not isinstance(value, str)]
-        ours = {
+        notes = {
             "version": self.version,
             "fingerprint": self.fingerprint,
             "json": as_json,
@@ -48,49 +59,70 @@ class Notes(NamedTuple):
             key: json.dumps(value) if key in as_json else value
             for key, value in self.metadata.items()
         }
-        strings[_OURS] = json.dumps(ours, separators=(",", ":"))
-        return strings | {_CHECKSUM: _checksum(strings, places)}
+        strings[_NOTES] = json.dumps(notes, separators=(",", ":"))
+        return strings | {_CHECKSUM: _header_checksum(strings, entries)}
 
 
-def read_notes(header: Header) -> Notes | None:
-    """The notes in a header, checked; `None` for a file that others wrote."""
+def read_notes(header: Header) -> FileNotes | None:
+    """The notes in a header, checked. `None` for a file that another program wrote."""
     strings = dict(header.metadata)
     checksum = strings.pop(_CHECKSUM, None)
-    if _OURS not in strings and checksum is None:
+    if _NOTES not in strings and checksum is None:
         return None
     try:
-        ours: Any = json.loads(strings[_OURS])
-        version = ours["version"]
-        if isinstance(version, int) and version > VERSION:
-            raise SerialiseError(
-                f"The file is of version {version} of this format, and this version of "
-                f"tree-surgery knows {VERSION}. Upgrade it: `pip install -U tree-surgery`."
-            )
-        if version != VERSION or checksum != _checksum(strings, header.places):
+        notes: Any = json.loads(strings[_NOTES])
+        _check_version(notes["version"])
+        if notes["version"] != VERSION or checksum != _header_checksum(strings, header.entries):
             refuse("its header does not agree with its own checksum")
-        del strings[_OURS]
-        metadata = {k: json.loads(v) if k in ours["json"] else v for k, v in strings.items()}
-        parts = [ours[key] for key in ("leaves", "numbers", "crc32")]
-        if not all(type(part) is dict for part in parts):
-            refuse("its notes are no dictionaries")
-        leaves, numbers, checksums = parts
-        return Notes(ours["fingerprint"], leaves, numbers, checksums, metadata)
+        del strings[_NOTES]
+        metadata = {k: json.loads(v) if k in notes["json"] else v for k, v in strings.items()}
+        leaves, numbers, checksums = (_dictionary(notes[k]) for k in ("leaves", "numbers", "crc32"))
+        return FileNotes(notes["fingerprint"], leaves, numbers, checksums, metadata)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise SerialiseError(f"The notes of the file are damaged: {error!r}.") from error
 
 
+def _check_version(version: Any) -> None:
+    """Refuse a newer version. This comes before the checksum, which it may compute otherwise."""
+    if isinstance(version, int) and version > VERSION:
+        raise SerialiseError(
+            f"The file is of version {version} of this format, and this version of "
+            f"tree-surgery knows {VERSION}. Upgrade it: `pip install -U tree-surgery`."
+        )
+
+
+def _dictionary(x: Any) -> dict[str, Any]:
+    if type(x) is not dict:
+        refuse("its notes are no dictionaries")
+    return cast(dict[str, Any], x)
+
+
+def format_checksum(checksum: int) -> str:
+    """A checksum as text. All have one length, so that a header can be rewritten in place."""
+    return f"{checksum:08x}"
+
+
+def _header_checksum(strings: Mapping[str, str], entries: Mapping[str, TensorEntry]) -> str:
+    tensors = sorted((name, *entry) for name, entry in entries.items())
+    text = json.dumps([dict(sorted(strings.items())), tensors])
+    return format_checksum(zlib.crc32(text.encode()))
+
+
+# --- the user's metadata -------------------------------------------------------------------------
+
+
 def check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The user's metadata, if they can be kept."""
+    """The user's metadata, if all of it comes back from a file as it is."""
     if not isinstance(metadata, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance] (a user may)
         raise SerialiseError(
             f"Metadata are a dictionary from strings, but got a `{type(metadata).__name__}`."
         )
-    kept: dict[Any, Any] = dict(metadata or {})
-    for key, value in kept.items():
-        if not isinstance(key, str) or key in (_OURS, _CHECKSUM):
+    checked: dict[Any, Any] = dict(metadata or {})
+    for key, value in checked.items():
+        if not isinstance(key, str) or key in (_NOTES, _CHECKSUM):
             raise SerialiseError(f"{key!r} cannot be a key of the metadata: use another string.")
         try:
-            same = _same(json.loads(json.dumps(value)), value)
+            same = _equal_but_for_tuples(json.loads(json.dumps(value)), value)
         except (TypeError, ValueError, RecursionError) as error:
             raise SerialiseError(
                 f"The metadata `{key}` cannot be kept as JSON: {error}. Metadata are strings, "
@@ -101,30 +133,14 @@ def check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
                 f"The metadata `{key}` would not come back as they are: keys of dictionaries must "
                 "be strings."
             )
-    return kept
+    return checked
 
 
-def _same(read: Any, value: Any) -> bool:
-    """Whether what is read is what was written, but for tuples, which come back as lists."""
+def _equal_but_for_tuples(read: Any, value: Any) -> bool:
+    """Whether what was read equals `value`. A tuple may come back as a list, and NaN as NaN."""
     if isinstance(value, list | tuple):
-        return all(map(_same, read, value))
+        return all(map(_equal_but_for_tuples, read, value))
     if isinstance(value, dict):
         items = cast(dict[Any, Any], value).items()
-        return all(key in read and _same(read[key], item) for key, item in items)
+        return all(key in read and _equal_but_for_tuples(read[key], item) for key, item in items)
     return bool(read == value) or value != value
-
-
-def fingerprint_of(leaves: Mapping[str, LeafInfo]) -> str:
-    """A hash of what leaves there are."""
-    lines = sorted(f"{name}: {info}" for name, info in leaves.items())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def crc_text(checksum: int) -> str:
-    """Always as long, so that it can be filled in when the data are written."""
-    return f"{checksum:08x}"
-
-
-def _checksum(strings: Mapping[str, str], places: Mapping[str, Place]) -> str:
-    entries = sorted((name, *place) for name, place in places.items())
-    return crc_text(zlib.crc32(json.dumps([dict(sorted(strings.items())), entries]).encode()))

@@ -1,24 +1,28 @@
-"""The beginning of a safetensors file: what it holds, and where.
+"""The header of a safetensors file: the dtype, shape and byte range of each tensor, and metadata.
 
-Eight bytes with the length of what follows; that many bytes of JSON, in which each name has a
-dtype, a shape and its place among the data; the data, without gaps. Nothing in it is believed
-unchecked.
+A file is eight bytes with the length of the header, the header as JSON, and the data of all tensors
+without gaps. Here is decided how a header becomes bytes and which headers are refused; nothing in a
+file is believed unchecked. What `save` puts into the metadata is decided in `file_notes.py`.
 
 Format: https://huggingface.co/docs/safetensors/index#format
 """
 
 import json
 import math
+from collections.abc import Mapping
 from typing import IO, Any, NamedTuple, NoReturn
 
 from tree_surgery._errors import SerialiseError
 from tree_surgery._streams.byte_streams import read_exactly
 
-_LONGEST = 1 << 25  # bytes of JSON: some 200,000 names
-_DATA_AT = (
-    64  # the data begin at a multiple of this, so that they are aligned where files are mapped
-)
+SUFFIX = ".safetensors"
 METADATA = "__metadata__"
+
+_MAX_LENGTH = 1 << 25  # bytes of JSON: some 200,000 names
+_MAX_RANK = 64
+_DATA_ALIGNMENT = 64  # the data begins at a multiple, so that it is aligned where files are mapped
+_ENTRY_KEYS = {"dtype", "shape", "data_offsets"}
+_REFUSED = "The file is damaged, or no safetensors file"
 
 # The dtypes of the format that have whole bytes, by the names that NumPy and JAX give them.
 CODES = {
@@ -48,8 +52,11 @@ _SIZES = {"BF16": 2, "BOOL": 1, "C64": 8} | {
 }
 
 
-class Place(NamedTuple):
-    """Of one name: the dtype by its code, the shape, and where the data are."""
+class TensorEntry(NamedTuple):
+    """What the header says of one tensor: the code of its dtype, its shape, and its byte range.
+
+    `begin` and `end` count from the beginning of the data.
+    """
 
     code: str
     shape: tuple[int, ...]
@@ -58,108 +65,139 @@ class Place(NamedTuple):
 
 
 class Header(NamedTuple):
-    """All of the header: places in the order of the data, and metadata."""
+    """A header that was read and checked.
 
-    places: dict[str, Place]
+    - `entries`: the tensors by name, in the order of their data.
+    - `metadata`: strings by name; `save` has its notes among them.
+    - `size`: the bytes of the header, with those of its length.
+    """
+
+    entries: dict[str, TensorEntry]
     metadata: dict[str, str]
-    size: int  # of the header, with its length
+    size: int
 
     @property
-    def end(self) -> int:
-        """The size of the whole file."""
-        return self.size + max((place.end for place in self.places.values()), default=0)
+    def file_size(self) -> int:
+        """The bytes of the whole file."""
+        return self.size + max((entry.end for entry in self.entries.values()), default=0)
 
 
 def itemsize(code: str) -> int:
-    """Bytes of one element."""
+    """The bytes of one element of a dtype."""
     return _SIZES[code]
 
 
-def render(places: dict[str, Place], metadata: dict[str, str]) -> bytes:
-    """The bytes of a header."""
-    entries: dict[str, Any] = {METADATA: metadata} if metadata else {}
-    for name, place in places.items():
-        entries[name] = {
-            "dtype": place.code,
-            "shape": place.shape,
-            "data_offsets": (place.begin, place.end),
+def refuse(reason: str) -> NoReturn:
+    """Raise the error for a file that is damaged or of another format."""
+    raise SerialiseError(f"{_REFUSED}: {reason}.")
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def render_header(entries: Mapping[str, TensorEntry], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a header, padded so that the data after it is aligned."""
+    content: dict[str, Any] = {METADATA: metadata} if metadata else {}
+    for name, entry in entries.items():
+        content[name] = {
+            "dtype": entry.code,
+            "shape": entry.shape,
+            "data_offsets": (entry.begin, entry.end),
         }
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-(8 + len(text)) % _DATA_AT)
-    if len(text) > _LONGEST:
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-(8 + len(text)) % _DATA_ALIGNMENT)
+    if len(text) > _MAX_LENGTH:
         raise SerialiseError(
-            f"the names and metadata of this tree take {len(text)} bytes, and {_LONGEST} is the "
+            f"the names and metadata of this tree take {len(text)} bytes, and {_MAX_LENGTH} is the "
             "most. Keep large things in arrays, or save the tree in parts."
         )
     return len(text).to_bytes(8, "little") + text
 
 
+# --- reading -------------------------------------------------------------------------------------
+
+
 def read_header(file: IO[bytes], file_size: int | None) -> Header:
-    """Read a header and check it; of a file whose size is known, against that too."""
-    length = int.from_bytes(read_exactly(file, 8, "its header"), "little")
-    if length.to_bytes(8, "little").startswith(b"\x93NUMPY"):
-        refuse("it begins as one of `tree_serialise_leaves`, which `tree_deserialise_leaves` reads")
-    if length > _LONGEST or length < 2:
-        refuse(f"its first eight bytes claim a header of {length} bytes (at most {_LONGEST})")
-    if file_size is not None and 8 + length > file_size:
-        refuse(f"it has {file_size} bytes, but claims a header of {length}")
-    text = bytes(read_exactly(file, length, "its header"))
-    if text[:1] != b"{":
-        refuse("its header is no JSON object")
-    try:
-        entries: Any = json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise SerialiseError(f"{_REFUSED}: its header cannot be read: {error}.") from error
-    metadata = entries.pop(METADATA, {})
+    """Read a header and check it. `file_size` is `None` for a stream whose size is not known."""
+    text = _read_text(file, file_size)
+    content = _parse_json(text)
+    metadata = content.pop(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         refuse("its metadata are no dictionary of strings")
-    places = {name: _place(name, entry) for name, entry in entries.items()}
-    header = Header(_in_order(places), metadata, 8 + length)
-    if file_size is not None and header.end != file_size:
-        what = "is cut short" if header.end > file_size else "goes on after its data"
+    entries = {name: _parse_entry(name, entry) for name, entry in content.items()}
+    header = Header(_sort_by_data(entries), metadata, 8 + len(text))
+    if file_size is not None and header.file_size != file_size:
+        what = "is cut short" if header.file_size > file_size else "goes on after its data"
         raise SerialiseError(
-            f"The file {what}: it has {file_size} bytes, and its header says {header.end}."
+            f"The file {what}: it has {file_size} bytes, and its header says {header.file_size}."
         )
     return header
 
 
-_REFUSED = "The file is damaged, or no safetensors file"
+def _read_text(file: IO[bytes], file_size: int | None) -> bytes:
+    """The JSON of a header. Its length is checked before so many bytes are read."""
+    start = read_exactly(file, 8, "its header")
+    if start.startswith(b"\x93NUMPY"):
+        refuse("it begins as one of `tree_serialise_leaves`, which `tree_deserialise_leaves` reads")
+    length = int.from_bytes(start, "little")
+    if length > _MAX_LENGTH or length < 2:
+        refuse(f"its first eight bytes claim a header of {length} bytes (at most {_MAX_LENGTH})")
+    if file_size is not None and 8 + length > file_size:
+        refuse(f"it has {file_size} bytes, but claims a header of {length}")
+    return bytes(read_exactly(file, length, "its header"))
 
 
-def refuse(why: str) -> NoReturn:
-    """This is not what we read."""
-    raise SerialiseError(f"{_REFUSED}: {why}.")
+def _parse_json(text: bytes) -> dict[str, Any]:
+    if text[:1] != b"{":
+        refuse("its header is no JSON object")
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise SerialiseError(f"{_REFUSED}: its header cannot be read: {error}.") from error
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. A key that is there twice is refused: programs differ in what they take."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
         raise ValueError("a name is in it twice")
-    return found
+    return content
 
 
-def _place(name: str, entry: Any) -> Place:
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        refuse(f"the entry `{name[:100]}` has not dtype, shape and data_offsets")
+def _parse_entry(name: str, entry: Any) -> TensorEntry:
+    shown = name[:100]
+    if not isinstance(entry, dict) or entry.keys() != _ENTRY_KEYS:
+        refuse(f"the entry `{shown}` has not dtype, shape and data_offsets")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    sizes = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
-    whole = isinstance(offsets, list) and [type(n) for n in offsets] == [int, int]
-    if not (isinstance(code, str) and sizes and len(shape) <= 64 and whole):
-        refuse(f"the entry `{name[:100]}` is of the wrong types")
+    if not (isinstance(code, str) and _is_shape(shape) and _is_pair_of_ints(offsets)):
+        refuse(f"the entry `{shown}` is of the wrong types")
     begin, end = offsets
     if not 0 <= begin <= end < 1 << 63:
-        refuse(f"the data of `{name[:100]}` are from {begin} to {end}")
-    place = Place(code, tuple(shape), begin, end)
+        refuse(f"the data of `{shown}` are from {begin} to {end}")
+    parsed = TensorEntry(code, tuple(shape), begin, end)
     if code in _SIZES and math.prod(shape) * _SIZES[code] != end - begin:
-        refuse(f"`{name[:100]}` has shape {place.shape} of {code} in {end - begin} bytes")
-    return place
+        refuse(f"`{shown}` has shape {parsed.shape} of {code} in {end - begin} bytes")
+    return parsed
 
 
-def _in_order(places: dict[str, Place]) -> dict[str, Place]:
+def _is_shape(x: Any) -> bool:
+    # `type(n) is int`: to Python, `True` is an integer too.
+    return isinstance(x, list) and len(x) <= _MAX_RANK and all(type(n) is int and n >= 0 for n in x)
+
+
+def _is_pair_of_ints(x: Any) -> bool:
+    return isinstance(x, list) and [type(n) for n in x] == [int, int]
+
+
+def _sort_by_data(entries: dict[str, TensorEntry]) -> dict[str, TensorEntry]:
+    """The entries in the order of their data. A gap or an overlap is refused.
+
+    So each byte of the data belongs to one tensor, and reading them in order needs no seeking.
+    """
     at = 0
-    ordered = dict(sorted(places.items(), key=lambda item: item[1][2:]))
-    for name, place in ordered.items():
-        if place.begin != at:
-            refuse(f"the data of `{name[:100]}` begin at {place.begin}, not at {at}")
-        at = place.end
+    ordered = dict(sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)))
+    for name, entry in ordered.items():
+        if entry.begin != at:
+            refuse(f"the data of `{name[:100]}` begin at {entry.begin}, not at {at}")
+        at = entry.end
     return ordered

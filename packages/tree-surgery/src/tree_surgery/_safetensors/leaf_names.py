@@ -1,4 +1,8 @@
-"""What the leaves of a tree are called in a file: dotted paths, as state dictionaries have them."""
+"""The name of a leaf in a file or a state dictionary: its dotted path, as in `layers.0.weight`.
+
+Here is decided how each kind of key is written in a name, and what happens when two leaves would
+get the same one. How names are changed on the way is decided in `rename.py`.
+"""
 
 import re
 from collections import Counter
@@ -12,25 +16,33 @@ from tree_surgery._select.path_pattern import index_of
 from tree_surgery._training.freeze import Frozen
 
 
-class Named(NamedTuple):
-    """The leaves of a tree by name, and what puts a tree together from others in their places."""
+class NamedLeaves(NamedTuple):
+    """The leaves of a tree by name, and what is needed to rebuild the tree from other leaves.
+
+    - `leaves`: by name, in the order of `treedef`. A frozen leaf is here without its `Frozen`.
+    - `frozen`: for each of them, whether it was in a `Frozen`.
+    """
 
     leaves: dict[str, Any]
     treedef: Any
     frozen: list[bool]
 
     def rebuild(self, leaves: dict[str, Any]) -> Any:
-        """The tree with other leaves."""
+        """The tree with other leaves, which must have the same names in the same order."""
         pairs = zip(leaves.values(), self.frozen, strict=True)
         return self.treedef.unflatten(Frozen(x) if frozen else x for x, frozen in pairs)
 
 
-def name_leaves(tree: Any) -> Named:
-    """Every leaf has a name of its own. What is frozen is called as if it were not."""
+def name_leaves(tree: Any) -> NamedLeaves:
+    """Give each leaf of a tree a name of its own. Freezing a leaf does not change its name.
+
+    Names that stand for several leaves are replaced by `path_str`, which tells apart
+    `{"a.b": 1}` and `{"a": {"b": 1}}`.
+    """
     pairs, treedef = jtu.tree_flatten_with_path(tree, is_leaf=_is_frozen_leaf)
     names = [_dotted(path) for path, _ in pairs]
     times = Counter(names)
-    if len(times) < len(names):  # as of `{"a.b": 1, "a": {"b": 2}}`
+    if len(times) < len(names):
         names = [
             name if times[name] == 1 else path_str(path)
             for name, (path, _) in zip(names, pairs, strict=True)
@@ -44,7 +56,7 @@ def name_leaves(tree: Any) -> Named:
             )
     frozen = [type(leaf) is Frozen for _, leaf in pairs]
     leaves = [leaf.value if type(leaf) is Frozen else leaf for _, leaf in pairs]
-    return Named(dict(zip(names, leaves, strict=True)), treedef, frozen)
+    return NamedLeaves(dict(zip(names, leaves, strict=True)), treedef, frozen)
 
 
 def _is_frozen_leaf(x: Any) -> bool:
@@ -69,5 +81,5 @@ def _step(key: Any) -> str:
 
 
 def _is_plain(key: str) -> bool:
-    """Whether a key is written as it is. A dictionary that is flat already keeps its names."""
+    """Whether a key is written as it is. A dot is: a state dictionary keeps its names."""
     return key.isprintable() and not re.search(r"[\[\]]|^$|^__metadata__$", key)

@@ -1,17 +1,18 @@
-"""`load`: the leaves of a safetensors file, by name, in a tree."""
+"""`load` and `load_state_dict`: the leaves of a safetensors file, in a tree or in a dictionary.
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias, overload
+The public signatures and their documents. How a file is read is decided in `reader.py`, and which
+of its leaves fit a tree in `fit_leaves.py`.
+"""
 
-from jax.typing import DTypeLike
+from typing import Any, Literal, overload
 
+from tree_surgery._load_report import LoadReport
 from tree_surgery._public import public
 from tree_surgery._types import ToRead, Tree
 
-from .load_report import LoadReport
-
-_Rename: TypeAlias = Mapping[str, str | None] | Callable[[str], str | None] | None
-_DType: TypeAlias = DTypeLike | Literal["like"] | None
+from .fit_leaves import CastTo
+from .reader import read_dictionary, read_tree
+from .rename import Rename
 
 
 @overload
@@ -19,32 +20,32 @@ def load(
     path_or_file: ToRead,
     like: Tree,
     strict: Literal[True] = True,
-    rename: _Rename = None,
-    dtype: _DType = None,
+    rename: Rename | None = None,
+    dtype: CastTo = None,
 ) -> Tree: ...
 @overload
 def load(
     path_or_file: ToRead,
     like: Tree,
     strict: Literal[False],
-    rename: _Rename = None,
-    dtype: _DType = None,
+    rename: Rename | None = None,
+    dtype: CastTo = None,
 ) -> tuple[Tree, LoadReport]: ...
 @overload
 def load(
     path_or_file: ToRead,
     like: Tree,
     strict: bool = True,
-    rename: _Rename = None,
-    dtype: _DType = None,
+    rename: Rename | None = None,
+    dtype: CastTo = None,
 ) -> Tree | tuple[Tree, LoadReport]: ...
 @public
 def load(
     path_or_file: ToRead,
     like: Tree,
     strict: bool = True,
-    rename: _Rename = None,
-    dtype: _DType = None,
+    rename: Rename | None = None,
+    dtype: CastTo = None,
 ) -> Tree | tuple[Tree, LoadReport]:
     """The tree that was saved is read into the structure of `like`, leaf by leaf by their names.
 
@@ -94,8 +95,6 @@ def load(
     assert tree["body"]["w"].tolist() == [1, 1, 1] and report.missing == ["head"]
     ```
     """
-    from .reader import read_tree  # when it is needed, as in `save`
-
     return read_tree(path_or_file, like, strict, rename, dtype)
 
 
@@ -130,6 +129,4 @@ def load_state_dict(path_or_file: ToRead) -> dict[str, Any]:
     assert state_dict["layers.0.w"].tolist() == [1.0, 1.0, 1.0] and state_dict["rate"] == 0.5
     ```
     """
-    from .reader import read_dictionary
-
     return read_dictionary(path_or_file)

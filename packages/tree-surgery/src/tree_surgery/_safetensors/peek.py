@@ -1,11 +1,17 @@
-"""`peek`: what is in a file, before it is loaded."""
+"""`peek`: the metadata and the leaves of a safetensors file, known from its header alone.
+
+The public signatures and their documents. How a header is read is decided in `decoded_header.py`.
+"""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tree_surgery._nodes.leaf_info import LeafInfo
+from tree_surgery._load_report import LeafInfo
 from tree_surgery._public import public
 from tree_surgery._types import ToRead
+
+from .decoded_header import peek_header
+from .fingerprint import fingerprint_of_infos
 
 
 @public
@@ -68,10 +74,8 @@ def peek(path_or_file: ToRead) -> FileInfo:
     assert model["weight"].shape == (3, 3)
     ```
     """
-    from .content import look_into  # when it is needed, as in `save`
-    from .file_notes import fingerprint_of
-
-    content = look_into(path_or_file)
-    metadata = content.header.metadata if content.notes is None else content.notes.metadata
-    version = None if content.notes is None else content.notes.version
-    return FileInfo(metadata, content.infos, fingerprint_of(content.infos), version)
+    decoded = peek_header(path_or_file)
+    metadata = decoded.header.metadata if decoded.notes is None else decoded.notes.metadata
+    version = None if decoded.notes is None else decoded.notes.version
+    infos = decoded.infos
+    return FileInfo(metadata, infos, fingerprint_of_infos(infos), version)

@@ -1,4 +1,9 @@
-"""How `load` and `load_state_dict` read a file."""
+"""How `load` and `load_state_dict` read a file: the header, then all data in its order.
+
+Here is decided that the data of every leaf is read and its checksum compared, also of leaves that
+nobody asked for. The order is that of the file, so that streams that cannot seek are read too. No
+tree is returned before all of the file was checked.
+"""
 
 import io
 from collections.abc import Mapping
@@ -7,95 +12,109 @@ from typing import IO, Any
 from tree_surgery._errors import SerialiseError
 from tree_surgery._nodes.leaf_info import OWN
 from tree_surgery._nodes.prng_keys import to_keys
-from tree_surgery._streams.byte_streams import Buffer, Checksums, checksums, empty
-from tree_surgery._streams.open_stream import SUFFIX, PathOrFile, open_stream
+from tree_surgery._streams.byte_streams import ByteArray, aligned_bytes
+from tree_surgery._streams.checksums import Checksums, checksum_threads
+from tree_surgery._streams.open_stream import PathOrFile, open_stream
 
-from .content import Content, read_content
-from .file_notes import crc_text
-from .fit_leaves import Take, match, raise_report
-from .leaf_encoding import Found, to_array
+from .decoded_header import DecodedHeader, read_decoded_header
+from .file_notes import format_checksum
+from .fit_leaves import CastTo, MakeLeaf, match_leaves, raise_report
+from .header import SUFFIX
+from .leaf_encoding import LeafHeader, decode_array
 from .leaf_names import name_leaves
 from .rename import Rename, rename_all
 
 
 def read_tree(
-    path_or_file: PathOrFile, like: Any, strict: bool, rename: Rename | None, dtype: Any
+    path_or_file: PathOrFile, like: Any, strict: bool, rename: Rename | None, dtype: CastTo
 ) -> Any:
-    """See `load`."""
+    """Read a tree. See `load`."""
     named = name_leaves(like)
-    with open_stream(path_or_file, SUFFIX, write=False) as (file, ours), checksums() as sums:
-        content = read_content(file, ours)
-        there = content.found | content.numbers
-        names = rename_all(there, rename)
-        renamed = {new: there[old] for old, new in names.items() if new is not None}
-        takes, report = match(named.leaves, renamed, dtype)
+    with open_stream(path_or_file, SUFFIX, write=False) as (file, ours), checksum_threads() as sums:
+        decoded = read_decoded_header(file, ours)
+        found = decoded.leaves | decoded.numbers
+        names = rename_all(found, rename)
+        renamed = {new: found[old] for old, new in names.items() if new is not None}
+        makers, report = match_leaves(named.leaves, renamed, dtype)
         if strict and report:
             raise_report(report, "The file", named.leaves)
-        new = _read(file, content, names, named.leaves, takes, sums)
+        new = _read_leaves(file, decoded, names, named.leaves, makers, sums)
     tree = named.rebuild({**named.leaves, **new})
     return tree if strict else (tree, report)
 
 
 def read_dictionary(path_or_file: PathOrFile) -> dict[str, Any]:
-    """See `load_state_dict`."""
-    with open_stream(path_or_file, SUFFIX, write=False) as (file, ours), checksums() as sums:
-        content = read_content(file, ours)
-        takes: dict[str, Take] = {}
-        for name, found in content.found.items():
-            if found.dtype is None:
+    """Read all leaves into a dictionary. See `load_state_dict`."""
+    with open_stream(path_or_file, SUFFIX, write=False) as (file, ours), checksum_threads() as sums:
+        decoded = read_decoded_header(file, ours)
+        makers: dict[str, MakeLeaf] = {}
+        for name, leaf in decoded.leaves.items():
+            if leaf.dtype is None:
                 raise SerialiseError(
-                    f"Leaf `{name}` is of dtype {found.what.dtype}. Upgrade tree-surgery, or load "
+                    f"Leaf `{name}` is of dtype {leaf.info.dtype}. Upgrade tree-surgery, or load "
                     "what fits a tree by `load(..., strict=False)`.",
                     path=name,
                 )
-            takes[name] = _as_it_is(found)
-        same = {name: name for name in (*content.found, *content.numbers)}
-        return _read(file, content, same, {}, takes, sums) | content.numbers
+            makers[name] = _maker_without_like(leaf)
+        same = {name: name for name in (*decoded.leaves, *decoded.numbers)}
+        return _read_leaves(file, decoded, same, {}, makers, sums) | decoded.numbers
 
 
-def _as_it_is(found: Found) -> Take:
-    if "key" in found.note:
-        return lambda words: to_keys(words, found.note["key"], None)
+def _maker_without_like(leaf: LeafHeader) -> MakeLeaf:
+    if "key" in leaf.note:
+        return lambda words: to_keys(words, leaf.note["key"], None)
     return lambda array: array
 
 
-def _read(
+def _read_leaves(
     file: IO[bytes],
-    content: Content,
+    decoded: DecodedHeader,
     names: Mapping[str, str | None],
-    leaves: Mapping[str, Any],
-    takes: Mapping[str, Take],
+    like: Mapping[str, Any],
+    makers: Mapping[str, MakeLeaf],
     sums: Checksums,
 ) -> dict[str, Any]:
-    """All data in the order in which they come; new leaves for those that are taken."""
+    """Read all data, and make the leaves that have a maker.
+
+    - `names`: for each name in the file the name in the tree; `None` if the leaf is left out.
+    - `like`, `makers`: by name in the tree.
+    """
     new: dict[str, Any] = {}
-    for old, place in content.header.places.items():
-        found, size, name = content.found[old], place.end - place.begin, names[old]
-        take = None if name is None else takes.get(name)
-        buffer: Buffer | None = None
-        if take is None:
-            checksum = sums.skip(file, size, f"leaf `{old}`")
-        else:
-            buffer = empty(size)
-            checksum = sums.read(file, buffer.data, f"leaf `{old}`")
-        if content.notes is not None and crc_text(checksum) != content.notes.checksums[old]:
-            raise SerialiseError(
-                f"The file is damaged: leaf `{old}` is not as it was saved (its checksum differs).",
-                path=old,
-            )
-        if buffer is not None and name is not None and take is not None:
-            new[name] = _leaf(name, buffer, found, take, leaves.get(name))
-    for old, number in content.numbers.items():
+    for old, leaf in decoded.leaves.items():
         name = names[old]
-        if name is not None and name in takes:
-            new[name] = takes[name](number)
+        wanted = name is not None and name in makers
+        data = _read_data(file, decoded, old, wanted, sums)
+        if data is not None and name is not None:
+            new[name] = _make_leaf(name, data, leaf, makers[name], like.get(name))
+        del data  # a cast has copied it: it must not be held while the next is read
+    for old, number in decoded.numbers.items():
+        name = names[old]
+        if name is not None and name in makers:
+            new[name] = makers[name](number)
     return new
 
 
-def _leaf(name: str, buffer: Buffer, found: Found, take: Take, like: Any) -> Any:
-    if found.what.dtype != OWN or like is None:
-        return take(to_array(buffer, found))
-    content = io.BytesIO(buffer.data)
+def _read_data(
+    file: IO[bytes], decoded: DecodedHeader, name: str, wanted: bool, sums: Checksums
+) -> ByteArray | None:
+    """Read the data of a leaf and compare its checksum. `None` if it is not wanted."""
+    entry = decoded.header.entries[name]
+    size, what = entry.end - entry.begin, f"leaf `{name}`"
+    data = aligned_bytes(size) if wanted else None
+    checksum = sums.skip(file, size, what) if data is None else sums.read(file, data.data, what)
+    if decoded.notes is not None and format_checksum(checksum) != decoded.notes.checksums[name]:
+        raise SerialiseError(
+            f"The file is damaged: leaf `{name}` is not as it was saved (its checksum differs).",
+            path=name,
+        )
+    return data
+
+
+def _make_leaf(name: str, data: ByteArray, leaf: LeafHeader, make: MakeLeaf, like: Any) -> Any:
+    """Make a leaf. One that wrote itself is read by the leaf of `like`, if there is one."""
+    if leaf.info.dtype != OWN or like is None:
+        return make(decode_array(data, leaf))
+    content = io.BytesIO(data.data)
     try:
         new = like.__deserialise_leaf__(content)
     except SerialiseError as error:

@@ -1,4 +1,9 @@
-"""Other names for the leaves of a file or of a state dictionary, by rules."""
+"""`rename`: other names for the leaves of a file or of a state dictionary, by rules.
+
+Here is decided what `*` and `**` match in a rule. Rules match whole steps of a dotted name, or a
+first part of it in whole steps. (Patterns that select nodes of a tree are those of
+`_select/path_pattern.py`.)
+"""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -6,14 +11,15 @@ from collections.abc import Callable, Iterable, Mapping
 from tree_surgery._errors import SerialiseError
 
 Rename = Mapping[str, str | None] | Callable[[str], str | None]
+"""A dictionary of rules, or a function of a name. `None` for a name leaves it out."""
 
 
 def rename_all(names: Iterable[str], rename: Rename | None) -> dict[str, str | None]:
     """Each name with its new one; `None` for those that are left out.
 
-    A rule of a mapping is for a name and for all names that go on after it with a dot or a bracket.
-    `*` stands for one step of a path, `**` for any number of them; what they stand for takes the
-    place of the same signs in the new name, one after the other. The first rule that fits counts.
+    The key of a rule stands for a name and for all names that go on after it with a dot or a
+    bracket. In it `*` matches one step, `**` any number of steps. What they match replaces the
+    stars of the new name, one after the other. The first rule that matches counts.
     """
     if rename is None:
         return {name: name for name in names}
@@ -25,7 +31,7 @@ def rename_all(names: Iterable[str], rename: Rename | None) -> dict[str, str | N
             f"`{type(rename).__name__}`."
         )
     else:
-        rules = [(compile_pattern(old), new) for old, new in rename.items()]
+        rules = [(compile_name_pattern(old), new) for old, new in rename.items()]
         new = {name: _apply(name, rules) for name in names}
     from_name: dict[str, str] = {}
     for old, name in new.items():
@@ -36,8 +42,8 @@ def rename_all(names: Iterable[str], rename: Rename | None) -> dict[str, str | N
     return new
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """What matches a name, or the first part of one, in whole steps."""
+def compile_name_pattern(pattern: str) -> re.Pattern[str]:
+    """A regular expression for a name, or for the first part of a name, in whole steps."""
     parts = re.split(r"(^\*\*\.|\*\*|\*)", pattern)
     groups = {"*": r"([^.\[\]]+)", "**": r"(.+?)", "**.": r"(?:(.+?)\.)?"}
     written = (groups.get(part, re.escape(part)) for part in parts)
@@ -45,6 +51,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def _apply(name: str, rules: list[tuple[re.Pattern[str], str | None]]) -> str | None:
+    """The new name by the first rule that matches, or the old name if none does."""
     for pattern, new in rules:
         found = pattern.match(name)
         if found is None:

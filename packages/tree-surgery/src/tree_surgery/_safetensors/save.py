@@ -1,10 +1,17 @@
-"""`save`: a tree in a safetensors file, its leaves by name."""
+"""`save` and `tree_fingerprint`: a tree in a safetensors file, its leaves by name.
+
+The public signatures and their documents. How a file is written is decided in `writer.py`, its
+header in `header_builder.py`, and how a leaf is encoded in `leaf_encoding.py`.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from tree_surgery._public import public
 from tree_surgery._types import ToWrite
+
+from .fingerprint import fingerprint_of_tree
+from .writer import write_tree
 
 
 @public
@@ -48,9 +55,6 @@ def save(path_or_file: ToWrite, tree: object, metadata: Mapping[str, Any] | None
     assert ts.tree_equal(again, model)
     ```
     """
-    # Imported when it is needed: most programs save nothing, and none should wait for it.
-    from .writer import write_tree
-
     write_tree(path_or_file, tree, metadata)
 
 
@@ -79,6 +83,4 @@ def tree_fingerprint(tree: object) -> str:
     assert tree_fingerprint(tree) != tree_fingerprint({"n": 1, "w": jnp.ones((2, 4))})
     ```
     """
-    from .writer import fingerprint_of_tree
-
     return fingerprint_of_tree(tree)

@@ -1,4 +1,8 @@
-"""Patterns of paths: a dotted path with `*`, `**`, indices, slices and keys, as steps to match."""
+"""The syntax of path patterns: a pattern is parsed into steps, each of which matches keys.
+
+A pattern is a path in which `*`, `?`, `**` and ranges of indices may stand for several keys, and
+keys and indices may be dotted: `layers.*.weight`, `**.bias`, `layers[1:3]`, `table['a b']`.
+"""
 
 import ast
 import fnmatch
@@ -16,22 +20,27 @@ _SLICE = re.compile(r"\s*(-?\d*)\s*:\s*(-?\d*)\s*(?::\s*(-?\d*)\s*)?")
 
 
 class Step:
-    """One step of a pattern."""
+    """One step of a pattern, which matches the keys of children. This class is `*`: any key.
+
+    - `text`: the step as it is written.
+    - `value`: what a key is compared with; its type depends on the subclass.
+    - `exact`: whether the step matches one child at most, whatever the node.
+    """
 
     __slots__ = ("exact", "text", "value")
 
     def __init__(self, text: str, value: Any = None, exact: bool = False):
-        self.text = text  # as it is written
+        self.text = text
         self.value = value
-        self.exact = exact  # whether one child at most matches
+        self.exact = exact
 
     def matches(self, key: Any, length: int) -> bool:
-        """Whether it may lead to the child of that key, of `length` children."""
+        """Whether the step matches a key of a node that has `length` children."""
         return True
 
 
-class Name(Step):
-    """`.name`: an attribute or a key of a dictionary; `*` and `?` in it stand for any letters."""
+class NameStep(Step):
+    """`.name`: an attribute or a dictionary key. `*` and `?` in it match any letters."""
 
     __slots__ = ()
 
@@ -40,8 +49,8 @@ class Name(Step):
         return name == self.value if self.exact else fnmatch.fnmatchcase(name, self.value)
 
 
-class Item(Step):
-    """`[0]`, `[-1]`, `['a b']`: an index or a key; or whatever is written so by `path_str`."""
+class ItemStep(Step):
+    """`[0]`, `[-1]`, `['a b']`: an index or a dictionary key; any key that `path_str` writes so."""
 
     __slots__ = ()
 
@@ -56,7 +65,7 @@ class Item(Step):
         return False
 
 
-class Slice(Step):
+class SliceStep(Step):
     """`[1:3]`: a range of indices."""
 
     __slots__ = ()
@@ -65,14 +74,14 @@ class Slice(Step):
         return index_of(key) in range(*self.value.indices(length))
 
 
-class Deep(Step):
-    """`**`: any number of steps."""
+class AnyDepthStep(Step):
+    """`**`: any number of keys, none included. At the end of a pattern: every leaf below."""
 
     __slots__ = ()
 
 
 def name_of(key: Any) -> str:
-    """What a step is called where paths are dotted: `layers.0.weight`."""
+    """A key as it is written in a dotted path, such as `layers.0.weight`."""
     if isinstance(key, jtu.GetAttrKey):
         return key.name
     if isinstance(key, jtu.DictKey):
@@ -82,7 +91,7 @@ def name_of(key: Any) -> str:
 
 
 def index_of(key: Any) -> int | None:
-    """The position that a key stands for, if it stands for one."""
+    """The position that a key stands for. `None` if it stands for a name."""
     if isinstance(key, jtu.SequenceKey):
         return key.idx
     return key.key if isinstance(key, jtu.FlattenedIndexKey) else None
@@ -90,51 +99,55 @@ def index_of(key: Any) -> int | None:
 
 @ft.lru_cache(maxsize=1024)
 def parse(pattern: str) -> tuple[Step, ...]:
-    """The steps that a pattern consists of."""
+    """The steps of a pattern.
+
+    **Raises:** `WhereError` if the pattern does not follow the syntax.
+    """
     steps: list[Step] = []
     text = "" if pattern == "<root>" else pattern
-    at = 0
-    while at < len(text):
-        step = _STEP.match(text, at)
-        if step is None or (at == 0 and text[0] == "." and len(text) > 1 and text[1] == "."):
+    start = 0
+    while start < len(text):
+        step = _STEP.match(text, start)
+        if step is None or text.startswith(".."):
             raise WhereError(
-                f"`{pattern}` cannot be read as a path from `{text[at:]}` on. A path is written as "
-                "`layers[0].weight`, `layers.*.bias`, `**.weight`, `layers[1:3]` or `table['a b']`."
+                f"`{pattern}` cannot be read as a path from `{text[start:]}` on. A path is written "
+                "as `layers[0].weight`, `layers.*.bias`, `**.weight`, `layers[1:3]` or "
+                "`table['a b']`."
             )
         bracket, name = step.groups()
-        steps.append(_named(name) if bracket is None else _bracketed(bracket))
-        at = step.end()
+        steps.append(_name_step(name) if bracket is None else _bracket_step(bracket))
+        start = step.end()
     return tuple(steps)
 
 
 def is_exact(steps: tuple[Step, ...]) -> bool:
-    """Whether there is one node at most that matches, whatever the tree."""
+    """Whether the steps match one node at most, whatever the tree."""
     return all(step.exact for step in steps)
 
 
 def text_of(steps: tuple[Step, ...]) -> str:
-    """The steps as a pattern again."""
+    """The pattern that parses to these steps."""
     return "".join(step.text for step in steps).removeprefix(".") or "<root>"
 
 
-def _named(name: str) -> Step:
+def _name_step(name: str) -> Step:
     if name == "*":
         return Step(".*")
     if name == "**":
-        return Deep(".**")
-    return Name(f".{name}", name, exact=not re.search(r"[*?]", name))
+        return AnyDepthStep(".**")
+    return NameStep(f".{name}", name, exact=not re.search(r"[*?]", name))
 
 
-def _bracketed(text: str) -> Step:
+def _bracket_step(text: str) -> Step:
     if text in ("*", "**"):
-        return _named(text)
+        return _name_step(text)
     written = f"[{text}]"
     bounds = _SLICE.fullmatch(text)
     if bounds is not None:
         if bounds[3] is not None and int(bounds[3]) == 0:
             raise WhereError(f"The range `{written}` has a step of 0. Give it another, or none.")
-        return Slice(written, slice(*(int(x) if x else None for x in bounds.groups())))
+        return SliceStep(written, slice(*(int(x) if x else None for x in bounds.groups())))
     try:
-        return Item(written, ast.literal_eval(text.strip()), exact=True)
+        return ItemStep(written, ast.literal_eval(text.strip()), exact=True)
     except (ValueError, SyntaxError):
-        return Item(written, exact=True)
+        return ItemStep(written, exact=True)

@@ -1,4 +1,9 @@
-"""Selectors: which nodes of a tree are meant, by path, type, predicate, or a combination."""
+"""Selectors: objects that select nodes of any tree by path, type, predicate, or a combination.
+
+A selected node stands for itself and all nodes within it. So a selection has two parts: the nodes
+that were selected, and a test whether the node at some index lies in the selection (`covers`).
+Unions, intersections and complements are computed from these two.
+"""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -6,24 +11,28 @@ from types import UnionType
 from typing import Any, TypeAlias, cast
 
 from tree_surgery._errors import WhereError
-from tree_surgery._nodes.located_node import Place, Spot
+from tree_surgery._nodes.located_node import LocatedNode, NodeIndex
 from tree_surgery._public import public
 from tree_surgery._types import Kind, Predicate
 
-from .match_pattern import match, no_match
+from .match_pattern import match_pattern, no_match_error
 from .path_pattern import is_exact, parse
 
 
-class Found:
-    """What a selector picks of a tree, and which nodes it covers: these, and all within them."""
+class SelectedNodes:
+    """What a selector selects of one tree.
 
-    __slots__ = ("covers", "picks")
+    - `nodes`: the selected nodes by index. Some may lie within others.
+    - `covers`: whether the node at an index is selected or lies within a selected node.
+    """
 
-    picks: dict[Place, Spot]
-    covers: Callable[[Place], bool]
+    __slots__ = ("covers", "nodes")
 
-    def __init__(self, picks: dict[Place, Spot], covers: Callable[[Place], bool]):
-        self.picks = picks
+    nodes: dict[NodeIndex, LocatedNode]
+    covers: Callable[[NodeIndex], bool]
+
+    def __init__(self, nodes: dict[NodeIndex, LocatedNode], covers: Callable[[NodeIndex], bool]):
+        self.nodes = nodes
         self.covers = covers
 
 
@@ -52,34 +61,36 @@ class Selector:
 
     __slots__ = ()
 
-    def __or__(self, other: "Selects") -> "Selector":
-        return Either(self, as_selector(other))
+    def __or__(self, other: "SelectorLike") -> "Selector":
+        return UnionSelector(self, as_selector(other))
 
-    def __ror__(self, other: "Selects") -> "Selector":
-        return Either(as_selector(other), self)
+    def __ror__(self, other: "SelectorLike") -> "Selector":
+        return UnionSelector(as_selector(other), self)
 
-    def __and__(self, other: "Selects") -> "Selector":
-        return Both(self, as_selector(other))
+    def __and__(self, other: "SelectorLike") -> "Selector":
+        return IntersectionSelector(self, as_selector(other))
 
-    def __rand__(self, other: "Selects") -> "Selector":
-        return Both(as_selector(other), self)
+    def __rand__(self, other: "SelectorLike") -> "Selector":
+        return IntersectionSelector(as_selector(other), self)
 
     def __invert__(self) -> "Selector":
-        return Not(self)
+        return ComplementSelector(self)
 
-    def find(self, root: Spot) -> Found:
-        """What is selected of a tree. For the functions of this library."""
+    def find(self, root: LocatedNode) -> SelectedNodes:
+        """What is selected of the tree below `root`. For the functions of this library."""
         raise NotImplementedError
 
 
-# What stands for a selector; the types, which say what the nodes are, apart, since some functions
-# have an overload for them.
-SelectsOther: TypeAlias = str | UnionType | Selector | Predicate | Sequence["Selects"]
-Selects: TypeAlias = Kind | SelectsOther
+SelectorLikeExceptType: TypeAlias = (
+    str | UnionType | Selector | Predicate | Sequence["SelectorLike"]
+)
+"""As `SelectorLike`, but for classes: for overloads, since a class says the type of the nodes."""
+SelectorLike: TypeAlias = Kind | SelectorLikeExceptType
+"""What every function of this distribution accepts as a selector (see `as_selector`)."""
 
 
-class Path(Selector):
-    """The nodes whose path matches."""
+class PathSelector(Selector):
+    """`where.path`: the nodes whose path matches a pattern."""
 
     __slots__ = ("optional", "pattern")
 
@@ -90,15 +101,15 @@ class Path(Selector):
     def __repr__(self) -> str:
         return f"where.path({self.pattern!r}{', optional=True' if self.optional else ''})"
 
-    def find(self, root: Spot) -> Found:
-        spots = match(self.pattern, root)
-        if not spots and not self.optional:
-            raise no_match(self.pattern, root)
-        return _found(spots)
+    def find(self, root: LocatedNode) -> SelectedNodes:
+        nodes = match_pattern(self.pattern, root)
+        if not nodes and not self.optional:
+            raise no_match_error(self.pattern, root)
+        return _selected(nodes)
 
 
-class Type(Selector):
-    """The nodes of a type."""
+class TypeSelector(Selector):
+    """`where.type`: the nodes and leaves that are instances of one of some types."""
 
     __slots__ = ("kinds",)
 
@@ -109,12 +120,12 @@ class Type(Selector):
         names = (getattr(kind, "__qualname__", str(kind)) for kind in self.kinds)
         return f"where.type({', '.join(names)})"
 
-    def find(self, root: Spot) -> Found:
-        return _found([spot for spot in root.walk() if isinstance(spot.value, self.kinds)])
+    def find(self, root: LocatedNode) -> SelectedNodes:
+        return _selected([node for node in root.walk() if isinstance(node.value, self.kinds)])
 
 
-class Leaf(Selector):
-    """The leaves that a predicate is true of."""
+class LeafSelector(Selector):
+    """`where.leaf`: the leaves for which a predicate of path and value is true."""
 
     __slots__ = ("predicate",)
 
@@ -124,14 +135,14 @@ class Leaf(Selector):
     def __repr__(self) -> str:
         return f"where.leaf({getattr(self.predicate, '__qualname__', self.predicate)})"
 
-    def find(self, root: Spot) -> Found:
-        _check_takes_two(self.predicate)
-        leaves = (spot for spot in root.walk() if spot.is_leaf)
-        return _found([spot for spot in leaves if self.predicate(spot.path, spot.value)])
+    def find(self, root: LocatedNode) -> SelectedNodes:
+        _check_takes_path_and_leaf(self.predicate)
+        leaves = (node for node in root.walk() if node.is_leaf)
+        return _selected([node for node in leaves if self.predicate(node.path, node.value)])
 
 
-class Either(Selector):
-    """What one selector means or the other."""
+class UnionSelector(Selector):
+    """`one | other`: what either selector selects."""
 
     __slots__ = ("one", "other")
 
@@ -142,13 +153,13 @@ class Either(Selector):
     def __repr__(self) -> str:
         return f"({self.one!r} | {self.other!r})"
 
-    def find(self, root: Spot) -> Found:
+    def find(self, root: LocatedNode) -> SelectedNodes:
         a, b = self.one.find(root), self.other.find(root)
-        return Found(a.picks | b.picks, lambda place: a.covers(place) or b.covers(place))
+        return SelectedNodes(a.nodes | b.nodes, lambda index: a.covers(index) or b.covers(index))
 
 
-class Both(Selector):
-    """What both selectors mean."""
+class IntersectionSelector(Selector):
+    """`one & other`: the nodes of either selector that lie in the selection of the other."""
 
     __slots__ = ("one", "other")
 
@@ -159,15 +170,15 @@ class Both(Selector):
     def __repr__(self) -> str:
         return f"({self.one!r} & {self.other!r})"
 
-    def find(self, root: Spot) -> Found:
+    def find(self, root: LocatedNode) -> SelectedNodes:
         a, b = self.one.find(root), self.other.find(root)
-        picks = {place: spot for place, spot in a.picks.items() if b.covers(place)}
-        picks |= {place: spot for place, spot in b.picks.items() if a.covers(place)}
-        return Found(picks, lambda place: a.covers(place) and b.covers(place))
+        nodes = {index: node for index, node in a.nodes.items() if b.covers(index)}
+        nodes |= {index: node for index, node in b.nodes.items() if a.covers(index)}
+        return SelectedNodes(nodes, lambda index: a.covers(index) and b.covers(index))
 
 
-class Not(Selector):
-    """The leaves that a selector leaves out."""
+class ComplementSelector(Selector):
+    """`~one`: the leaves that a selector does not select."""
 
     __slots__ = ("one",)
 
@@ -177,31 +188,32 @@ class Not(Selector):
     def __repr__(self) -> str:
         return f"~{self.one!r}"
 
-    def find(self, root: Spot) -> Found:
+    def find(self, root: LocatedNode) -> SelectedNodes:
         one = self.one.find(root)
-        above = {place[:i] for place in one.picks for i in range(len(place))}
-        leaves = [s for s in root.walk() if s.is_leaf and not one.covers(s.place)]
-        return Found(
-            {spot.place: spot for spot in leaves},
-            lambda place: place not in above and not one.covers(place),
+        # An inner node lies in the complement only if nothing below it is selected.
+        above = {index[:i] for index in one.nodes for i in range(len(index))}
+        leaves = [s for s in root.walk() if s.is_leaf and not one.covers(s.index)]
+        return SelectedNodes(
+            {node.index: node for node in leaves},
+            lambda index: index not in above and not one.covers(index),
         )
 
 
 def as_selector(where: Any) -> Selector:
-    """The selector that a string, a type or a function stands for."""
+    """The selector that a pattern, a type, a predicate, or a list or tuple of these stands for."""
     if isinstance(where, Selector):
         return where
     if isinstance(where, str):
-        return Path(where)
+        return PathSelector(where)
     if isinstance(where, type | UnionType):
-        return Type((where,))
+        return TypeSelector((where,))
     if isinstance(where, list | tuple) and where:
         first, *rest = map(as_selector, cast(Sequence[Any], where))
         for other in rest:
-            first = Either(first, other)
+            first = UnionSelector(first, other)
         return first
     if callable(where):
-        return Leaf(cast(Any, where))
+        return LeafSelector(cast(Any, where))
     raise WhereError(
         "What to select must be a pattern such as `'layers.*.weight'`, a type, a function of "
         f"`(path, leaf)`, or a combination of these by `where`, but it is `{where!r}` of type "
@@ -210,35 +222,36 @@ def as_selector(where: Any) -> Selector:
     )
 
 
-def find(where: Any, tree: Any) -> list[Spot]:
-    """The nodes that are selected, in order, none within another."""
-    root = Spot(tree)
-    picks = as_selector(where).find(root).picks
-    if len(picks) == 1:
-        return list(picks.values())
-    spots: list[Spot] = []
-    for place, spot in sorted(picks.items()):  # what is within a node comes right after it
-        if not (spots and place[: len(spots[-1].place)] == spots[-1].place):
-            spots.append(spot)
-    return spots
+def find_nodes(where: Any, tree: Any) -> list[LocatedNode]:
+    """The selected nodes in the order of the tree, without those that lie within another."""
+    root = LocatedNode(tree)
+    selected = as_selector(where).find(root).nodes
+    if len(selected) == 1:
+        return list(selected.values())
+    nodes: list[LocatedNode] = []
+    for index, node in sorted(selected.items()):  # the nodes within a node directly follow it
+        if not (nodes and index[: len(nodes[-1].index)] == nodes[-1].index):
+            nodes.append(node)
+    return nodes
 
 
 def is_exact_path(where: Any) -> bool:
-    """Whether a selector is a pattern that stands for one node, whatever the tree."""
+    """Whether a selector is a pattern that matches one node at most, whatever the tree."""
     return isinstance(where, str) and is_exact(parse(where))
 
 
-def mask(where: Any, tree: Any) -> list[bool]:
-    """For each leaf, in order, whether it is selected, or within a node that is."""
-    root = Spot(tree)
-    covers = _found(list(as_selector(where).find(root).picks.values())).covers
-    return [covers(spot.place) for spot in root.walk() if spot.is_leaf]
+def selection_mask(where: Any, tree: Any) -> list[bool]:
+    """For each leaf of a tree, in order, whether it is selected or lies within a selected node."""
+    root = LocatedNode(tree)
+    # `covers` of a combination asks each of its parts for each leaf. Here one test is made of all.
+    covers = _selected(list(as_selector(where).find(root).nodes.values())).covers
+    return [covers(node.index) for node in root.walk() if node.is_leaf]
 
 
-def _check_takes_two(predicate: Predicate) -> None:
+def _check_takes_path_and_leaf(predicate: Predicate) -> None:
     try:
         signature = inspect.signature(predicate)
-    except (TypeError, ValueError):  # as of some functions that are not written in Python
+    except (TypeError, ValueError):  # some functions written in C have no signature
         return
     try:
         signature.bind("", None)
@@ -251,11 +264,12 @@ def _check_takes_two(predicate: Predicate) -> None:
         ) from error
 
 
-def _found(spots: list[Spot]) -> Found:
-    picks = {spot.place: spot for spot in spots}
-    lengths = sorted({len(place) for place in picks})
+def _selected(nodes: list[LocatedNode]) -> SelectedNodes:
+    """The selection of these nodes. It covers the indices that begin with the index of one."""
+    by_index = {node.index: node for node in nodes}
+    lengths = sorted({len(index) for index in by_index})
 
-    def covers(place: Place) -> bool:
-        return any(place[:n] in picks for n in lengths if n <= len(place))
+    def covers(index: NodeIndex) -> bool:
+        return any(index[:n] in by_index for n in lengths if n <= len(index))
 
-    return Found(picks, covers)
+    return SelectedNodes(by_index, covers)

@@ -1,13 +1,13 @@
-"""`tree_paths`: what places a tree has."""
+"""`tree_paths`: the paths of the leaves of a tree, or of its selected nodes."""
 
-from tree_surgery._nodes.located_node import Spot
+from tree_surgery._nodes.located_node import LocatedNode
 from tree_surgery._public import public
 
-from .selectors import Selects, find
+from .selectors import SelectorLike, find_nodes
 
 
 @public
-def tree_paths(tree: object, where: Selects | None = None) -> list[str]:
+def tree_paths(tree: object, where: SelectorLike | None = None) -> list[str]:
     """The paths of the leaves of a tree, each of which is a pattern that selects that leaf alone.
 
     **Arguments:**
@@ -34,5 +34,5 @@ def tree_paths(tree: object, where: Selects | None = None) -> list[str]:
     ```
     """
     if where is None:
-        return [spot.path for spot in Spot(tree).walk() if spot.is_leaf]
-    return [spot.path for spot in find(where, tree)]
+        return [node.path for node in LocatedNode(tree).walk() if node.is_leaf]
+    return [node.path for node in find_nodes(where, tree)]

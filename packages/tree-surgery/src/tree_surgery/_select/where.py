@@ -1,9 +1,16 @@
-"""`where`: how selectors are made."""
+"""`where`: the object that makes selectors from patterns, types and predicates."""
 
 from tree_surgery._public import public
 from tree_surgery._types import Kind, Predicate
 
-from .selectors import Leaf, Path, Selector, Selects, Type, as_selector
+from .selectors import (
+    LeafSelector,
+    PathSelector,
+    Selector,
+    SelectorLike,
+    TypeSelector,
+    as_selector,
+)
 
 
 class Where:
@@ -44,20 +51,20 @@ class Where:
     ```
     """
 
-    def __call__(self, selector: Selects, /) -> Selector:
+    def __call__(self, selector: SelectorLike, /) -> Selector:
         return as_selector(selector)
 
     def path(self, pattern: str, *, optional: bool = False) -> Selector:
         """The nodes whose path fits; unless it is optional, there must be one."""
-        return Path(pattern, optional)
+        return PathSelector(pattern, optional)
 
     def type(self, *kinds: Kind) -> Selector:
         """The nodes and leaves that are instances of one of these types."""
-        return Type(kinds)
+        return TypeSelector(kinds)
 
     def leaf(self, predicate: Predicate) -> Selector:
         """The leaves for which `predicate(path, leaf)` is true."""
-        return Leaf(predicate)
+        return LeafSelector(predicate)
 
 
 where: Where = public(Where())

@@ -1,41 +1,37 @@
-"""How trees become state dictionaries, and these trees."""
+"""How a tree becomes a state dictionary, and a state dictionary a tree.
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+Here is decided the order of the steps: names, layout, renaming, fit. The steps themselves are
+decided elsewhere: names in `_safetensors/leaf_names.py`, values in `foreign_tensors.py`, layout in
+`layout_rules.py`, what fits in `_safetensors/fit_leaves.py`.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tree_surgery._errors import SerialiseError
+from tree_surgery._load_report import LeafInfo
 from tree_surgery._nodes.arrays import is_key
-from tree_surgery._nodes.leaf_info import OWN, LeafInfo, what_is
+from tree_surgery._nodes.leaf_info import OWN, info_of
 from tree_surgery._nodes.prng_keys import implementation_of
-from tree_surgery._safetensors.fit_leaves import match, raise_report
-from tree_surgery._safetensors.leaf_encoding import Found
+from tree_surgery._safetensors.fit_leaves import CastTo, match_leaves, raise_report
+from tree_surgery._safetensors.leaf_encoding import LeafHeader
 from tree_surgery._safetensors.leaf_names import name_leaves
-from tree_surgery._safetensors.rename import Rename, compile_pattern, rename_all
+from tree_surgery._safetensors.rename import Rename, rename_all
 from tree_surgery._streams.host_arrays import to_host
 
 from .foreign_tensors import to_value
-from .stacked_layers import join_layers, split_layers
-
-Transpose = Mapping[str, Sequence[int] | Callable[[np.ndarray[Any, Any]], Any]]
+from .layout_rules import LayoutRules
 
 
-def to_dictionary(
-    tree: Any,
-    rename: Rename | None,
-    transpose: Transpose | None,
-    split: Sequence[str] | str,
-    join: Sequence[str] | str,
-) -> dict[str, Any]:
-    """See `to_state_dict`."""
+def to_dictionary(tree: Any, rename: Rename | None, layout: LayoutRules) -> dict[str, Any]:
+    """The state dictionary of a tree. See `to_state_dict`."""
     values = {
         name: to_value(name, leaf)
         for name, leaf in name_leaves(tree).leaves.items()
-        if what_is(leaf) is not None
+        if info_of(leaf) is not None
     }
-    values = _shape(values, split, transpose, join, strict=True)
+    values = layout.apply(values, strict=True)
     names = rename_all(values, rename)
     return {new: values[old] for old, new in names.items() if new is not None}
 
@@ -44,76 +40,40 @@ def from_dictionary(
     state_dict: Mapping[str, Any],
     like: Any,
     rename: Rename | None,
-    transpose: Transpose | None,
-    split: Sequence[str] | str,
-    join: Sequence[str] | str,
-    dtype: Any,
+    layout: LayoutRules,
+    dtype: CastTo,
     strict: bool,
 ) -> Any:
-    """See `from_state_dict`."""
+    """The tree of a state dictionary. See `from_state_dict`."""
     named = name_leaves(like)
     names = rename_all(state_dict, rename)
     values = {new: to_value(old, state_dict[old]) for old, new in names.items() if new is not None}
-    values = _shape(values, split, transpose, join, strict)
-    found = {name: _found(value) for name, value in values.items()}
-    takes, report = match(named.leaves, found, dtype)
+    values = layout.apply(values, strict)
+    found = {name: _describe(value) for name, value in values.items()}
+    makers, report = match_leaves(named.leaves, found, dtype)
     if strict and report:
         raise_report(report, "The state dictionary", named.leaves)
-    new = {name: take(_raw(values[name])) for name, take in takes.items()}
+    new = {name: make(_words_of_keys(values[name])) for name, make in makers.items()}
     tree = named.rebuild({**named.leaves, **new})
     return tree if strict else (tree, report)
 
 
-def _shape(
-    values: dict[str, Any],
-    split: Sequence[str] | str,
-    transpose: Transpose | None,
-    join: Sequence[str] | str,
-    strict: bool,
-) -> dict[str, Any]:
-    for path in _several(split):
-        values = split_layers(values, path)
-    rules = [(compile_pattern(pattern), rule) for pattern, rule in (transpose or {}).items()]
-    for pattern in transpose or {}:
-        if strict and not any(map(compile_pattern(pattern).fullmatch, values)):
-            nearest = difflib.get_close_matches(pattern, values, 3, cutoff=0.3) or list(values)[:3]
-            raise SerialiseError(
-                f"The rule `{pattern}` of `transpose` fits no whole path. There is, among "
-                f"{len(values)}: {', '.join(f'`{name}`' for name in nearest) or 'nothing'}."
-            )
-    for name, value in values.items():
-        rule = next((rule for pattern, rule in rules if pattern.fullmatch(name)), None)
-        if rule is not None:
-            values = {**values, name: _transposed(name, value, rule)}
-    for path in _several(join):
-        values = join_layers(values, path)
-    return values
+def _describe(value: Any) -> LeafHeader | Any:
+    """What a file would say of a value, so that `match_leaves` can compare it with a leaf.
 
-
-def _several(paths: Sequence[str] | str) -> Sequence[str]:
-    return [paths] if isinstance(paths, str) else paths
-
-
-def _transposed(name: str, value: Any, rule: Any) -> Any:
-    if not isinstance(value, np.ndarray):
-        raise SerialiseError("`transpose` has a rule for it, but it is no array.").at(name)
-    try:
-        new = rule(value) if callable(rule) else value.transpose(tuple(rule))
-    except ValueError as error:
-        message = f"an array of shape {value.shape} cannot be transposed to {rule}: {error}."
-        raise SerialiseError(message).at(name) from error
-    return np.array(new, order="C")
-
-
-def _found(value: Any) -> Any:
+    A number of Python describes itself.
+    """
     if is_key(value):
         info = LeafInfo(str(value.dtype), value.shape)
-        return Found(info, None, {"key": implementation_of(value)})
+        return LeafHeader(info, None, {"key": implementation_of(value)})
     if isinstance(value, np.ndarray):
-        return Found(LeafInfo(str(value.dtype), value.shape), value.dtype, {})
-    info = what_is(value)
-    return Found(info, None, {"own": True}) if info is not None and info.dtype == OWN else value
+        return LeafHeader(LeafInfo(str(value.dtype), value.shape), value.dtype, {})
+    info = info_of(value)
+    if info is not None and info.dtype == OWN:
+        return LeafHeader(info, None, {"own": True})
+    return value
 
 
-def _raw(value: Any) -> Any:
+def _words_of_keys(value: Any) -> Any:
+    """Typed keys as their words, which is what a file holds of them. Else the value itself."""
     return to_host(value) if is_key(value) else value

@@ -1,4 +1,8 @@
-"""What is in a state dictionary as arrays of NumPy, whichever library made it."""
+"""The values of a state dictionary as arrays of NumPy, whichever library made them.
+
+Here is decided what counts as a tensor of another library. Such a tensor is known by its methods,
+so that no other library is imported.
+"""
 
 from typing import Any
 
@@ -7,19 +11,19 @@ import numpy as np
 
 from tree_surgery._errors import SerialiseError
 from tree_surgery._nodes.arrays import is_key
-from tree_surgery._nodes.leaf_info import OWN, number_kind, what_is
+from tree_surgery._nodes.leaf_info import OWN, info_of, number_kind
 from tree_surgery._streams.host_arrays import to_host
 
 
 def to_value(name: str, x: Any) -> Any:
-    """An array of NumPy that nobody else has, or a number of Python's, or a leaf as it is.
+    """A new array of NumPy, for an array or a tensor of any library.
 
-    Typed keys stay as they are. A tensor of PyTorch is known by what it can do, so that PyTorch
-    need not be installed. One whose dtype NumPy does not have, as bfloat16, comes by way of DLPack.
+    Typed keys, numbers of Python, and leaves that write themselves stay as they are. Arrays are
+    always copied: neither the dictionary nor the tree sees what happens to the other.
     """
     if is_key(x) or number_kind(x) is not None:
         return x
-    info = what_is(x)
+    info = info_of(x)
     if info is not None and info.dtype == OWN:
         return x
     try:
@@ -39,6 +43,7 @@ def to_value(name: str, x: Any) -> Any:
 
 
 def _from_torch(x: Any) -> np.ndarray[Any, Any]:
+    """A tensor of PyTorch. NumPy lacks some dtypes, such as bfloat16: DLPack brings those."""
     x = x.detach().cpu()
     for method in ("resolve_conj", "resolve_neg"):
         x = getattr(x, method)() if hasattr(x, method) else x

@@ -1,4 +1,8 @@
-"""Layers in a dictionary: one array for all of them, or one for each."""
+"""Layers in a state dictionary: one array for all layers, or one array for each.
+
+Here is decided which names are layers of one stack: `path.0.rest`, `path.1.rest`, and so on, with
+no number left out.
+"""
 
 import re
 from typing import Any
@@ -6,47 +10,58 @@ from typing import Any
 import numpy as np
 
 from tree_surgery._errors import SerialiseError
-from tree_surgery._safetensors.rename import compile_pattern
+from tree_surgery._safetensors.rename import compile_name_pattern
 
 
 def split_layers(values: dict[str, Any], path: str) -> dict[str, Any]:
-    """`path.rest`, with layers along the first axis, becomes `path.0.rest`, `path.1.rest`, ..."""
-    pattern = compile_pattern(path)
-    hits = {name: found for name in values if (found := pattern.match(name))}
-    arrays = {name: values[name] for name in hits if isinstance(values[name], np.ndarray)}
-    counts = {x.shape[0] if x.ndim else None: name for name, x in arrays.items()}
-    if len(counts) != 1 or None in counts:
-        shapes = ", ".join(f"`{name}` of shape {arrays[name].shape}" for name in counts.values())
-        raise SerialiseError(
-            f"`split={path!r}` needs arrays of which the first axis counts the layers, but found "
-            f"{shapes or 'none'}."
-        )
-    (count,) = counts
+    """`path.rest`, with layers along the first axis, becomes `path.0.rest`, `path.1.rest`, ...
+
+    A number below `path` belongs to every layer.
+    """
+    pattern = compile_name_pattern(path)
+    matches = {name: match for name in values if (match := pattern.match(name))}
+    count = _count_layers({name: values[name] for name in matches}, path)
     new: dict[str, Any] = {}
     for name, value in values.items():
-        if name not in hits:
+        match = matches.get(name)
+        if match is None:
             new[name] = value
             continue
-        at = hits[name].end()
-        for i in range(count or 0):
-            layer = np.array(value[i]) if name in arrays else value
-            new[f"{name[:at]}.{i}{name[at:]}"] = layer
+        start, rest = name[: match.end()], name[match.end() :]
+        for i in range(count):
+            layer = np.array(value[i]) if isinstance(value, np.ndarray) else value
+            new[f"{start}.{i}{rest}"] = layer
     return new
+
+
+def _count_layers(stacked: dict[str, Any], path: str) -> int:
+    """The length of the first axis, which all arrays must have in common."""
+    arrays = {name: x for name, x in stacked.items() if isinstance(x, np.ndarray)}
+    counts = {x.shape[0] if x.ndim else None: name for name, x in arrays.items()}
+    if len(counts) == 1:
+        (count,) = counts
+        if count is not None:
+            return count
+    shapes = ", ".join(f"`{name}` of shape {arrays[name].shape}" for name in counts.values())
+    raise SerialiseError(
+        f"`split={path!r}` needs arrays of which the first axis counts the layers, but found "
+        f"{shapes or 'none'}."
+    )
 
 
 def join_layers(values: dict[str, Any], path: str) -> dict[str, Any]:
     """`path.0.rest`, `path.1.rest`, ... become `path.rest`, layers along a new first axis."""
-    pattern = re.compile(compile_pattern(path).pattern + r"[.\[](\d+)\]?(?=$|[.\[])")
+    pattern = re.compile(compile_name_pattern(path).pattern + r"[.\[](\d+)\]?(?=$|[.\[])")
     new: dict[str, Any] = {}
     layers: dict[str, dict[int, Any]] = {}
     for name, value in values.items():
-        found = pattern.match(name)
-        if found is None:
+        match = pattern.match(name)
+        if match is None:
             new[name] = value
         else:
-            number = int(found.groups()[-1])
-            start = name[: found.start(len(found.groups())) - 1]
-            layers.setdefault(start + name[found.end() :], {})[number] = value
+            number = int(match.groups()[-1])
+            start = name[: match.start(len(match.groups())) - 1]
+            layers.setdefault(start + name[match.end() :], {})[number] = value
     if not layers:
         raise SerialiseError(
             f"`join={path!r}` found no layers `{path}.0`, `{path}.1`, ... to join."
@@ -63,6 +78,7 @@ def join_layers(values: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def _stack(name: str, parts: list[Any]) -> Any:
+    """One array of all layers; of numbers, which have no axis, one that all layers share."""
     first = parts[0]
     if not isinstance(first, np.ndarray):
         if all(type(x) is type(first) and x == first for x in parts[1:]):

@@ -1,24 +1,27 @@
-"""Trees to and from state dictionaries: flat dictionaries of arrays by dotted path."""
+"""`to_state_dict` and `from_state_dict`: flat dictionaries of arrays by dotted path.
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, overload
+The public signatures and their documents. The steps of a conversion are put in order in
+`convert.py`.
+"""
 
-from jax.typing import DTypeLike
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, overload
 
+from tree_surgery._load_report import LoadReport
 from tree_surgery._public import public
-from tree_surgery._safetensors.load_report import LoadReport
+from tree_surgery._safetensors.fit_leaves import CastTo
+from tree_surgery._safetensors.rename import Rename
 from tree_surgery._types import Tree
 
-_Rename: TypeAlias = Mapping[str, str | None] | Callable[[str], str | None]
-_Transpose: TypeAlias = Mapping[str, Sequence[int] | Callable[[Any], Any]]
-_DType: TypeAlias = DTypeLike | Literal["like"] | None
+from .convert import from_dictionary, to_dictionary
+from .layout_rules import LayoutRules, Transpose
 
 
 @public
 def to_state_dict(
     tree: object,
-    rename: _Rename | None = None,
-    transpose: _Transpose | None = None,
+    rename: Rename | None = None,
+    transpose: Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
 ) -> dict[str, Any]:
@@ -63,31 +66,29 @@ def to_state_dict(
     }
     ```
     """
-    from .convert import to_dictionary  # when it is needed, as in `save`
-
-    return to_dictionary(tree, rename, transpose, split, join)
+    return to_dictionary(tree, rename, LayoutRules(split, transpose, join))
 
 
 @overload
 def from_state_dict(
     state_dict: Mapping[str, Any],
     like: Tree,
-    rename: _Rename | None = None,
-    transpose: _Transpose | None = None,
+    rename: Rename | None = None,
+    transpose: Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
-    dtype: _DType = None,
+    dtype: CastTo = None,
     strict: Literal[True] = True,
 ) -> Tree: ...
 @overload
 def from_state_dict(
     state_dict: Mapping[str, Any],
     like: Tree,
-    rename: _Rename | None = None,
-    transpose: _Transpose | None = None,
+    rename: Rename | None = None,
+    transpose: Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
-    dtype: _DType = None,
+    dtype: CastTo = None,
     *,
     strict: Literal[False],
 ) -> tuple[Tree, LoadReport]: ...
@@ -95,22 +96,22 @@ def from_state_dict(
 def from_state_dict(
     state_dict: Mapping[str, Any],
     like: Tree,
-    rename: _Rename | None = None,
-    transpose: _Transpose | None = None,
+    rename: Rename | None = None,
+    transpose: Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
-    dtype: _DType = None,
+    dtype: CastTo = None,
     strict: bool = True,
 ) -> Tree | tuple[Tree, LoadReport]: ...
 @public
 def from_state_dict(
     state_dict: Mapping[str, Any],
     like: Tree,
-    rename: _Rename | None = None,
-    transpose: _Transpose | None = None,
+    rename: Rename | None = None,
+    transpose: Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
-    dtype: _DType = None,
+    dtype: CastTo = None,
     strict: bool = True,
 ) -> Tree | tuple[Tree, LoadReport]:
     """The tree with each leaf taken from a flat dictionary, where it is under its dotted path.
@@ -157,6 +158,5 @@ def from_state_dict(
     assert tree["layers"]["w"][1].tolist() == [[1.0] * 4] * 3
     ```
     """
-    from .convert import from_dictionary
-
-    return from_dictionary(state_dict, like, rename, transpose, split, join, dtype, strict)
+    layout = LayoutRules(split, transpose, join)
+    return from_dictionary(state_dict, like, rename, layout, dtype, strict)

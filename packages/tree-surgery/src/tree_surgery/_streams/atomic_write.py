@@ -1,4 +1,8 @@
-"""Files that are either whole or as they were."""
+"""Files that are replaced as a whole: after any crash, a path has the old file or the new one.
+
+Here is decided where the new file is written, when it is synced to the disk, and how it takes its
+name. Every other part of the library writes to the stream that `atomic_write` gives.
+"""
 
 import contextlib
 import errno
@@ -13,18 +17,20 @@ from pathlib import Path
 from typing import IO, Any
 
 _BUFFER = 1 << 20
-_STEP = 16 << 20  # bytes between two times that the disk is told to begin
+_SYNC_STEP = 16 << 20  # bytes between two orders to the disk
 
 _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have no `fdatasync`
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Generator[IO[bytes]]:
-    """Open a file for writing that takes its place at `path` at the end, if nothing was raised.
+def atomic_write(path: Path) -> Generator[IO[bytes]]:
+    """Open a file for writing that replaces the one at `path` at the end, if nothing was raised.
 
-    It is written under another name in the same folder, brought to the disk, and renamed, which is
-    one step on every file system that JAX runs on. A crash at any point leaves the old file whole.
-    A link stays a link. What is no regular file (a pipe, `/dev/null`) is written directly.
+    The file is written under another name in the same folder, synced to the disk, and renamed. A
+    rename is atomic on every file system that JAX runs on, so a crash at any point leaves the old
+    file whole. The order matters: a rename before the sync could leave a new name for a file whose
+    data is not on the disk. A link stays a link, and a file keeps its mode. Anything but a regular
+    file (a pipe, `/dev/null`) is written directly.
     """
     target = Path(os.path.realpath(path))
     mode = target.stat().st_mode if target.exists() else None
@@ -34,9 +40,9 @@ def replacing(path: Path) -> Generator[IO[bytes]]:
         return
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "No such folder to save in", str(target.parent))
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
-        raw = _SyncedFile(beside, "xb")
+        raw = _SyncedFile(temporary, "xb")
         with io.BufferedWriter(raw, _BUFFER) as file:
             try:
                 yield file
@@ -45,41 +51,42 @@ def replacing(path: Path) -> Generator[IO[bytes]]:
                 raw.finish()
             os.fsync(file.fileno())
         if mode is not None:
-            os.chmod(beside, stat.S_IMODE(mode))
-        with _freed_later(target):
-            os.replace(beside, target)
+            os.chmod(temporary, stat.S_IMODE(mode))
+        with _free_in_background(target):
+            os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            beside.unlink()
+            temporary.unlink()
         raise
     _sync_folder(target.parent)
 
 
 @contextlib.contextmanager
-def _freed_later(old: Path) -> Generator[None]:
-    """What a large old file took of disk and memory is given back beside what comes next.
+def _free_in_background(old: Path) -> Generator[None]:
+    """Free the disk and memory of a large old file on a thread, after another took its name.
 
-    The system does that when nobody has the file open any more, and for 1 GB it takes it a quarter
-    of a second. So it is kept open while the new one takes its name, and closed by a thread.
+    The system frees a file without a name when its last descriptor is closed. For 1 GB that takes a
+    quarter of a second. So a descriptor is held while the file loses its name, and a thread closes
+    it.
     """
     descriptor: int | None = None
-    if os.name == "posix":  # elsewhere a file that is open cannot be replaced
-        with contextlib.suppress(OSError):  # there is none, or it is not ours to read
+    if os.name == "posix":  # elsewhere an open file cannot be replaced
+        with contextlib.suppress(OSError):  # no such file, or no permission to read it
             descriptor = os.open(old, os.O_RDONLY)
     try:
         yield
     finally:
         if descriptor is not None:
-            if os.fstat(descriptor).st_size < _STEP:
+            if os.fstat(descriptor).st_size < _SYNC_STEP:
                 os.close(descriptor)
             else:
                 threading.Thread(target=os.close, args=(descriptor,), daemon=True).start()
 
 
 class _SyncedFile(io.FileIO):
-    """A file that the disk begins to write while there is more to come.
+    """A file that is synced by a thread while it is written.
 
-    The sync at the end then has little left to wait for: it takes half the time for 64 MB.
+    The sync at the end then has little left to wait for: saving 64 MB takes half the time.
     """
 
     def __init__(self, path: Path, mode: str):
@@ -92,7 +99,7 @@ class _SyncedFile(io.FileIO):
     def write(self, data: Any, /) -> int:
         count = super().write(data)
         self._pending += count
-        if self._pending >= _STEP:
+        if self._pending >= _SYNC_STEP:
             self._pending = 0
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="tree_surgery-sync")
@@ -103,17 +110,19 @@ class _SyncedFile(io.FileIO):
 
     def _run(self) -> None:
         while self._orders.get():
-            while not self._orders.empty():  # one sync for all that was ordered meanwhile
+            while not self._orders.empty():  # one sync serves all orders so far
                 if not self._orders.get():
                     return
             try:
                 _sync_data(self.fileno())
-            except OSError as error:  # Linux tells of a broken disk once: not again at the end
+            # Linux reports a failed write once, to the next sync. Were the error dropped here, the
+            # sync at the end would succeed, and a damaged file would replace the old one.
+            except OSError as error:
                 self._failure = error
                 return
 
     def finish(self) -> None:
-        """Stop syncing beside, and raise what came of it."""
+        """Stop the thread, and raise the error that it met, if any."""
         if self._thread is not None:
             self._orders.put(False)
             self._thread.join()
@@ -123,7 +132,7 @@ class _SyncedFile(io.FileIO):
 
 
 def _sync_folder(folder: Path) -> None:
-    """The new name itself must reach the disk. Windows has no such thing."""
+    """Bring the new name itself to the disk. Windows has no such call."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

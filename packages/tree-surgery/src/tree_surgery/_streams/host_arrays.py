@@ -1,4 +1,8 @@
-"""Arrays of JAX as arrays of NumPy and back, one leaf at a time."""
+"""Arrays of JAX to arrays of NumPy and back, one leaf at a time.
+
+Here is decided how the shards of an array are gathered without a second copy of the tree, and on
+which devices a loaded array is put.
+"""
 
 from typing import Any
 
@@ -10,14 +14,14 @@ from jax.sharding import AbstractMesh, NamedSharding
 from tree_surgery._errors import SerialiseError
 from tree_surgery._jax import Tracer
 
-_SMALL = 1 << 14  # bytes
+_SMALL = 1 << 14  # bytes; below this a copy takes less time than `device_put`
 
 
 def to_host(x: jax.Array) -> np.ndarray[Any, Any]:
-    """The values of an array, wherever it is. Of typed keys, the words that they consist of.
+    """The values of an array from all its devices. Of typed PRNG keys, their words.
 
-    An array keeps what `np.asarray` makes of it, if that is a copy, so that a tree that is spread
-    over several devices would be in memory once more in the end. Its shards are gathered instead.
+    The shards are gathered one by one. `np.asarray` of the whole array would cache its copy on the
+    array, and so keep a second copy of a sharded tree in memory.
     """
     if isinstance(x, Tracer):
         raise SerialiseError(
@@ -40,28 +44,28 @@ def to_host(x: jax.Array) -> np.ndarray[Any, Any]:
 
 
 def to_device(value: np.ndarray[Any, Any], like: Any) -> jax.Array:
-    """An array of JAX, where `like` is, as `placement` says.
+    """An array of JAX on the devices of `like`, as `placement` says.
 
-    The memory is taken over, not copied, where that can be: nobody may write to it any more.
+    JAX takes over the memory of `value` where it can, so nobody may write to `value` afterwards.
     """
     check_width(value.dtype)
     sharding = placement(like)
     if sharding is None and value.nbytes < _SMALL:
-        return jnp.asarray(value)  # in half the time, for a copy
+        return jnp.asarray(value)
     return jax.device_put(value, sharding)
 
 
 def placement(like: Any) -> Any:
-    """The sharding that an array made after `like` gets, or `None` for JAX's choice.
+    """The sharding for an array that is loaded for `like`. `None` leaves the choice to JAX.
 
-    It is that of an array that was put somewhere, or of a `jax.ShapeDtypeStruct` which has one.
+    It is the sharding of a committed array, or of a `jax.ShapeDtypeStruct` that has one.
     """
     if isinstance(like, jax.Array):
         return like.sharding if like.committed else None
     sharding = getattr(like, "sharding", None)
     if not (isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, AbstractMesh)):
         return sharding
-    # As from `jax.eval_shape` over explicit axes: which devices these are, the context says.
+    # `jax.eval_shape` over explicit axes gives an abstract mesh. The context has its devices.
     if sharding.mesh.shape != jax.sharding.get_abstract_mesh().shape:
         raise SerialiseError(
             f"`like` is sharded over an abstract mesh, {dict(sharding.mesh.shape)}, which names no "
@@ -71,6 +75,6 @@ def placement(like: Any) -> Any:
 
 
 def check_width(dtype: Any) -> None:
-    """Raise for a dtype that JAX has only with `jax_enable_x64`."""
+    """Raise if JAX has the dtype only with `jax_enable_x64`: it would halve the width silently."""
     if dtype != jax.dtypes.float0 and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise SerialiseError(f"JAX arrays of dtype {dtype} need `jax_enable_x64`.")

@@ -1,4 +1,9 @@
-"""A path, of any kind, or a binary file object: the stream to write to or to read from."""
+"""What `path_or_file` means: a path of any kind, or a binary file object.
+
+Here is decided which suffix a path gets, and that a file object is never closed. If reading fails,
+a file object goes back to where it was. How a file at a path replaces the old one is decided in
+`atomic_write.py`.
+"""
 
 import contextlib
 import os
@@ -9,9 +14,8 @@ from typing import IO, Any
 from tree_surgery._errors import SerialiseError
 from tree_surgery._types import ToRead, ToWrite
 
-from .atomic_write import replacing
+from .atomic_write import atomic_write
 
-SUFFIX = ".safetensors"  # of files in which leaves have names
 PathOrFile = ToRead | ToWrite
 
 
@@ -19,8 +23,11 @@ PathOrFile = ToRead | ToWrite
 def open_stream(
     path_or_file: PathOrFile, suffix: str, write: bool
 ) -> Generator[tuple[IO[bytes], bool]]:
-    """The file object to use, and whether it is ours rather than the caller's."""
-    # Paths first: some kinds of them can read and write too.
+    """The file object to use, and whether it was opened here rather than by the caller.
+
+    `suffix` is appended to a path that has none.
+    """
+    # Paths are looked for first: those of some libraries have `read` and `write` too.
     if not isinstance(path_or_file, str | bytes | os.PathLike):
         file: Any = path_or_file
         if not hasattr(file, "write" if write else "read"):
@@ -28,13 +35,13 @@ def open_stream(
                 "Expected a path (a string or an `os.PathLike`) or a binary file object, got a "
                 f"`{type(path_or_file).__name__}`."
             )
-        with contextlib.nullcontext() if write else _rewinding(file):
+        with contextlib.nullcontext() if write else _rewind_on_error(file):
             yield file, False
         return
     path = Path(os.fsdecode(path_or_file))
     if not path.suffix and not _is_device(path):
         path = path.with_name(path.name + suffix)
-    with replacing(path) if write else path.open("rb") as file:
+    with atomic_write(path) if write else path.open("rb") as file:
         try:
             yield file, True
         except SerialiseError as error:
@@ -43,13 +50,13 @@ def open_stream(
 
 
 def _is_device(path: Path) -> bool:
-    """Whether it is there already, and neither file nor folder: `/dev/stdout`, or a named pipe."""
+    """Whether a path exists and is neither a file nor a folder: `/dev/stdout`, or a named pipe."""
     return path.exists() and not (path.is_file() or path.is_dir())
 
 
 @contextlib.contextmanager
-def _rewinding(file: IO[bytes]) -> Generator[None]:
-    """Whoever fails to read leaves the file where it was, if it can be."""
+def _rewind_on_error(file: IO[bytes]) -> Generator[None]:
+    """Put a file that can seek back to where it was, if an error is raised."""
     start = file.tell() if hasattr(file, "seekable") and file.seekable() else None
     try:
         yield

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 
-from tree_surgery._nodes.arrays import bytes_of, is_array, is_of, sharding_of
+from tree_surgery._nodes.arrays import bytes_of, has_dtype, is_array_or_struct, sharding_of
 from tree_surgery._public import public
 
 
@@ -62,12 +62,12 @@ def tree_size(tree: object) -> TreeSize:
 
 def size_of(leaves: Iterable[Any]) -> TreeSize:
     """The size of some leaves."""
-    arrays = {id(x): x for x in leaves if is_array(x)}.values()
+    arrays = {id(x): x for x in leaves if is_array_or_struct(x)}.values()
     per_device: dict[Any, int] = {}
     for x in arrays:
         for device, n in _shards(x):
             per_device[device] = per_device.get(device, 0) + n
-    parameters = sum(x.size for x in arrays if is_of(x, jnp.inexact))
+    parameters = sum(x.size for x in arrays if has_dtype(x, jnp.inexact))
     return TreeSize(int(parameters), sum(map(bytes_of, arrays)), per_device)
 
 

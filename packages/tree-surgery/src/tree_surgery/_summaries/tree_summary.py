@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tree_surgery._nodes.arrays import is_array, is_of, sharding_of
-from tree_surgery._nodes.located_node import Spot
+from tree_surgery._nodes.arrays import has_dtype, is_array_or_struct, sharding_of
+from tree_surgery._nodes.located_node import LocatedNode
 from tree_surgery._public import public
 from tree_surgery._training.freeze import Frozen
 from tree_surgery._training.tie import Tied
@@ -67,30 +67,30 @@ def tree_summary(
         raise ValueError(f"The format of a summary is one of {list(formats)}, not {format!r}.")
     if depth is not None and depth < 0:
         raise ValueError(f"The depth of a summary is 0 or more, not {depth}.")
-    root = Spot(tree)
-    rows = [_row(spot) for spot in _shown(root, math.inf if depth is None else depth)]
+    root = LocatedNode(tree)
+    rows = [_row(node) for node in _shown(root, math.inf if depth is None else depth)]
     total = _row(root)[1:]
     return formats[format](HEADER, rows, ("total", *total), RIGHT)
 
 
-def _shown(spot: Spot, depth: float) -> Iterator[Spot]:
+def _shown(node: LocatedNode, depth: float) -> Iterator[LocatedNode]:
     """What gets a row: nodes with arrays in them, arrays, and what is tied."""
-    if type(spot.value) is Tied or (spot.place and _arrays(spot)):
-        yield spot
-    if len(spot.place) < depth and type(spot.value) is not Frozen:
-        for child in spot.children:
+    if type(node.value) is Tied or (node.index and _arrays(node)):
+        yield node
+    if len(node.index) < depth and type(node.value) is not Frozen:
+        for child in node.children:
             yield from _shown(child, depth)
 
 
-def _row(spot: Spot) -> tuple[str, ...]:
-    value = spot.value.value if type(spot.value) is Frozen else spot.value
-    arrays = _arrays(spot)
+def _row(node: LocatedNode) -> tuple[str, ...]:
+    value = node.value.value if type(node.value) is Frozen else node.value
+    arrays = _arrays(node)
     if type(value) is Tied:
-        return (spot.path, f"tied to {value.to}", "", "", "", "", "", "")
+        return (node.path, f"tied to {value.to}", "", "", "", "", "", "")
     size = size_of(leaf.value for leaf in arrays)
-    leaf = is_array(value)
+    leaf = is_array_or_struct(value)
     return (
-        spot.path,
+        node.path,
         "Array" if isinstance(value, jax.Array) else type(value).__name__,
         str(value.shape) if leaf else "",
         str(value.dtype) if leaf else "",
@@ -101,15 +101,15 @@ def _row(spot: Spot) -> tuple[str, ...]:
     )
 
 
-def _arrays(spot: Spot) -> list[Spot]:
-    return [leaf for leaf in spot.walk() if leaf.is_leaf and is_array(leaf.value)]
+def _arrays(node: LocatedNode) -> list[LocatedNode]:
+    return [leaf for leaf in node.walk() if leaf.is_leaf and is_array_or_struct(leaf.value)]
 
 
-def _trainable(arrays: list[Spot]) -> str:
+def _trainable(arrays: list[LocatedNode]) -> str:
     answers = {
         "no" if leaf.parent is not None and type(leaf.parent.value) is Frozen else "yes"
         for leaf in arrays
-        if is_of(leaf.value, jnp.inexact)
+        if has_dtype(leaf.value, jnp.inexact)
     }
     return _one_of(answers, "part") or "no"
 

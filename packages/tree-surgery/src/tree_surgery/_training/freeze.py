@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 
-from tree_surgery._edit.by_selector import put
+from tree_surgery._edit.by_selector import replace_nodes
 from tree_surgery._jax import Tracer
-from tree_surgery._nodes.arrays import is_array, is_of
-from tree_surgery._nodes.located_node import Spot
+from tree_surgery._nodes.arrays import has_dtype, is_array_or_struct
+from tree_surgery._nodes.located_node import LocatedNode
 from tree_surgery._public import public
-from tree_surgery._select.selectors import Selects, find
+from tree_surgery._select.selectors import SelectorLike, find_nodes
 from tree_surgery._types import Tree
 
 _HINT = (
@@ -60,7 +60,7 @@ class Frozen:
 
 
 @public
-def freeze(tree: Tree, where: Selects) -> Tree:
+def freeze(tree: Tree, where: SelectorLike) -> Tree:
     """Each number that is selected is frozen: no gradient, no update and no decay reaches it.
 
     The one spec of what is frozen is the tree itself. Its frozen leaves are in
@@ -107,15 +107,15 @@ def freeze(tree: Tree, where: Selects) -> Tree:
     """
     leaves = (
         leaf
-        for spot in find(where, tree)
-        for leaf in spot.walk()
+        for node in find_nodes(where, tree)
+        for leaf in node.walk()
         if leaf.is_leaf and not _in_frozen(leaf) and _is_number(leaf.value)
     )
-    return put(tree, {leaf.place: Frozen(leaf.value) for leaf in leaves})
+    return replace_nodes(tree, {leaf.index: Frozen(leaf.value) for leaf in leaves})
 
 
 @public
-def unfreeze(tree: Tree, where: Selects | None = None) -> Tree:
+def unfreeze(tree: Tree, where: SelectorLike | None = None) -> Tree:
     """The frozen leaves are what they were, and no gradient flows from them to the frozen tree.
 
     Within a function that is differentiated, this makes the tree usable and stops the gradient;
@@ -145,13 +145,13 @@ def unfreeze(tree: Tree, where: Selects | None = None) -> Tree:
     """
     if where is None:
         return jtu.tree_map(_thaw, tree, is_leaf=_is_frozen)
-    spots = {
-        spot.place: spot
-        for chosen in find(where, tree)
-        for spot in chosen.walk()
-        if _is_frozen(spot.value)
+    nodes = {
+        node.index: node
+        for chosen in find_nodes(where, tree)
+        for node in chosen.walk()
+        if _is_frozen(node.value)
     }
-    return put(tree, {place: _thaw(spot.value) for place, spot in spots.items()})
+    return replace_nodes(tree, {index: _thaw(node.value) for index, node in nodes.items()})
 
 
 @public
@@ -187,19 +187,19 @@ def trainable(tree: object) -> Any:
 
 def is_trainable(x: Any) -> bool:
     """Whether a leaf is an array, or the shape of one, that gradients exist for."""
-    return is_of(x, jnp.inexact)
+    return has_dtype(x, jnp.inexact)
 
 
 def _is_number(x: Any) -> bool:
-    return is_array(x) or isinstance(x, float | complex)
+    return is_array_or_struct(x) or isinstance(x, float | complex)
 
 
 def _is_frozen(x: Any) -> bool:
     return type(x) is Frozen
 
 
-def _in_frozen(spot: Spot) -> bool:
-    return spot.parent is not None and _is_frozen(spot.parent.value)
+def _in_frozen(node: LocatedNode) -> bool:
+    return node.parent is not None and _is_frozen(node.parent.value)
 
 
 def _thaw(x: Any) -> Any:

@@ -8,7 +8,7 @@ import jax.tree_util as jtu
 from tree_surgery._errors import WhereError
 from tree_surgery._nodes.key_paths import leaf_paths
 from tree_surgery._public import public
-from tree_surgery._select.selectors import Selects, mask
+from tree_surgery._select.selectors import SelectorLike, selection_mask
 
 _MISSING: Final[Any] = object()
 
@@ -54,7 +54,7 @@ class Labels:
 
 
 @public
-def tree_mask(tree: object, where: Selects) -> Any:
+def tree_mask(tree: object, where: SelectorLike) -> Any:
     """The tree with `True` for each leaf that is selected, or in a selected node, and else `False`.
 
     **Arguments:**
@@ -79,11 +79,13 @@ def tree_mask(tree: object, where: Selects) -> Any:
     assert mask == {"layers": [{"w": True, "b": False}, {"w": True, "b": None}]}
     ```
     """
-    return jtu.tree_structure(tree).unflatten(mask(where, tree))
+    return jtu.tree_structure(tree).unflatten(selection_mask(where, tree))
 
 
 @public
-def tree_labels(tree: object, labels: Mapping[Any, Selects], default: object = _MISSING) -> Any:
+def tree_labels(
+    tree: object, labels: Mapping[Any, SelectorLike], default: object = _MISSING
+) -> Any:
     """The tree with a label for each leaf: the first of which the selector selects it.
 
     **Arguments:**
@@ -115,7 +117,7 @@ def tree_labels(tree: object, labels: Mapping[Any, Selects], default: object = _
     leaves, treedef = jtu.tree_flatten(tree)
     chosen = [default] * len(leaves)
     for label, where in reversed(list(labels.items())):
-        hits = zip(mask(where, tree), chosen, strict=True)
+        hits = zip(selection_mask(where, tree), chosen, strict=True)
         chosen = [label if hit else other for hit, other in hits]
     missing = [i for i, label in enumerate(chosen) if label is _MISSING]
     if missing:

@@ -8,12 +8,12 @@ import jax
 import jax.tree_util as jtu
 import numpy as np
 
-from tree_surgery._edit.by_selector import put
+from tree_surgery._edit.by_selector import replace_nodes
 from tree_surgery._errors import WhereError
-from tree_surgery._nodes.arrays import is_array
-from tree_surgery._nodes.located_node import Spot
+from tree_surgery._nodes.arrays import is_array_or_struct
+from tree_surgery._nodes.located_node import LocatedNode
 from tree_surgery._public import public
-from tree_surgery._select.selectors import Selects, find
+from tree_surgery._select.selectors import SelectorLike, find_nodes
 from tree_surgery._show.pformat import tree_pformat
 from tree_surgery._types import Tree
 
@@ -29,7 +29,7 @@ _HINT = (
 class Tied:
     """What stands in a place that is tied to another. See [`tree_surgery.tie`][].
 
-    - `to`: the path of that other place, from the root of the tree.
+    - `to`: the path of that other index, from the root of the tree.
 
     ```python
     from tree_surgery import Tied, tie, tree_select
@@ -56,7 +56,7 @@ class Tied:
 
 
 @public
-def tie(tree: Tree, pairs: Sequence[tuple[Selects, Selects]]) -> Tree:
+def tie(tree: Tree, pairs: Sequence[tuple[SelectorLike, SelectorLike]]) -> Tree:
     """Each `dst` is from now on what is at its `src`: there is one set of weights, in one place.
 
     In place of each `dst` there is a [`tree_surgery.Tied`][], a node without leaves. So `jax.jit`,
@@ -95,30 +95,30 @@ def tie(tree: Tree, pairs: Sequence[tuple[Selects, Selects]]) -> Tree:
     assert jax.grad(loss)(model)["embed"][0].tolist() == [3.0, 3.0]
     ```
     """
-    sources: list[Spot] = []
-    changes: dict[tuple[int, ...], tuple[Spot, Tied]] = {}
+    sources: list[LocatedNode] = []
+    changes: dict[tuple[int, ...], tuple[LocatedNode, Tied]] = {}
     for dst, src in map(_pair, pairs):
-        chosen = find(src, tree)
+        chosen = find_nodes(src, tree)
         if len(chosen) != 1:
             raise WhereError(
                 f"`tie` needs one node to tie `{dst}` to, but `{src}` selects {len(chosen)}.", src
             )
         (source,) = chosen
         sources.append(source)
-        for spot in find(dst, tree):
-            _check_fit(spot, source)
-            if spot.place in changes:
-                raise WhereError(f"`tie` was told twice what to tie `{spot.path}` to.", dst)
-            changes[spot.place] = (spot, Tied(source.path))
-    for spot, tied in changes.values():
-        for source in (*sources, *(other for other, _ in changes.values() if other is not spot)):
-            if _overlap(spot, source):
+        for node in find_nodes(dst, tree):
+            _check_fit(node, source)
+            if node.index in changes:
+                raise WhereError(f"`tie` was told twice what to tie `{node.path}` to.", dst)
+            changes[node.index] = (node, Tied(source.path))
+    for node, tied in changes.values():
+        for source in (*sources, *(other for other, _ in changes.values() if other is not node)):
+            if _overlap(node, source):
                 raise WhereError(
-                    f"`tie` cannot tie `{spot.path}` to `{tied.to}`, since `{source.path}` has a "
+                    f"`tie` cannot tie `{node.path}` to `{tied.to}`, since `{source.path}` has a "
                     "part in this tie or another, and one of them is within the other. What others "
                     "are tied to must stay where it is: tie all of them to that."
                 )
-    return put(tree, {place: tied for place, (_, tied) in changes.items()})
+    return replace_nodes(tree, {index: tied for index, (_, tied) in changes.items()})
 
 
 def _pair(pair: Any) -> tuple[Any, Any]:
@@ -160,13 +160,13 @@ def untie(tree: Tree) -> Tree:
     for tied in (x for x in nodes if _is_tied(x)):
         if tied.to not in sources:
             try:
-                (spot,) = find(tied.to, tree)
+                (node,) = find_nodes(tied.to, tree)
             except WhereError as error:
                 raise WhereError(
                     f"This tree has something that is tied to `{tied.to}`, which is not in it. "
                     "Call `untie` on the whole tree that was tied, before parts of it are used."
                 ) from error
-            sources[tied.to] = spot.value
+            sources[tied.to] = node.value
     return treedef.unflatten(_copy(sources[x.to]) if _is_tied(x) else x for x in nodes)
 
 
@@ -195,9 +195,9 @@ def find_shared(tree: object) -> list[list[str]]:
     ```
     """
     places: dict[int, list[str]] = {}
-    for spot in Spot(tree).walk():
-        if spot.is_leaf and isinstance(spot.value, jax.Array | np.ndarray):
-            places.setdefault(id(spot.value), []).append(spot.path)
+    for node in LocatedNode(tree).walk():
+        if node.is_leaf and isinstance(node.value, jax.Array | np.ndarray):
+            places.setdefault(id(node.value), []).append(node.path)
     return [paths for paths in places.values() if len(paths) > 1]
 
 
@@ -211,25 +211,25 @@ def _copy(node: Any) -> Any:
     return treedef.unflatten(leaves)
 
 
-def _overlap(a: Spot, b: Spot) -> bool:
-    n = min(len(a.place), len(b.place))
-    return a.place[:n] == b.place[:n]
+def _overlap(a: LocatedNode, b: LocatedNode) -> bool:
+    n = min(len(a.index), len(b.index))
+    return a.index[:n] == b.index[:n]
 
 
-def _check_fit(spot: Spot, source: Spot) -> None:
-    leaves, treedef = jtu.tree_flatten(spot.value)
+def _check_fit(node: LocatedNode, source: LocatedNode) -> None:
+    leaves, treedef = jtu.tree_flatten(node.value)
     others, other_def = jtu.tree_flatten(source.value)
     fits = treedef == other_def and all(map(_is_alike, leaves, others))
     if not fits:
         raise WhereError(
-            f"`tie` cannot tie `{spot.path}` to `{source.path}`: {_describe(spot.value)} is not of "
+            f"`tie` cannot tie `{node.path}` to `{source.path}`: {_describe(node.value)} is not of "
             f"the same structure, shapes and dtypes as {_describe(source.value)}.",
-            spot.value,
+            node.value,
         )
 
 
 def _is_alike(x: Any, y: Any) -> bool:
-    if is_array(x) and is_array(y):
+    if is_array_or_struct(x) and is_array_or_struct(y):
         return x.shape == y.shape and x.dtype == y.dtype
     return type(x) is type(y)
 

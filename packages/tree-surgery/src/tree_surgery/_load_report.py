@@ -1,9 +1,35 @@
-"""What did not fit when a tree was loaded."""
+"""What is known of a leaf before it is read, and the report of what did not fit a tree.
+
+`SerialiseError` carries a report, and all folders raise that error. So this file may import nothing
+of the distribution.
+"""
 
 from typing import NamedTuple
 
-from tree_surgery._nodes.leaf_info import LeafInfo
 from tree_surgery._public import public
+
+
+@public
+class LeafInfo(NamedTuple):
+    """What is known of a saved leaf before it is read. See [`tree_surgery.peek`][].
+
+    - `dtype`: the dtype of an array, as a string; of a number of Python's, `Python int` and so on.
+    - `shape`: the shape of an array; `None` for anything else.
+
+    ```python
+    from tree_surgery import LeafInfo
+
+    assert str(LeafInfo("float32", (3, 4))) == "shape (3, 4) and dtype float32"
+    ```
+    """
+
+    dtype: str
+    shape: tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        if self.shape is None:
+            return self.dtype
+        return f"shape {self.shape} and dtype {self.dtype}"
 
 
 @public
