@@ -77,7 +77,7 @@ SHARED = {
     "pytree_module._functions_by_name._public_modules": LRU,
     "pytree_module._field_checks._PLAIN_DYNAMIC": IDEMPOTENT,
     "pytree_module._flatten_codegen._NAMESPACES": "one entry for each class, changed under a lock",
-    "nn_layers._models.sequential._TAKES_KEY": f"{IDEMPOTENT}; weak",
+    "nn_layers._core.layer_protocol._TAKES_KEY_BY_CLASS": f"{IDEMPOTENT}; weak",
     "runtime_checks._FAILURES": "numbers of its own for each failure; bounded",
     "runtime_checks._jax._unspecified": LRU,
     "runtime_checks._jax.debug_effect": LRU,

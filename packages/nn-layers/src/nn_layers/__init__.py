@@ -25,6 +25,7 @@ from ._conv.pool import MaxPool1d as MaxPool1d
 from ._conv.pool import MaxPool2d as MaxPool2d
 from ._conv.pool import MaxPool3d as MaxPool3d
 from ._conv.pool import Pool as Pool
+from ._core.layer_protocol import StatefulLayer as StatefulLayer
 from ._core.shape_errors import ShapeError as ShapeError
 from ._dense.dropout import Dropout as Dropout
 from ._dense.embedding import Embedding as Embedding
@@ -35,7 +36,6 @@ from ._dense.prelu import PReLU as PReLU
 from ._models.inference import inference_mode as inference_mode
 from ._models.sequential import Lambda as Lambda
 from ._models.sequential import Sequential as Sequential
-from ._models.sequential import StatefulLayer as StatefulLayer
 from ._models.shared import Shared as Shared
 from ._models.stacked import Stacked as Stacked
 from ._models.summary import summary as summary

@@ -10,6 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from filtered_transforms import combine, filter_jit, filter_map, is_array, partition
 from nn_layers._core.key_arguments import split_key
+from nn_layers._core.layer_protocol import StatefulLayer, is_stateful_layer, takes_key
 from nn_layers._core.missing import MISSING
 from nn_layers._core.shape_errors import ShapeError, located, size
 from nn_layers._state.state import State, passed_on, with_markers_of
@@ -18,7 +19,6 @@ from pytree_module import field, module_from_fields
 from tree_surgery import path_str, tree_stack, tree_unstack
 
 from .remat import Remat, checked_remat, rematerialised
-from .sequential import StatefulLayer, is_stateful_layer, takes_key
 
 _NOT_STATEFUL = (
     " What each layer has of its own, such as a cache, goes into `each={'cache': caches}`, with "

@@ -10,9 +10,9 @@ from jaxtyping import Array, PRNGKeyArray
 from nn_layers._core.dtypes import exact, per_channel, promoted, scaled
 from nn_layers._core.explicit_sharding import on_automatic_axes
 from nn_layers._core.initialisers import default_dtype
+from nn_layers._core.layer_protocol import StatefulLayer
 from nn_layers._core.shape_errors import refuse_shape, shape_of, size
 from nn_layers._jax import mapped_name
-from nn_layers._models.sequential import StatefulLayer
 from nn_layers._state.state import State, StateIndex, check_state
 from nn_layers._types import DType
 from pytree_module import field

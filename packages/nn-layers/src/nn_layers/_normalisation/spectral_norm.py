@@ -11,8 +11,8 @@ from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.dtypes import exact
 from nn_layers._core.key_arguments import split_key
+from nn_layers._core.layer_protocol import StatefulLayer
 from nn_layers._core.shape_errors import size
-from nn_layers._models.sequential import StatefulLayer
 from nn_layers._state.state import State, StateIndex, check_state
 from nn_layers._types import Layer_co, R
 from pytree_module import field

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.dtypes import exact
+from nn_layers._core.layer_protocol import takes_key
 from nn_layers._core.shape_errors import located
-from nn_layers._models.sequential import takes_key
 from nn_layers._types import Layer_co, R
 from pytree_module import Module, field
 from tree_surgery import tree_replace

@@ -9,8 +9,8 @@ import jax.tree_util as jtu
 from jaxtyping import Array, PRNGKeyArray
 
 from filtered_transforms import filter_jit, is_array, partition
+from nn_layers._core.layer_protocol import takes_key
 from nn_layers._core.shape_errors import ShapeError, kind_of, refuse_shape, shape_of
-from nn_layers._models.sequential import takes_key
 from nn_layers._types import H2, Backward_co, Cell, Forward_co, H, Layer_co
 from pytree_module import Module, field
 
