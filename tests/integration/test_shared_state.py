@@ -95,7 +95,6 @@ CONSTANT = {  # never written once they are made
     "nn_layers._attention.softmax_attention._AT_ONCE",
     "nn_layers._conv.conv._PAD_MODES",
     "nn_layers._models.remat._CALLS",
-    "nn_layers._conv.fixed_dimensions._AXES",
     "pytree_module._flatten_codegen._STUB_CODES",
     "pytree_module._field_names._HOMES",
     "runtime_checks.Enumeration._names",

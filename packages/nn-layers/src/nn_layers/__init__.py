@@ -49,10 +49,10 @@ from ._recurrent.cells import GRUCell as GRUCell
 from ._recurrent.cells import LSTMCell as LSTMCell
 from ._recurrent.rnn import RNN as RNN
 from ._recurrent.rnn import Bidirectional as Bidirectional
+from ._state.make_with_state import delete_init_state as delete_init_state
+from ._state.make_with_state import make_with_state as make_with_state
 from ._state.state import State as State
-from ._state.state import StateIndex as StateIndex
-from ._state.state import delete_init_state as delete_init_state
-from ._state.state import make_with_state as make_with_state
+from ._state.state_index import StateIndex as StateIndex
 
 __version__ = "0.1.0"
 

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from nn_layers._core.explicit_sharding import on_automatic_axes
 from nn_layers._core.initialisers import default_dtype
-from nn_layers._core.shape_errors import ShapeError, size
+from nn_layers._core.shape_errors import ShapeError, validate_size
 from nn_layers._types import DType
 from pytree_module import Module, module_from_fields
 
@@ -68,11 +68,13 @@ class KVCache(Module):
     def __init__(
         self, max_length: int, num_kv_heads: int, qk_size: int, vo_size: int, dtype: DType = None
     ):
-        length = size("KVCache", "max_length", max_length)
-        heads = size("KVCache", "num_kv_heads", num_kv_heads)
+        length = validate_size("KVCache", "max_length", max_length)
+        heads = validate_size("KVCache", "num_kv_heads", num_kv_heads)
         dtype = default_dtype() if dtype is None else dtype
-        self.keys = jnp.zeros((heads, length, size("KVCache", "qk_size", qk_size)), dtype)
-        self.values = jnp.zeros((heads, length, size("KVCache", "vo_size", vo_size)), dtype)
+        self.keys = jnp.zeros((heads, length, validate_size("KVCache", "qk_size", qk_size)), dtype)
+        self.values = jnp.zeros(
+            (heads, length, validate_size("KVCache", "vo_size", vo_size)), dtype
+        )
         self.length = jnp.zeros((), jnp.int32)
 
     @property

@@ -10,7 +10,7 @@ import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.key_arguments import split_key
-from nn_layers._core.shape_errors import ShapeError, refuse_shape, shape_of, size
+from nn_layers._core.shape_errors import ShapeError, refuse_shape, shape_of, validate_size
 from nn_layers._dense.dropout import Dropout
 from nn_layers._dense.linear import Linear, apply_to_rows
 from nn_layers._types import DType
@@ -120,10 +120,12 @@ class MultiheadAttention(Module):
         key: PRNGKeyArray,
     ):
         def given(name: str, value: int | None, default: int) -> int:
-            return default if value is None else size("MultiheadAttention", name, value)
+            return default if value is None else validate_size("MultiheadAttention", name, value)
 
-        self.num_heads = heads = size("MultiheadAttention", "num_heads", num_heads, least=1)
-        self.query_size = query_size = size("MultiheadAttention", "query_size", query_size)
+        self.num_heads = heads = validate_size(
+            "MultiheadAttention", "num_heads", num_heads, least=1
+        )
+        self.query_size = query_size = validate_size("MultiheadAttention", "query_size", query_size)
         self.key_size = given("key_size", key_size, query_size)
         self.value_size = given("value_size", value_size, query_size)
         self.output_size = given("output_size", output_size, query_size)

@@ -7,8 +7,8 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.dtypes import wider
-from nn_layers._core.shape_errors import ShapeError, refuse_shape, shape_of, size
+from nn_layers._core.dtypes import wider_dtype
+from nn_layers._core.shape_errors import ShapeError, refuse_shape, shape_of, validate_size
 from pytree_module import Module, field
 
 
@@ -70,7 +70,7 @@ class RotaryPositionalEmbedding(Module):
     dtype: DTypeLike = field(static=True, default_factory=_float32)
 
     def __check_init__(self) -> None:
-        size("RotaryPositionalEmbedding", "embedding_size", self.embedding_size)
+        validate_size("RotaryPositionalEmbedding", "embedding_size", self.embedding_size)
         if self.embedding_size % 2 != 0:
             raise ValueError(
                 f"`RotaryPositionalEmbedding`: `embedding_size` must be even, got "
@@ -151,14 +151,14 @@ class RotaryPositionalEmbedding(Module):
         elif shape_of(self, positions) != received[:1]:
             refuse_shape(self, (f"seq_length={received[0]}",), shape_of(self, positions))
         tables = _tables(jnp.asarray(positions), self.embedding_size, self.theta, self.dtype)
-        wide = wider(wider(x.dtype, tables[0].dtype), jnp.dtype(jnp.float32))
+        wide = wider_dtype(wider_dtype(x.dtype, tables[0].dtype), jnp.dtype(jnp.float32))
         cosine, sine = (jnp.concatenate([t.astype(wide)] * 2, 1) for t in tables)
         rotated = x.astype(wide) * cosine + self.rotate_half(x).astype(wide) * sine
         return rotated.astype(x.dtype)
 
 
 def _tables(positions: Array, embedding_size: int, theta: float, dtype: Any) -> tuple[Array, Array]:
-    exact = wider(jnp.dtype(dtype), jnp.dtype(jnp.float32))
+    exact = wider_dtype(jnp.dtype(dtype), jnp.dtype(jnp.float32))
     frequencies = _frequencies(embedding_size, theta, exact)
     angles = jnp.outer(positions.astype(exact), frequencies)
     return jnp.cos(angles).astype(dtype), jnp.sin(angles).astype(dtype)

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from nn_layers._core.dtypes import exact
+from nn_layers._core.dtypes import at_least_float32
 
 Drop = Callable[[Array, Any], Array]
 
@@ -121,7 +121,9 @@ def attention_weights(q: Array, k: Array, mask: Any, bias: Any, first: Any) -> A
     """How much each query of one head takes from each value, in float32 or wider."""
     contract = (((1,), (1,)), ((), ()))
     scale = np.asarray(math.sqrt(q.shape[-1]), q.dtype)
-    logits = exact(lax.dot_general(lax.div(q, lax.broadcast(scale, q.shape)), k, contract))
+    logits = at_least_float32(
+        lax.dot_general(lax.div(q, lax.broadcast(scale, q.shape)), k, contract)
+    )
     # Not minus infinity: a row without a key would be NaN. Of their dtype, which may be complex.
     least = np.asarray(jnp.finfo(logits.dtype).min, logits.dtype)[()]
     if bias is not None:

@@ -1,63 +1,63 @@
-"""One-, two- and three-dimensional layers: the general definition, for a fixed number of axes."""
+"""Documents of the layers for one, two and three spatial dimensions.
 
-import functools
+`Conv2d` has a signature and a docstring of its own, with what is special about it: its shapes and
+an example. What it shares with `Conv` is written there, once, and added when the module is
+imported.
+"""
+
 import inspect
-import re
-from types import FunctionType
-from typing import Any
-
-_AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
-_SIZES = ("stride", "padding", "output_padding", "dilation")
-_FIXED = ("num_spatial_dims", "init", "operation")
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
-def specialise(
-    variant: type[Any],
-    ndim: int,
-    formula: type[Any],
-    sections: type[Any],
-    tuples: bool = False,
+class _Paragraphs(NamedTuple):
+    """The docstring of a layer in parts. Each but the summary and the shapes may be empty."""
+
+    summary: str
+    formula: list[str]
+    shapes: str
+    sections: list[str]
+    example: list[str]
+
+
+def complete_docs(
+    variants: Sequence[type], general: type, *, fixed: Sequence[str], formula: type | None = None
 ) -> None:
-    """Makes a subclass the variant of a general layer for `ndim` dimensions.
+    """Adds to the docstring of each variant what it shares with the general class.
 
-    Its docstring is completed, and its constructor gets its name (for errors). With `tuples`, which
-    is for two and more dimensions, the defaults of sizes become tuples: `stride=(1, 1)`.
+    **Arguments:**
+
+    - `variants`: classes whose docstrings have a summary, **Shapes** and an example.
+    - `general`: the class whose sections between **Shapes** and example are added: initialisation,
+        arguments, errors, source.
+    - `fixed`: the arguments of `general` that the variants do not have. They are left out.
+    - `formula`: the class whose formula is added before **Shapes**; by default `general`.
     """
-    _document(variant, ndim, formula, sections)
-    old: Any = variant.__init__
-    assert isinstance(old, FunctionType)
-    new: Any = FunctionType(old.__code__, old.__globals__, old.__name__, None, old.__closure__)
-    functools.update_wrapper(new, old)
-    del new.__wrapped__  # its signature is its own
-    new.__qualname__ = f"{variant.__name__}.__init__"
-    new.__kwdefaults__ = old.__kwdefaults__
-    defaults = old.__defaults__ or ()
-    names = old.__code__.co_varnames[: old.__code__.co_argcount]
-    start = len(names) - len(defaults)
-    new.__defaults__ = tuple(
-        (value,) * ndim if tuples and ndim > 1 and name in _SIZES else value
-        for name, value in zip(names[start:], defaults, strict=True)
-    )
-    variant.__init__ = new
-
-
-def _document(variant: type[Any], ndim: int, formula: type[Any], sections: type[Any]) -> None:
-    """Completes the docstring of a variant, between its first sentences and its example.
-
-    There go the formula, from the docstring of one class, and shapes, initialisation, arguments,
-    errors and source, from that of another; without the arguments that the variant fixes, and with
-    its names for the axes.
-    """
-    own, first, rest = (inspect.getdoc(cls) for cls in (variant, formula, sections))
-    if not (own and first and rest):
+    if general.__doc__ is None:
         return  # `python -OO` has no docstrings
-    text = first.partition("**Shapes:**")[0].partition("\n\n")[2]
-    text += "**Shapes:**" + rest.partition("**Shapes:**")[2].partition("!!! example")[0]
-    for name in _FIXED:
-        text = re.sub(rf"- `{name}`:.*?\n(?=- |\n)", "", text, flags=re.DOTALL)
-    for prefix in ("", "new_"):
-        axes = ", ".join(f"{prefix}{axis}" for axis in _AXES[ndim])
-        text = text.replace(f"{prefix}dim_1, ..., {prefix}dim_N", axes)
-    text = text.replace("1, ..., 1", ", ".join(["1"] * ndim))
-    head, mark, example = own.partition("!!! example")
-    variant.__doc__ = head + text + mark + example
+    law = _paragraphs(formula or general).formula
+    sections = [_without(fixed, text) for text in _paragraphs(general).sections]
+    for variant in variants:
+        own = _paragraphs(variant)
+        parts = [own.summary, *own.formula, *law, own.shapes, *sections, *own.example]
+        variant.__doc__ = "\n\n".join(parts)
+
+
+def _paragraphs(cls: type) -> _Paragraphs:
+    texts = (inspect.getdoc(cls) or "").split("\n\n")
+    shapes = next(i for i, text in enumerate(texts) if text.startswith("**Shapes:**"))
+    example = texts.index("!!! example") if "!!! example" in texts else len(texts)
+    return _Paragraphs(
+        summary=texts[0],
+        formula=texts[1:shapes],
+        shapes=texts[shapes],
+        sections=texts[shapes + 1 : example],
+        example=texts[example:],
+    )
+
+
+def _without(arguments: Sequence[str], text: str) -> str:
+    """A list of arguments without those that are named; any other paragraph as it is."""
+    names = tuple(f"- `{name}`" for name in arguments)
+    items = text.replace("\n- ", "\n\n- ").split("\n\n")
+    return "\n".join(item for item in items if not item.startswith(names))

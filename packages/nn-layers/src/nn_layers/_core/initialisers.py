@@ -18,7 +18,7 @@ def default_dtype() -> Any:
     return jax.dtypes.canonicalize_dtype(float)
 
 
-def bound_for(fan_in: int) -> float:
+def uniform_bound(fan_in: int) -> float:
     r"""$1/\sqrt{\text{fan-in}}$; 1 if nothing comes in."""
     return 1.0 if fan_in == 0 else 1 / math.sqrt(fan_in)
 
@@ -53,7 +53,7 @@ def _assemble(parts: list[Array]) -> Array | None:
     return parts[0] if parts else None
 
 
-def draw(
+def draw_uniform(
     layer: str,
     key: PRNGKeyArray,
     fan_in: int,
@@ -78,7 +78,7 @@ def draw(
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(f"`{layer}`: `dtype` must be floating point or complex, got {dtype}.")
     try:
-        drawn = _draw_parts(key, bound_for(fan_in), shapes, dtype)
+        drawn = _draw_parts(key, uniform_bound(fan_in), shapes, dtype)
     except (AttributeError, TypeError, ValueError):
         check_key(layer, key)
         raise
@@ -93,8 +93,8 @@ def draw_weight_and_bias(
     bias_shape: tuple[int, ...] | None,
     dtype: Any,
 ) -> tuple[Any, Array | None]:
-    """Weight and bias by `draw`: the first key for the weight, the second for the bias."""
-    weight, bias = draw(layer, key, fan_in, (weight_shape, bias_shape), dtype)
+    """Weight and bias by `draw_uniform`: the first key for the weight, the second for the bias."""
+    weight, bias = draw_uniform(layer, key, fan_in, (weight_shape, bias_shape), dtype)
     return weight, bias
 
 

@@ -61,7 +61,7 @@ class ShapeError(ValueError, TypeError):
         return f"{self.path}: {super().__str__()}" if self.path else super().__str__()
 
 
-def located(error: Exception, outer: Any, accessor: str, inner: Any) -> None:
+def add_layer_path(error: Exception, outer: Any, accessor: str, inner: Any) -> None:
     """Says of an error that it came from the layer at `outer.accessor`, such as `layers[0]`.
 
     To be called where the error passes, so that an error of a layer in another reads the same
@@ -98,7 +98,7 @@ def kind_of(x: Any) -> str:
     return f"a {type(x).__name__}"
 
 
-def written(shape: tuple[Any, ...]) -> str:
+def shape_in_words(shape: tuple[Any, ...]) -> str:
     """A shape in words: `("in_channels=3", "height")` is `(in_channels=3, height)`."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
@@ -109,7 +109,7 @@ def refuse_shape(
     """Raises the `ShapeError` of a layer that takes `expected` and was given `received`."""
     name = type(layer).__name__
     message = (
-        f"`{name}` takes an array of shape {written(expected)}, but received one of shape "
+        f"`{name}` takes an array of shape {shape_in_words(expected)}, but received one of shape "
         f"{received}."
     )
     extra = len(received) - len(expected)
@@ -132,7 +132,7 @@ def check_shape(layer: Any, x: Any, expected: tuple[int, ...]) -> None:
         refuse_shape(layer, expected, received)
 
 
-def size(layer: str, name: str, value: Any, least: int = 0) -> int:
+def validate_size(layer: str, name: str, value: Any, least: int = 0) -> int:
     """A size given to a constructor, as an `int`.
 
     **Raises:** `TypeError` if it is no integer, `ValueError` if it is less than `least`.

@@ -10,7 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 from nn_layers._core.explicit_sharding import on_automatic_axes
 from nn_layers._core.initialisers import default_dtype
 from nn_layers._core.key_arguments import check_key
-from nn_layers._core.shape_errors import refuse_shape, shape_of, size
+from nn_layers._core.shape_errors import refuse_shape, shape_of, validate_size
 from nn_layers._types import DType
 from pytree_module import Module, field
 
@@ -61,7 +61,7 @@ class Embedding(Module):
         key: PRNGKeyArray | None = None,
     ):
         given = [
-            None if value is None else size("Embedding", name, value)
+            None if value is None else validate_size("Embedding", name, value)
             for name, value in (
                 ("num_embeddings", num_embeddings),
                 ("embedding_size", embedding_size),

@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.initialisers import draw_weight_and_bias
-from nn_layers._core.shape_errors import refuse_shape, shape_of, size
+from nn_layers._core.shape_errors import refuse_shape, shape_of, validate_size
 from nn_layers._types import DType, T
 from pytree_module import Module, field
 
@@ -18,7 +18,7 @@ def _features(name: str, value: Any) -> int | Literal["scalar"]:
         if value == "scalar":
             return "scalar"
         raise TypeError(f'`Linear`: `{name}` must be an integer or "scalar", got {value!r}.')
-    return size("Linear", name, value)
+    return validate_size("Linear", name, value)
 
 
 class Linear(Module):

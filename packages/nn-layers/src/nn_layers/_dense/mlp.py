@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.key_arguments import split_key
-from nn_layers._core.shape_errors import located, size
+from nn_layers._core.shape_errors import add_layer_path, validate_size
 from nn_layers._types import DType
 from pytree_module import Module, field
 
@@ -150,8 +150,8 @@ class MLP(Module):
         scan: bool = False,
         key: PRNGKeyArray,
     ):
-        width_size = size("MLP", "width_size", width_size)
-        depth = size("MLP", "depth", depth)
+        width_size = validate_size("MLP", "width_size", width_size)
+        depth = validate_size("MLP", "depth", depth)
         keys = split_key("MLP", key, depth + 1)
         hidden = range(1, depth)
 
@@ -209,7 +209,7 @@ class MLP(Module):
         try:
             return layer(x)
         except Exception as error:
-            located(error, self, f"layers[{i}]", layer)
+            add_layer_path(error, self, f"layers[{i}]", layer)
             raise
 
     def _scan(self, x: Array, arrays: list[Any], rebuild: Callable[[list[Any]], Any]) -> Array:
@@ -218,7 +218,7 @@ class MLP(Module):
             try:
                 return _each(rebuild(own), layer(x)), None
             except Exception as error:
-                located(error, self, "layers[1]", layer)
+                add_layer_path(error, self, "layers[1]", layer)
                 raise
 
         # A `Linear` has arrays alone as its leaves.

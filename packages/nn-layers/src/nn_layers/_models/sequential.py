@@ -8,8 +8,8 @@ from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.layer_protocol import StatefulLayer, is_stateful_layer, takes_key
 from nn_layers._core.missing import MISSING
-from nn_layers._core.shape_errors import located
-from nn_layers._state.state import passed_on
+from nn_layers._core.shape_errors import add_layer_path
+from nn_layers._state.state_arguments import pass_state_on
 from nn_layers._types import Layers, Result_co, S
 from pytree_module import Module
 
@@ -105,9 +105,9 @@ class Sequential(StatefulLayer, Generic[*Layers]):
                 else:
                     x = layer(x)
             except Exception as error:
-                located(error, self, f"layers[{i}]", layer)
+                add_layer_path(error, self, f"layers[{i}]", layer)
                 raise
-        return (x, new_state) if any_stateful else passed_on(self, x, state)
+        return (x, new_state) if any_stateful else pass_state_on(self, x, state)
 
     @overload
     def __getitem__(self, i: slice) -> "Sequential": ...

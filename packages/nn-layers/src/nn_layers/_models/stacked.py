@@ -12,8 +12,10 @@ from filtered_transforms import combine, filter_jit, filter_map, is_array, parti
 from nn_layers._core.key_arguments import split_key
 from nn_layers._core.layer_protocol import StatefulLayer, is_stateful_layer, takes_key
 from nn_layers._core.missing import MISSING
-from nn_layers._core.shape_errors import ShapeError, located, size
-from nn_layers._state.state import State, passed_on, with_markers_of
+from nn_layers._core.shape_errors import ShapeError, add_layer_path, validate_size
+from nn_layers._state.state import State
+from nn_layers._state.state_arguments import pass_state_on
+from nn_layers._state.state_index import with_markers_of
 from nn_layers._types import L, Layer_co, S, X, Y
 from pytree_module import field, module_from_fields
 from tree_surgery import path_str, tree_stack, tree_unstack
@@ -97,7 +99,7 @@ class Stacked(StatefulLayer, Generic[Layer_co]):
         remat: Remat = "elementwise",
         key: PRNGKeyArray,
     ):
-        n = size("Stacked", "n", n)
+        n = validate_size("Stacked", "n", n)
         self.layers = filter_map(make, split_key("Stacked", key, n))
         if not callable(self.layers):
             raise TypeError(
@@ -228,7 +230,7 @@ class Stacked(StatefulLayer, Generic[Layer_co]):
         out = (x, ys) if collect else x
         if own is not None:
             return out, (state if new is None else state.update(new))
-        return (out, carried) if stateful else passed_on(self, out, state, _NOT_STATEFUL)
+        return (out, carried) if stateful else pass_state_on(self, out, state, _NOT_STATEFUL)
 
     @overload
     def __getitem__(self, i: slice) -> Self: ...
@@ -295,7 +297,7 @@ def _run(
             else:
                 out = layer(x, **named)
         except Exception as error:
-            located(error, stacked, "layers", layer)
+            add_layer_path(error, stacked, "layers", layer)
             raise
         out, y = _pair(stacked, out) if collect else (out, None)
         _check_like(layer, x, out)
@@ -318,7 +320,9 @@ def _pair(stacked: Stacked[Any], out: Any) -> Any:
 
 
 def _checked_unroll(unroll: int | bool) -> int | bool:
-    return unroll if isinstance(unroll, bool) else size("Stacked", "unroll", unroll, least=1)
+    return (
+        unroll if isinstance(unroll, bool) else validate_size("Stacked", "unroll", unroll, least=1)
+    )
 
 
 def _check_each(stacked: Stacked[Any], each: Mapping[str, Any], shared: Mapping[str, Any]) -> None:

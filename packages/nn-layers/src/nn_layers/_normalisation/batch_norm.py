@@ -7,13 +7,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.dtypes import exact, per_channel, promoted, scaled
+from nn_layers._core.dtypes import apply_promoted, at_least_float32, per_channel, scale_and_shift
 from nn_layers._core.explicit_sharding import on_automatic_axes
 from nn_layers._core.initialisers import default_dtype
 from nn_layers._core.layer_protocol import StatefulLayer
-from nn_layers._core.shape_errors import refuse_shape, shape_of, size
+from nn_layers._core.shape_errors import refuse_shape, shape_of, validate_size
 from nn_layers._jax import mapped_name
-from nn_layers._state.state import State, StateIndex, check_state
+from nn_layers._state.state import State
+from nn_layers._state.state_arguments import check_state
+from nn_layers._state.state_index import StateIndex
 from nn_layers._types import DType
 from pytree_module import field
 from pytree_module.extend import warn_user
@@ -123,7 +125,7 @@ class BatchNorm(StatefulLayer):
         names: Any = axis_name
         if isinstance(names, (tuple, list)) and len(set(names)) != len(names):
             raise ValueError(f"`BatchNorm`: `axis_name` names an axis twice: {names!r}.")
-        self.input_size = n = size("BatchNorm", "input_size", input_size)
+        self.input_size = n = validate_size("BatchNorm", "input_size", input_size)
         dtype = default_dtype() if dtype is None else dtype
         self.weight = jnp.ones((n,), dtype) if channelwise_affine else None
         self.bias = jnp.zeros((n,), dtype) if channelwise_affine else None
@@ -171,20 +173,20 @@ class BatchNorm(StatefulLayer):
             fix = "Channels come first, and the batch is the axis of a `jax.vmap`."
             refuse_shape(self, (f"input_size={self.input_size}", "..."), received, fix)
         x = jnp.asarray(x)
-        wide = exact(x)
+        wide = at_least_float32(x)
         training = not (self.inference if inference is None else inference)
         step = self._ema if self.mode == "ema" else self._batch
         mean, variance, state = step(wide, state, training)
-        y = promoted(jnp.subtract, wide, per_channel(mean, x.ndim))
-        y = promoted(jnp.divide, y, per_channel(jnp.sqrt(variance + self.eps), x.ndim))
-        return scaled(y, self.weight, self.bias, channels=True).astype(x.dtype), state
+        y = apply_promoted(jnp.subtract, wide, per_channel(mean, x.ndim))
+        y = apply_promoted(jnp.divide, y, per_channel(jnp.sqrt(variance + self.eps), x.ndim))
+        return scale_and_shift(y, self.weight, self.bias, channels=True).astype(x.dtype), state
 
     def _ema(self, x: Array, state: State, training: bool) -> tuple[Array, Array, State]:
         first_index, index = self.ema_first_time_index, self.ema_state_index
         assert first_index is not None and index is not None
         running = state.get(index)
         if not training:
-            return exact(running[0]), exact(running[1]), state
+            return at_least_float32(running[0]), at_least_float32(running[1]), state
         current = self._statistics(x)
         first = state.get(first_index)
         mean, variance = (
@@ -201,7 +203,7 @@ class BatchNorm(StatefulLayer):
         running = state.get(index)
         steps = state.get(counter)
         if not training:
-            mean, variance = exact(running[0]), exact(running[1])
+            mean, variance = at_least_float32(running[0]), at_least_float32(running[1])
             past = jnp.asarray(self.momentum, mean.dtype) ** steps.astype(mean.dtype)
             known = jnp.where(steps == 0, jnp.ones_like(past), 1 - past)
             if self.init_variance is not None:

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.dtypes import exact, promoted, scaled
+from nn_layers._core.dtypes import apply_promoted, at_least_float32, scale_and_shift
 from nn_layers._core.initialisers import default_dtype
 from nn_layers._core.missing import MISSING
-from nn_layers._core.shape_errors import check_shape, size
-from nn_layers._state.state import PassedOn, passed_on
+from nn_layers._core.shape_errors import check_shape, validate_size
+from nn_layers._state.state_arguments import StateOrNone, pass_state_on
 from nn_layers._types import DType
 from pytree_module import Module, field
 from pytree_module.extend import warn_user
@@ -22,7 +22,7 @@ from pytree_module.extend import warn_user
 def _shape_tuple(layer: str, value: Any) -> tuple[int, ...]:
     """The `shape` given to a normalisation, as a tuple; an integer stands for a vector."""
     values = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
-    return tuple(size(layer, "shape", entry) for entry in values)
+    return tuple(validate_size(layer, "shape", entry) for entry in values)
 
 
 class ExampleNorm(Module):
@@ -55,8 +55,8 @@ class ExampleNorm(Module):
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array: ...
     @overload
     def __call__(
-        self, x: Array, state: PassedOn, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, PassedOn]: ...
+        self, x: Array, state: StateOrNone, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, StateOrNone]: ...
     def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
         """Normalises one example.
 
@@ -74,7 +74,7 @@ class ExampleNorm(Module):
         check_shape(self, x, self.shape)
         x = jnp.asarray(x)
         y = _normalise(self._normalised, x, self.weight, self.bias, self.eps)
-        return passed_on(self, y, state)
+        return pass_state_on(self, y, state)
 
     @staticmethod
     def _normalised(x: Array, eps: float) -> Array:
@@ -90,7 +90,7 @@ def _normalise(
     bias: Array | None,
     eps: float,
 ) -> Array:
-    return scaled(normalised(exact(x), eps), weight, bias).astype(x.dtype)
+    return scale_and_shift(normalised(at_least_float32(x), eps), weight, bias).astype(x.dtype)
 
 
 class LayerNorm(ExampleNorm):
@@ -152,4 +152,4 @@ class LayerNorm(ExampleNorm):
     def _normalised(x: Array, eps: float) -> Array:
         mean = jnp.mean(x, keepdims=True)
         variance = jnp.maximum(0.0, jnp.var(x, keepdims=True))
-        return promoted(jnp.multiply, x - mean, lax.rsqrt(variance + eps))
+        return apply_promoted(jnp.multiply, x - mean, lax.rsqrt(variance + eps))

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from nn_layers._core.dtypes import promoted
+from nn_layers._core.dtypes import apply_promoted
 
 from .layer_norm import ExampleNorm
 
@@ -50,4 +50,4 @@ class RMSNorm(ExampleNorm, init=False):
     @staticmethod
     def _normalised(x: Array, eps: float) -> Array:
         square = jnp.real(x * jnp.conj(x)) if jnp.iscomplexobj(x) else x**2
-        return promoted(jnp.multiply, x, lax.rsqrt(jnp.mean(square) + eps))
+        return apply_promoted(jnp.multiply, x, lax.rsqrt(jnp.mean(square) + eps))

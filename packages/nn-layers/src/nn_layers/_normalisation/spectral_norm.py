@@ -9,11 +9,12 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.dtypes import exact
+from nn_layers._core.dtypes import at_least_float32
 from nn_layers._core.key_arguments import split_key
 from nn_layers._core.layer_protocol import StatefulLayer
-from nn_layers._core.shape_errors import size
-from nn_layers._state.state import State, StateIndex, check_state
+from nn_layers._state.state import State
+from nn_layers._state.state_arguments import check_state
+from nn_layers._state.state_index import StateIndex
 from nn_layers._types import Layer_co, R
 from pytree_module import field
 
@@ -38,7 +39,7 @@ def _iterate(weight: Array, v: Array, eps: float, count: int) -> tuple[Array, Ar
 
 def _as_matrix(weight: Array) -> Array:
     # Not -1, which is nothing in particular if the first axis is empty.
-    return exact(weight).reshape(weight.shape[0], math.prod(weight.shape[1:]))
+    return at_least_float32(weight).reshape(weight.shape[0], math.prod(weight.shape[1:]))
 
 
 def _complex(x: Array) -> bool:
@@ -149,7 +150,7 @@ class SpectralNorm(StatefulLayer, Generic[Layer_co]):
         check_state(self, state)
         weight = getattr(self.layer, self.weight_name)
         matrix = _as_matrix(weight)
-        u, v = (exact(vector) for vector in state.get(self.uv_index))
+        u, v = (at_least_float32(vector) for vector in state.get(self.uv_index))
         training = not (self.inference if inference is None else inference)
         if training and self.num_power_iterations > 0:
             fixed = lax.stop_gradient(matrix)

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.initialisers import draw
-from nn_layers._core.shape_errors import kind_of, refuse_shape, shape_of, size
+from nn_layers._core.initialisers import draw_uniform
+from nn_layers._core.shape_errors import kind_of, refuse_shape, shape_of, validate_size
 from nn_layers._types import DType
 from pytree_module import Module, field
 
@@ -102,12 +102,12 @@ class GRUCell(Module):
         *,
         key: PRNGKeyArray,
     ):
-        self.input_size = input_size = size("GRUCell", "input_size", input_size)
-        self.hidden_size = n = size("GRUCell", "hidden_size", hidden_size)
+        self.input_size = input_size = validate_size("GRUCell", "input_size", input_size)
+        self.hidden_size = n = validate_size("GRUCell", "hidden_size", hidden_size)
         self.use_bias = use_bias
         biases = ((3 * n,), (n,)) if use_bias else (None, None)
         shapes = ((3 * n, input_size), (3 * n, n), *biases)
-        drawn = draw("GRUCell", key, n, shapes, dtype)
+        drawn = draw_uniform("GRUCell", key, n, shapes, dtype)
         self.weight_ih, self.weight_hh, self.bias, self.bias_n = drawn
 
     def __call__(self, input: Array, hidden: Array, *, key: PRNGKeyArray | None = None) -> Array:
@@ -243,11 +243,11 @@ class LSTMCell(Module):
         *,
         key: PRNGKeyArray,
     ):
-        self.input_size = input_size = size("LSTMCell", "input_size", input_size)
-        self.hidden_size = n = size("LSTMCell", "hidden_size", hidden_size)
+        self.input_size = input_size = validate_size("LSTMCell", "input_size", input_size)
+        self.hidden_size = n = validate_size("LSTMCell", "hidden_size", hidden_size)
         self.use_bias = use_bias
         shapes = ((4 * n, input_size), (4 * n, n), (4 * n,) if use_bias else None)
-        self.weight_ih, self.weight_hh, self.bias = draw("LSTMCell", key, n, shapes, dtype)
+        self.weight_ih, self.weight_hh, self.bias = draw_uniform("LSTMCell", key, n, shapes, dtype)
 
     def __call__(
         self, input: Array, hidden: tuple[Array, Array], *, key: PRNGKeyArray | None = None
