@@ -92,7 +92,7 @@ CONSTANT = {  # never written once they are made
     "equinoctial._private_names.MODULES",
     "filtered_transforms._derivatives.jacobian._JAX",
     "filtered_transforms._filters.partition._MASKS",
-    "nn_layers._attention.softmax_attention._AT_ONCE",
+    "nn_layers._attention.softmax_attention._LOGIT_BYTES_AT_ONCE",
     "nn_layers._conv.conv._PAD_MODES",
     "nn_layers._models.remat._CALLS",
     "pytree_module._flatten_codegen._STUB_CODES",

@@ -336,7 +336,7 @@ def test_in_pieces_it_is_the_same(monkeypatch, drop, dtype):
 
     whole = run(x, None)
     for limit in (11 * 4 * 4, 5 * 11 * 4, 11 * 11 * 4):  # rows of 4, of 5, all of one head
-        monkeypatch.setattr(softmax_attention, "_AT_ONCE", {"cpu": limit})
+        monkeypatch.setattr(softmax_attention, "_LOGIT_BYTES_AT_ONCE", {"cpu": limit})
         traced = run.trace(x, limit)
         assert "scan[" in str(traced.jaxpr)
         pieces = run(x, limit)

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 
 def wider_dtype(dtype: Any, other: Any) -> Any:
-    """What both dtypes promote to, whatever promotion the user allows implicitly."""
+    """The dtype that both promote to, also under strict promotion."""
     if dtype == other:
         return dtype
     with jax.numpy_dtype_promotion("standard"):
@@ -24,7 +24,7 @@ def apply_promoted(operation: Any, x: Array, y: Array) -> Array:
 
 
 def at_least_float32(x: Array) -> Array:
-    """`x` in float32, or in its own dtype if that is wider: what statistics are computed in."""
+    """`x` in float32, or in its own dtype if that is wider. Statistics are computed in it."""
     dtype = wider_dtype(x.dtype, jnp.dtype(jnp.float32))
     return x if x.dtype == dtype else x.astype(dtype)
 
@@ -32,7 +32,7 @@ def at_least_float32(x: Array) -> Array:
 def scale_and_shift(
     y: Array, weight: Array | None, bias: Array | None, channels: bool = False
 ) -> Array:
-    """`y * weight + bias`, with those that are given; by `channels`, along the first axis."""
+    """`y * weight + bias`; `None` is left out. With `channels`, along the first axis of `y`."""
     for operation, parameter in ((jnp.multiply, weight), (jnp.add, bias)):
         if parameter is not None:
             if channels:
@@ -42,5 +42,5 @@ def scale_and_shift(
 
 
 def per_channel(x: Array, ndim: int) -> Array:
-    """A vector, with axes behind it so that it broadcasts along the first of `ndim`."""
+    """A vector with trailing axes, so that it broadcasts along the first of `ndim` axes."""
     return x.reshape((-1,) + (1,) * (ndim - 1))

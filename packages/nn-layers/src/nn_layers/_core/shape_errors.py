@@ -1,4 +1,4 @@
-"""The one error for an input of the wrong shape, and the checks that raise it.
+"""`ShapeError` for an input of the wrong shape, and the checks of inputs and of sizes.
 
 Shapes are known while tracing, so every check here reads the same eagerly and under `jax.jit`.
 """
@@ -62,14 +62,14 @@ class ShapeError(ValueError, TypeError):
 
 
 def add_layer_path(error: Exception, outer: Any, accessor: str, inner: Any) -> None:
-    """Says of an error that it came from the layer at `outer.accessor`, such as `layers[0]`.
+    """Adds to an error the path of the layer that raised it: `outer.accessor`, as `layers[0]`.
 
-    To be called where the error passes, so that an error of a layer in another reads the same
-    eagerly and under `jax.jit`, and the way without an error costs nothing.
+    A container calls it in an `except`, and raises the error again. So the error reads the same
+    eagerly and under `jax.jit`, and a call without an error costs nothing.
     """
     path = f"{type(outer).__name__}.{accessor}"
     if isinstance(error, ShapeError):
-        # Of a path that exists the first name, that of `inner`, is where it is in `outer`.
+        # A path that exists begins with the class of `inner`, which is at `path` in `outer`.
         error.path = path + error.path[len(type(inner).__name__) :]
     else:
         error.add_note(f"This was in {path}, a {type(inner).__name__}.")
@@ -92,7 +92,7 @@ def shape_of(layer: Any, x: Any) -> tuple[int, ...]:
 
 
 def kind_of(x: Any) -> str:
-    """What `x` is, in words that are the same eagerly and while it is traced."""
+    """The shape of an array, or the type of anything else: the same eagerly and while traced."""
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         return f"an array of shape {x.shape}"
     return f"a {type(x).__name__}"

@@ -1,4 +1,4 @@
-"""Layers one after the other."""
+"""`Sequential`: layers one after the other; and `Lambda`, a function as a layer."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, SupportsIndex, overload

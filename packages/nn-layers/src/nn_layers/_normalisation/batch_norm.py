@@ -1,4 +1,4 @@
-"""Normalisation by the statistics of a batch."""
+"""`BatchNorm`: normalisation by the statistics of a batch, whose running averages are a state."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any, Literal
@@ -117,31 +117,30 @@ class BatchNorm(StatefulLayer):
         *,
         init_variance: float | None = None,
     ):
-        if mode == "legacy":
-            warn_user(_UNSPECIFIED)
-            mode = "ema"
-        if mode not in ("batch", "ema"):
-            raise ValueError(f"`BatchNorm`: `mode` must be 'batch' or 'ema', got {mode!r}.")
-        names: Any = axis_name
-        if isinstance(names, (tuple, list)) and len(set(names)) != len(names):
-            raise ValueError(f"`BatchNorm`: `axis_name` names an axis twice: {names!r}.")
+        self.mode = mode = _checked_mode(mode)
+        _check_axis_name(axis_name)
         self.input_size = n = validate_size("BatchNorm", "input_size", input_size)
         dtype = default_dtype() if dtype is None else dtype
         self.weight = jnp.ones((n,), dtype) if channelwise_affine else None
         self.bias = jnp.zeros((n,), dtype) if channelwise_affine else None
-        start = (1 if mode == "batch" else 0) if init_variance is None else init_variance
+        if init_variance is None:
+            start = 1.0 if mode == "batch" else 0.0
+        else:
+            start = init_variance
         averages = StateIndex((jnp.zeros((n,), dtype), jnp.full((n,), start, dtype)))
-        is_ema = mode == "ema"
-        self.ema_first_time_index = StateIndex(jnp.array(True)) if is_ema else None
-        self.ema_state_index = averages if is_ema else None
-        self.batch_counter = None if is_ema else StateIndex(jnp.asarray(0))
-        self.batch_state_index = None if is_ema else averages
+        if mode == "ema":
+            self.ema_first_time_index = StateIndex(jnp.array(True))
+            self.ema_state_index = averages
+            self.batch_counter = self.batch_state_index = None
+        else:
+            self.ema_first_time_index = self.ema_state_index = None
+            self.batch_counter = StateIndex(jnp.asarray(0))
+            self.batch_state_index = averages
         self.axis_name = axis_name
         self.inference = inference
         self.eps = eps
         self.channelwise_affine = channelwise_affine
         self.momentum = momentum
-        self.mode = mode
         self.init_variance = init_variance
 
     def __call__(
@@ -175,13 +174,14 @@ class BatchNorm(StatefulLayer):
         x = jnp.asarray(x)
         wide = at_least_float32(x)
         training = not (self.inference if inference is None else inference)
-        step = self._ema if self.mode == "ema" else self._batch
+        step = self._ema_step if self.mode == "ema" else self._batch_step
         mean, variance, state = step(wide, state, training)
         y = apply_promoted(jnp.subtract, wide, per_channel(mean, x.ndim))
         y = apply_promoted(jnp.divide, y, per_channel(jnp.sqrt(variance + self.eps), x.ndim))
         return scale_and_shift(y, self.weight, self.bias, channels=True).astype(x.dtype), state
 
-    def _ema(self, x: Array, state: State, training: bool) -> tuple[Array, Array, State]:
+    def _ema_step(self, x: Array, state: State, training: bool) -> tuple[Array, Array, State]:
+        """Mean and variance to normalise by, and the new state, with `mode="ema"`."""
         first_index, index = self.ema_first_time_index, self.ema_state_index
         assert first_index is not None and index is not None
         running = state.get(index)
@@ -194,10 +194,11 @@ class BatchNorm(StatefulLayer):
             for past, now in zip(running, current, strict=True)
         )
         state = state.set(first_index, jnp.array(False))
-        state = state.set(index, _like((mean, variance), running))
+        state = state.set(index, _cast_like((mean, variance), running))
         return mean, variance, state
 
-    def _batch(self, x: Array, state: State, training: bool) -> tuple[Array, Array, State]:
+    def _batch_step(self, x: Array, state: State, training: bool) -> tuple[Array, Array, State]:
+        """Mean and variance to normalise by, and the new state, with `mode="batch"`."""
         counter, index = self.batch_counter, self.batch_state_index
         assert counter is not None and index is not None
         running = state.get(index)
@@ -213,10 +214,11 @@ class BatchNorm(StatefulLayer):
         mean, variance = self._statistics(x)
         new = (self._average(running[0], mean), self._average(running[1], variance))
         state = state.set(counter, steps + 1)
-        state = state.set(index, _like(new, running))
+        state = state.set(index, _cast_like(new, running))
         return mean, variance, state
 
     def _statistics(self, x: Array) -> tuple[Array, Array]:
+        """Mean and variance of the batch, of each channel."""
         axes = tuple(range(1, x.ndim))
         axis_name: Any = self.axis_name
         if isinstance(axis_name, list):
@@ -241,13 +243,32 @@ class BatchNorm(StatefulLayer):
         return mean, variance
 
     def _average(self, past: Array, now: Array) -> Array:
+        """One step of a running average."""
         return (1 - self.momentum) * now + self.momentum * past.astype(now.dtype)
 
 
+def _checked_mode(mode: str) -> Literal["batch", "ema"]:
+    """The mode. Without one, as in code for Equinox, it is "ema", and a warning."""
+    if mode == "legacy":
+        warn_user(_UNSPECIFIED)
+        return "ema"
+    if mode not in ("batch", "ema"):
+        raise ValueError(f"`BatchNorm`: `mode` must be 'batch' or 'ema', got {mode!r}.")
+    return mode
+
+
+def _check_axis_name(axis_name: Any) -> None:
+    """Refuses several names of which two are equal: `jax.lax.pmean` would count an axis twice."""
+    if isinstance(axis_name, (tuple, list)) and len(set(axis_name)) != len(axis_name):
+        raise ValueError(f"`BatchNorm`: `axis_name` names an axis twice: {axis_name!r}.")
+
+
 def _batch_mean(x: Array, axis_name: Any) -> Array:
+    """The mean over the axes of a `jax.vmap` of these names."""
     # On explicit axes JAX (0.7.2 to 0.12) takes the sharding of the batch for that of the sum.
     return on_automatic_axes(lambda x: lax.pmean(x, axis_name), x)
 
 
-def _like(new: tuple[Array, Array], old: tuple[Array, Array]) -> Any:
+def _cast_like(new: tuple[Array, Array], old: tuple[Array, Array]) -> Any:
+    """The new averages in the dtypes of the old ones: a state never changes its dtypes."""
     return tuple(n.astype(o.dtype) for n, o in zip(new, old, strict=True))

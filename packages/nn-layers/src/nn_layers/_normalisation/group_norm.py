@@ -1,4 +1,4 @@
-"""Normalisation of groups of channels."""
+"""`GroupNorm`: groups of channels of one example, normalised by their own statistics."""
 
 from typing import Any, overload
 
@@ -112,10 +112,10 @@ class GroupNorm(Module):
         """
         received = shape_of(self, x)
         if self.channels is not None and received[:1] != (self.channels,):
-            refuse_shape(self, (f"channels={self.channels}", "..."), received, _axes(received))
+            refuse_shape(self, (f"channels={self.channels}", "..."), received, _fix(received))
         if not received or received[0] % self.groups != 0:
             expected = (f"channels (a multiple of groups={self.groups})", "...")
-            refuse_shape(self, expected, received, _axes(received))
+            refuse_shape(self, expected, received, _fix(received))
         x = jnp.asarray(x)
         grouped = at_least_float32(x).reshape(
             self.groups, received[0] // self.groups, *received[1:]
@@ -124,13 +124,12 @@ class GroupNorm(Module):
         mean = jnp.mean(grouped, axes, keepdims=True)
         variance = jnp.maximum(0.0, jnp.var(grouped, axes, keepdims=True))
         y = apply_promoted(jnp.multiply, grouped - mean, lax.rsqrt(variance + self.eps))
-        y = scale_and_shift(y.reshape(received), self.weight, self.bias, channels=True).astype(
-            x.dtype
-        )
-        return pass_state_on(self, y, state)
+        y = scale_and_shift(y.reshape(received), self.weight, self.bias, channels=True)
+        return pass_state_on(self, y.astype(x.dtype), state)
 
 
-def _axes(received: tuple[int, ...]) -> str:
+def _fix(received: tuple[int, ...]) -> str:
+    """What to do about an input of this shape, for the error."""
     if not received:
         return "Channels are the first axis of an example."
     return (

@@ -1,4 +1,4 @@
-"""Normalisation of one example by its own statistics."""
+"""`LayerNorm`, and what it shares with `RMSNorm`: one example, normalised by its own statistics."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -26,7 +26,10 @@ def _shape_tuple(layer: str, value: Any) -> tuple[int, ...]:
 
 
 class ExampleNorm(Module):
-    """Base class of `LayerNorm` and `RMSNorm`: normalises a whole example, scales and shifts."""
+    """Base class of `LayerNorm` and `RMSNorm`: normalises a whole example, scales and shifts.
+
+    A subclass says by `_normalise_example` what normalising is.
+    """
 
     shape: tuple[int, ...] = field(static=True)
     eps: float = field(static=True)
@@ -73,24 +76,27 @@ class ExampleNorm(Module):
         """
         check_shape(self, x, self.shape)
         x = jnp.asarray(x)
-        y = _normalise(self._normalised, x, self.weight, self.bias, self.eps)
+        y = _normalise_scale_and_shift(self._normalise_example, x, self.weight, self.bias, self.eps)
         return pass_state_on(self, y, state)
 
     @staticmethod
-    def _normalised(x: Array, eps: float) -> Array:
-        raise NotImplementedError  # each of the two says how
+    def _normalise_example(x: Array, eps: float) -> Array:
+        """The whole example, normalised: the step in which the two differ."""
+        raise NotImplementedError
 
 
 # Compiled: JAX keeps what it traced, and its derivative and batched form, for all norms of a model.
 @functools.partial(jax.jit, static_argnums=(0, 4))
-def _normalise(
-    normalised: Callable[[Array, float], Array],
+def _normalise_scale_and_shift(
+    normalise_example: Callable[[Array, float], Array],
     x: Array,
     weight: Array | None,
     bias: Array | None,
     eps: float,
 ) -> Array:
-    return scale_and_shift(normalised(at_least_float32(x), eps), weight, bias).astype(x.dtype)
+    return scale_and_shift(normalise_example(at_least_float32(x), eps), weight, bias).astype(
+        x.dtype
+    )
 
 
 class LayerNorm(ExampleNorm):
@@ -149,7 +155,7 @@ class LayerNorm(ExampleNorm):
         super().__init__(shape, eps, use_weight, use_bias, dtype)
 
     @staticmethod
-    def _normalised(x: Array, eps: float) -> Array:
+    def _normalise_example(x: Array, eps: float) -> Array:
         mean = jnp.mean(x, keepdims=True)
         variance = jnp.maximum(0.0, jnp.var(x, keepdims=True))
         return apply_promoted(jnp.multiply, x - mean, lax.rsqrt(variance + eps))

@@ -1,4 +1,4 @@
-"""Normalisation of one example by its root mean square."""
+"""`RMSNorm`: one example, divided by its root mean square."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -48,6 +48,6 @@ class RMSNorm(ExampleNorm, init=False):
     """
 
     @staticmethod
-    def _normalised(x: Array, eps: float) -> Array:
+    def _normalise_example(x: Array, eps: float) -> Array:
         square = jnp.real(x * jnp.conj(x)) if jnp.iscomplexobj(x) else x**2
         return apply_promoted(jnp.multiply, x, lax.rsqrt(jnp.mean(square) + eps))

@@ -1,4 +1,4 @@
-"""Weights as direction and magnitude."""
+"""`WeightNorm`: a weight as direction and magnitude, and what it shares with `SpectralNorm`."""
 
 import functools
 from collections.abc import Callable
@@ -47,6 +47,7 @@ def call_with(wrapper: Any, layer: Any, name: str, weight: Array, x: Any, key: A
 
 
 def _norm_of(weight: Array, axis: int | None, of_zero: float) -> Array:
+    """As below, but a plain function: a field holds it, and it is compared and pickled by name."""
     return _compiled_norm_of(weight, axis, of_zero)
 
 

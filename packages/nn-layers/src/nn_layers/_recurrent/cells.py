@@ -12,25 +12,26 @@ from nn_layers._types import DType
 from pytree_module import Module, field
 
 
-def _check(layer: Any, name: str, x: Any, expected: int) -> None:
+def _check_vector(layer: Any, name: str, x: Any, expected: int) -> None:
+    """Refuses an `x` that is no vector of the size `expected`."""
     received = shape_of(layer, x)
     if received != (expected,):
         refuse_shape(layer, (f"{name}={expected}",), received)
 
 
-def _lstm(total: Array, c: Array) -> tuple[Array, Array]:
-    """From what enters the gates, and the memory: hidden state and memory."""
+def _lstm_step(total: Array, c: Array) -> tuple[Array, Array]:
+    """Hidden state and memory, from what enters the four gates (`total`) and the memory `c`."""
     i, f, g, o = jnp.split(total, 4)
     c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
     return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
 
-# The same, but with six factors to keep for the way back instead of eleven: memory is what takes
-# time when a batch of sequences is differentiated.
-_lean_lstm = jax.custom_jvp(_lstm)
+# The same, but with six factors kept for the backward pass instead of eleven: memory traffic is
+# what takes time when a batch of sequences is differentiated.
+_lstm_step_lean = jax.custom_jvp(_lstm_step)
 
 
-@_lean_lstm.defjvp
+@_lstm_step_lean.defjvp
 def _lstm_jvp(primals: Any, tangents: Any) -> Any:
     total, c = primals
     d_total, d_c = tangents
@@ -123,8 +124,8 @@ class GRUCell(Module):
 
         **Raises:** `ShapeError` for arrays of other shapes.
         """
-        _check(self, "input_size", input, self.weight_ih.shape[-1])
-        _check(self, "hidden_size", hidden, self.weight_hh.shape[-1])
+        _check_vector(self, "input_size", input, self.weight_ih.shape[-1])
+        _check_vector(self, "hidden_size", hidden, self.weight_hh.shape[-1])
         inputs = self.weight_ih @ input
         if self.bias is not None:
             inputs = inputs + self.bias
@@ -271,13 +272,13 @@ class LSTMCell(Module):
             )
         h, c = hidden
         hidden_size = self.weight_hh.shape[-1]
-        _check(self, "input_size", input, self.weight_ih.shape[-1])
-        _check(self, "hidden_size", h, hidden_size)
-        _check(self, "hidden_size", c, hidden_size)
+        _check_vector(self, "input_size", input, self.weight_ih.shape[-1])
+        _check_vector(self, "hidden_size", h, hidden_size)
+        _check_vector(self, "hidden_size", c, hidden_size)
         total = self.weight_ih @ input + self.weight_hh @ h
         if self.bias is not None:
             total = total + self.bias
-        return _lstm(total, c)
+        return _lstm_step(total, c)
 
     @property
     def recurrent_weight(self) -> Array:
@@ -322,4 +323,4 @@ class LSTMCell(Module):
 
         **Returns:** the new pair.
         """
-        return _lean_lstm(total, hidden[1])
+        return _lstm_step_lean(total, hidden[1])

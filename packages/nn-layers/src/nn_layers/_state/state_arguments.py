@@ -1,4 +1,4 @@
-"""The argument `state` of a layer: how one without a state passes it on, and how others check it."""
+"""The argument `state` of layers: those without a state pass it on, the others check it."""
 
 from typing import Any, TypeVar
 

@@ -9,7 +9,7 @@ from pytree_module import Module, field, module_from_fields
 
 
 class MovedToState(Module):
-    """Stands for the initial value of a `StateIndex` that `make_with_state` moved to the `State`."""
+    """Stands for the initial value of a `StateIndex` that was moved to the `State`."""
 
 
 class StateIndex(Module, Generic[Value]):
