@@ -46,8 +46,8 @@ from ._normalisation.rms_norm import RMSNorm as RMSNorm
 from ._normalisation.spectral_norm import SpectralNorm as SpectralNorm
 from ._normalisation.weight_norm import WeightNorm as WeightNorm
 from ._recurrent.bidirectional import Bidirectional as Bidirectional
-from ._recurrent.cells import GRUCell as GRUCell
-from ._recurrent.cells import LSTMCell as LSTMCell
+from ._recurrent.gru_cell import GRUCell as GRUCell
+from ._recurrent.lstm_cell import LSTMCell as LSTMCell
 from ._recurrent.rnn import RNN as RNN
 from ._state.make_with_state import delete_init_state as delete_init_state
 from ._state.make_with_state import make_with_state as make_with_state

@@ -132,6 +132,13 @@ def check_shape(layer: Any, x: Any, expected: tuple[int, ...]) -> None:
         refuse_shape(layer, expected, received)
 
 
+def check_vector(layer: Any, name: str, x: Any, expected: int) -> None:
+    """Refuses an `x` that is no vector of the size `expected`, which the error calls `name`."""
+    received = shape_of(layer, x)
+    if received != (expected,):
+        refuse_shape(layer, (f"{name}={expected}",), received)
+
+
 def validate_size(layer: str, name: str, value: Any, least: int = 0) -> int:
     """A size given to a constructor, as an `int`.
 
