@@ -1,4 +1,4 @@
-"""How layers are called: with a key if their signature has one, with a state if they are stateful."""
+"""Layers are called with a key if their signature has one, and with a state if stateful."""
 
 import jax
 import jax.numpy as jnp
