@@ -12,6 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 from nn_layers._core.dtypes import at_least_float32
 from nn_layers._core.key_arguments import split_key
 from nn_layers._core.layer_protocol import StatefulLayer
+from nn_layers._core.shape_errors import validate_size
 from nn_layers._state.state import State
 from nn_layers._state.state_arguments import check_state
 from nn_layers._state.state_index import StateIndex
