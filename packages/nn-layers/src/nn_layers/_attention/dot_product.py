@@ -39,7 +39,7 @@ def dot_product_attention_weights(query: Array, key: Array, mask: Array | None =
     ```
     """
     name = "dot_product_attention_weights"
-    _check(name, query, key, key, mask)
+    _check_shapes(name, query, key, key, mask)
     return attention_weights(query, key, LogitMask(mask, None)).astype(query.dtype)
 
 
@@ -83,7 +83,7 @@ def dot_product_attention(
     assert jnp.allclose(y, dot_product_attention_weights(q, k) @ v, atol=1e-6)
     ```
     """
-    _check("dot_product_attention", query, key_, value, mask)
+    _check_shapes("dot_product_attention", query, key_, value, mask)
     weight_dropout = None
     if dropout is not None:
         keys = None if key is None else jnp.expand_dims(key, 0)
@@ -94,10 +94,12 @@ def dot_product_attention(
 
 
 def _drop(dropout: Dropout, inference: Any, weights: Array, key: Any) -> Array:
+    """`dropout` in the order of arguments of a `WeightDropout`."""
     return dropout(weights, key=key, inference=inference)
 
 
-def _check(name: str, query: Any, key: Any, value: Any, mask: Array | None) -> None:
+def _check_shapes(name: str, query: Any, key: Any, value: Any, mask: Array | None) -> None:
+    """Refuses arrays of more than one head, and such as do not fit together."""
     shapes = q, k, v = jnp.shape(query), jnp.shape(key), jnp.shape(value)
     if any(len(shape) != 2 for shape in shapes) or q[1] != k[1] or k[0] != v[0]:
         raise ShapeError(

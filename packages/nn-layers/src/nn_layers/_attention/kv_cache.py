@@ -124,6 +124,7 @@ def append_to_cache(layer: Any, cache: Any, k: Array, v: Array) -> tuple[KVCache
 
 
 def _write(old: Array, rows: Array, length: Array) -> Array:
+    """`old` with `rows` from position `length` on."""
     zero = jnp.zeros_like(length)
     return lax.dynamic_update_slice(old, rows, (zero, length, zero))
 
@@ -155,6 +156,7 @@ def nan_if_overfull(new: KVCache, y: Array) -> Array:
 
 
 def _refuse_cache_shapes(layer: Any, expected: Any, received: Any) -> NoReturn:
+    """Raises the error for the cache of another layer. Each argument: shapes of keys and values."""
     raise ShapeError(
         f"`{type(layer).__name__}` takes a cache of keys and values of shapes {expected[0]} and "
         f"{expected[1]}, (num_kv_heads, max_length, size), but received one of {received[0]} and "

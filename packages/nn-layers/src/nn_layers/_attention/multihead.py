@@ -374,11 +374,11 @@ def _drop(dropout: Dropout, inference: Any, weights: Array, key: Any) -> Array:
 
 def _process(process: ProcessHeads, qkv: QKV) -> QKV:
     """What `process_heads` returns, which must be of the shapes that it was given."""
-    new = QKV(*process(*qkv))
+    new = process(*qkv)
     given, returned = [x.shape for x in qkv], [x.shape for x in new]
     if given != returned:
         raise ShapeError(
             f"`MultiheadAttention`: `process_heads` must not change the shape of the heads: it was "
             f"called on {given} and returned {returned}."
         )
-    return new
+    return QKV(*new)

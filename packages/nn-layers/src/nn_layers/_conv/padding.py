@@ -48,6 +48,7 @@ def ntuple(n: int) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def _is_int(value: Any) -> bool:
+    """Whether `value` counts as an integer, as that of NumPy does. A boolean does not."""
     return hasattr(value, "__index__") and not isinstance(value, bool)
 
 

@@ -126,6 +126,7 @@ class Pool(Module):
         return jnp.moveaxis(x, -1, 0)
 
     def _reduce_windows(self, x: Array, window: Any, strides: Any, padding: Any) -> Array:
+        """`x` reduced; window, strides and padding are given for the channels, too."""
         return lax.reduce_window(x, self.init, self.operation, window, strides, padding)
 
     def _ceil_padding(self, dims: Sequence[int]) -> list[tuple[int, int]]:

@@ -44,6 +44,7 @@ def complete_docs(
 
 
 def _paragraphs(cls: type) -> _Paragraphs:
+    """The docstring of a class, which has a paragraph that begins with **Shapes:**."""
     texts = (inspect.getdoc(cls) or "").split("\n\n")
     shapes = next(i for i, text in enumerate(texts) if text.startswith("**Shapes:**"))
     example = texts.index("!!! example") if "!!! example" in texts else len(texts)

@@ -24,6 +24,7 @@ def _identity(x: Any) -> Any:
 
 
 def _is_array(x: Any) -> bool:
+    """Whether a leaf of an activation function is one of its parameters."""
     return isinstance(x, (jax.Array, np.ndarray))
 
 

@@ -156,6 +156,7 @@ class LayerNorm(ExampleNorm):
 
     @staticmethod
     def _normalise_example(x: Array, eps: float) -> Array:
+        """`x` with mean 0 and variance 1."""
         mean = jnp.mean(x, keepdims=True)
         variance = jnp.maximum(0.0, jnp.var(x, keepdims=True))
         return apply_promoted(jnp.multiply, x - mean, lax.rsqrt(variance + eps))

@@ -49,5 +49,6 @@ class RMSNorm(ExampleNorm, init=False):
 
     @staticmethod
     def _normalise_example(x: Array, eps: float) -> Array:
+        """`x` divided by its root mean square."""
         square = jnp.real(x * jnp.conj(x)) if jnp.iscomplexobj(x) else x**2
         return apply_promoted(jnp.multiply, x, lax.rsqrt(jnp.mean(square) + eps))

@@ -45,6 +45,7 @@ def _as_matrix(weight: Array) -> Array:
 
 
 def _is_complex(x: Array) -> bool:
+    """Whether `x` is of complex numbers, whose conjugates count."""
     return jnp.issubdtype(x.dtype, jnp.complexfloating)
 
 

@@ -70,6 +70,8 @@ def run_recurrence(
 
 
 def _states(recurrence: Recurrence, weight: Array, projected: Any, extra: Any, start: Any) -> Any:
+    """The states by a plain loop."""
+
     def step(state: Any, slices: Any) -> Any:
         p, e = slices
         entering = recurrence.entering(p, weight @ recurrence.read(state))
@@ -84,6 +86,7 @@ _states_with_own_rule: Any = jax.custom_jvp(_states, nondiff_argnums=(0,))
 
 @_states_with_own_rule.defjvp
 def _states_jvp(recurrence: Recurrence, primals: Any, tangents: Any) -> Any:
+    """The states and their tangents, by two loops: the second is linear, and JAX transposes it."""
     weight, projected, extra, start = primals
     d_weight, d_projected, _, d_start = tangents
     combine, read = recurrence.combine, recurrence.read

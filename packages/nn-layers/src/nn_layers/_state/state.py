@@ -89,6 +89,7 @@ class State:
 
     @classmethod
     def _from_values(cls, values: dict[Any, Any]) -> "State":
+        """The state of these values, by marker."""
         # `__init__` takes a model. A state is no `Module`: it is set to spent when it is replaced.
         state = cls.__new__(cls)
         state._values = values
