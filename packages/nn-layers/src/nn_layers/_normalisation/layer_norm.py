@@ -94,9 +94,9 @@ def _normalise_scale_and_shift(
     bias: Array | None,
     eps: float,
 ) -> Array:
-    return scale_and_shift(normalise_example(at_least_float32(x), eps), weight, bias).astype(
-        x.dtype
-    )
+    """The whole computation of a norm."""
+    y = normalise_example(at_least_float32(x), eps)
+    return scale_and_shift(y, weight, bias).astype(x.dtype)
 
 
 class LayerNorm(ExampleNorm):
