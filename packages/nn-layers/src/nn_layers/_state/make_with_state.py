@@ -9,7 +9,7 @@ import jax.tree_util as jtu
 from nn_layers._types import P, T
 
 from .state import State
-from .state_index import MovedToState, is_state_index, marked_index
+from .state_index import is_state_index, marked_index, without_init
 
 
 def delete_init_state(model: T) -> T:
@@ -37,7 +37,7 @@ def delete_init_state(model: T) -> T:
     """
 
     def delete(x: Any) -> Any:
-        return marked_index(x.marker, MovedToState()) if is_state_index(x) else x
+        return without_init(x) if is_state_index(x) else x
 
     return jtu.tree_map(delete, model, is_leaf=is_state_index)
 

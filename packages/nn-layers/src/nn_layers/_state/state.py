@@ -13,7 +13,7 @@ import wadler_lindig as wl
 from nn_layers._types import Value
 from tree_surgery import tree_pformat
 
-from .state_index import MovedToState, StateIndex, is_state_index, state_indices
+from .state_index import StateIndex, has_init, is_state_index, state_indices
 
 _OLD = """Attempted to use old state. Probably you have done something like:
 ```
@@ -79,7 +79,7 @@ class State:
     def __init__(self, model: object):
         values: dict[Any, Any] = {}
         for index in state_indices(model):
-            if isinstance(index.init, MovedToState):
+            if not has_init(index):
                 raise ValueError(
                     "Do not call `State(model)` on a model whose initial state was moved out. Call "
                     "`model, state = make_with_state(ModelClass)(...arguments...)` instead."

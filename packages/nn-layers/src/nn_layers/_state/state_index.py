@@ -8,8 +8,8 @@ from nn_layers._types import T, Value
 from pytree_module import Module, field, module_from_fields
 
 
-class MovedToState(Module):
-    """Stands for the initial value of a `StateIndex` that was moved to the `State`."""
+class _Sentinel(Module):
+    """Stands for an initial value that moved to the `State`. Printed and pickled by this name."""
 
 
 class StateIndex(Module, Generic[Value]):
@@ -51,7 +51,7 @@ class StateIndex(Module, Generic[Value]):
     """
 
     marker: object = field(static=True)
-    init: Value | MovedToState
+    init: Value | _Sentinel
 
     def __init__(self, init: Value):
         self.marker = object()
@@ -71,6 +71,16 @@ def state_indices(pytree: Any) -> list[StateIndex[Any]]:
 def marked_index(marker: object, init: Any) -> StateIndex[Any]:
     """A `StateIndex` of this marker. (The constructor makes one that is equal to no other.)"""
     return module_from_fields(StateIndex, marker=marker, init=init)
+
+
+def without_init(index: StateIndex[Any]) -> StateIndex[Any]:
+    """The index, whose initial value was moved to a `State`."""
+    return marked_index(index.marker, _Sentinel())
+
+
+def has_init(index: StateIndex[Any]) -> bool:
+    """Whether the index still has its initial value."""
+    return not isinstance(index.init, _Sentinel)
 
 
 def with_markers_of(first: Any, other: T) -> T:
