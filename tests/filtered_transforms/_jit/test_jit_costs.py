@@ -14,7 +14,7 @@ import pytest
 from jax.interpreters import mlir
 
 import filtered_transforms as ft
-from filtered_transforms._filters.static_nodes import Bodies
+from filtered_transforms._control_flow.body_cache import Bodies
 from filtered_transforms._jit.program_table import Table
 from pytree_module import Module
 

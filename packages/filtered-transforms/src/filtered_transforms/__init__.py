@@ -10,7 +10,6 @@ from ._control_flow.lax_loops import filter_while_loop as filter_while_loop
 from ._control_flow.maps import filter_associative_scan as filter_associative_scan
 from ._control_flow.maps import filter_map as filter_map
 from ._derivatives.checkpoint import filter_checkpoint as filter_checkpoint
-from ._derivatives.checkpoint import filter_make_jaxpr as filter_make_jaxpr
 from ._derivatives.custom_jvp import filter_custom_jvp as filter_custom_jvp
 from ._derivatives.custom_vjp import filter_custom_vjp as filter_custom_vjp
 from ._derivatives.grad import filter_grad as filter_grad
@@ -39,6 +38,7 @@ from ._publish import publish as _publish
 from ._reverse_loops.scan import scan as scan
 from ._reverse_loops.while_loop import while_loop as while_loop
 from ._tracing.closure_convert import filter_closure_convert as filter_closure_convert
+from ._tracing.make_jaxpr import filter_make_jaxpr as filter_make_jaxpr
 from ._tracing.pure_callback import filter_pure_callback as filter_pure_callback
 
 __version__ = "0.1.0"

@@ -6,9 +6,11 @@ from typing import Any, overload
 import jax
 
 from filtered_transforms._filters.eval_shape import filter_eval_shape
-from filtered_transforms._filters.static_nodes import Bodies, check_callable, hold, release
+from filtered_transforms._filters.static_nodes import check_callable, hold, release
 from filtered_transforms._filters.structure_errors import agreement
 from filtered_transforms._types import R, Scalar, T, Ts
+
+from .body_cache import Bodies
 
 
 def _make(get: Callable[[], Any], numbers: frozenset[int]) -> Callable[..., Any]:

@@ -5,9 +5,11 @@ from typing import Any, overload
 
 import jax
 
-from filtered_transforms._filters.static_nodes import Bodies, check_callable, hold, release
+from filtered_transforms._filters.static_nodes import check_callable, hold, release
 from filtered_transforms._filters.structure_errors import hold_like
 from filtered_transforms._types import R, Scalar, T, X
+
+from .body_cache import Bodies
 
 _CARRY = "the carry"
 

@@ -6,9 +6,11 @@ from typing import Any
 import jax
 import jax.tree_util as jtu
 
-from filtered_transforms._filters.static_nodes import Bodies, check_callable, hold, release
+from filtered_transforms._filters.static_nodes import check_callable, hold, release
 from filtered_transforms._filters.structure_errors import hold_like
 from filtered_transforms._types import R, T
+
+from .body_cache import Bodies
 
 
 def _make_map(get: Callable[[], Any]) -> Callable[..., Any]:
