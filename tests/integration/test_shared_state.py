@@ -57,7 +57,7 @@ SHARED = {
     "filtered_transforms._jit.check_registry._CHECKS": REGISTERED,
     "filtered_transforms._tracing.finalise.primitive_finalisations": REGISTERED,
     "filtered_transforms._primitives.raise_hook._ways": REGISTERED,
-    "filtered_transforms._control_flow.branches._BRANCHES": "`Bodies`: `setdefault`; weak",
+    "filtered_transforms._control_flow.branches._BRANCHES": "`BodyCache`: `setdefault`; weak",
     "filtered_transforms._control_flow.lax_loops._SCAN": "as above",
     "filtered_transforms._control_flow.lax_loops._WHILE": "as above",
     "filtered_transforms._control_flow.lax_loops._FORI": "as above",

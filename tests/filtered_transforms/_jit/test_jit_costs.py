@@ -14,7 +14,7 @@ import pytest
 from jax.interpreters import mlir
 
 import filtered_transforms as ft
-from filtered_transforms._control_flow.body_cache import Bodies
+from filtered_transforms._control_flow.body_cache import BodyCache
 from filtered_transforms._jit.program_table import Table
 from pytree_module import Module
 
@@ -249,7 +249,7 @@ def test_two_threads_that_compile_one_function_find_its_programs(switches: Any):
 
 
 def test_two_threads_share_the_bodies_of_loops(switches: Any):
-    bodies = Bodies(lambda reference, *options: lambda x: (reference()(x), options))
+    bodies = BodyCache(lambda reference, *options: lambda x: (reference()(x), options))
 
     def pair() -> Any:
         def f(x: int) -> int:

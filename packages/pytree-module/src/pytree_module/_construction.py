@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._annotations import own_annotations
+from ._bare_instance import bare_instance
 from ._field_checks import box_static, find_cycle, is_plain_dynamic, warn_of_hidden, warn_of_static
 from ._field_names import field_names, homes_of, is_computed
 from ._flatten_codegen import expect_irregular
@@ -232,7 +233,7 @@ def replaced(module: Any, fields: dict[str, Any]) -> Any:
 def with_values(cls: Any, like: Any, fields: dict[str, Any]) -> Any:
     """An instance of `cls` with these fields and, where there are none, those of `like`."""
     info = info_of(cls)
-    new = object.__new__(cls)
+    new = bare_instance(cls)
     if like is not None:
         kept = (*info.dynamic, *info.static, *WRAPPER_NAMES)
         new.__dict__.update((k, v) for k, v in vars(like).items() if k in kept)

@@ -22,6 +22,7 @@ from typing import Any
 
 import jax.tree_util as jtu
 
+from ._bare_instance import bare_instance
 from ._field_names import field_names, homes_of
 from ._irregular_instances import Irregular, flatten_irregular, unflatten_irregular
 
@@ -56,7 +57,7 @@ _UNFLATTEN = """\
 def unflatten(aux, children):
     if aux.__class__ is Irregular:
         return unflatten_irregular(cls, aux, children)
-    module = new(cls)
+    module = bare_instance(cls)
     values = module.__dict__
     {assign}
     return module
@@ -142,7 +143,7 @@ def register(cls: type) -> None:
     """Registers `cls` with JAX as a PyTree node with key paths."""
     namespace: dict[str, Any] = {
         "cls": cls,
-        "new": object.__new__,
+        "bare_instance": bare_instance,
         "check": False,
         "generate": generate,
         "Irregular": Irregular,

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ._bare_instance import bare_instance
 from ._value_equality import ByValue
 
 WRAPPER_NAMES = functools.WRAPPER_ASSIGNMENTS
@@ -68,7 +69,7 @@ def flatten_irregular(
 
 def unflatten_irregular(cls: type, aux: Irregular, children: Iterable[Any]) -> Any:
     """The inverse of `flatten_irregular`."""
-    module = object.__new__(cls)
+    module = bare_instance(cls)
     values = module.__dict__
     values.update(zip(aux.dynamic, children, strict=True))
     values.update(aux.static)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, dataclass_transform
 
 from ._abstract import open_abstract, own_abstract
 from ._annotations import annotate_converted, own_annotations, signature, without_annotations
+from ._bare_instance import bare_instance
 from ._bound_method import as_method
 from ._construction import (
     UNDER_CONSTRUCTION,
@@ -24,8 +25,6 @@ from ._inherited_methods import bind_inherited
 from ._named_scope import scope_of
 from ._strict import StrictOption, check_strict, strict_config
 from ._user_frames import warn_user
-
-_new = object.__new__
 
 _BOTH_INITS = """\
 Class `{name}` has both an `__init__` method and a `__post_init__` method. This means that the
@@ -136,7 +135,7 @@ def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
     if info.is_abstract:
         refuse_abstract(cls, info.open_abstract)
     if info.plain_new:
-        module: Any = _new(cls)
+        module: Any = bare_instance(cls)
     else:
         new: Callable[..., Any] = cls.__new__
         module = new(cls, *args, **kwargs)

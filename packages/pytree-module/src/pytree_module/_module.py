@@ -14,6 +14,7 @@ import numpy as np
 
 from tree_surgery import tree_equal, tree_pformat
 
+from ._bare_instance import bare_instance, set_by_descriptor
 from ._bound_method import BoundMethod
 from ._construction import UNDER_CONSTRUCTION, adopt, replaced
 from ._field_checks import dotted, find_cycle, refuse_cycle
@@ -133,7 +134,7 @@ class Module(metaclass=ModuleMeta):
         own: Any = own_way(self)
         if own is not None:
             return copy.copy(own)
-        new = object.__new__(type(self))
+        new = bare_instance(type(self))
         vars(new).update(vars(self))
         vars(new).pop(UNDER_CONSTRUCTION, None)
         return new
@@ -144,7 +145,7 @@ class Module(metaclass=ModuleMeta):
         own: Any = own_way(self)
         if own is not None:
             return copy.deepcopy(own, memo)
-        new = memo[id(self)] = object.__new__(type(self))
+        new = memo[id(self)] = bare_instance(type(self))
         vars(new).update(copy.deepcopy(copied_state(self), memo))
         adopt(new, required=False)
         return new
@@ -231,7 +232,7 @@ def _set_other(module: Module, names: frozenset[str] | None, name: str, value: A
         vars(module)[name] = value
         expect_irregular(cls)
     elif hasattr(getattr(cls, name, None), "__set__"):
-        object.__setattr__(module, name, value)
+        set_by_descriptor(module, name, value)
     elif hasattr(cls, name):
         raise dataclasses.FrozenInstanceError(
             f"cannot assign to field {name!r}: `{cls.__qualname__}.{name}` is an attribute of the "

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 
-class Bodies:
+class BodyCache:
     # Functions for JAX to call in the place of a user's. JAX knows the loops that it has compiled
     # by the identity of these, so that the same function must give the same one again; it is kept
     # for as long as the user's function is.

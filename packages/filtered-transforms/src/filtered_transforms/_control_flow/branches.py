@@ -10,7 +10,7 @@ from filtered_transforms._filters.static_nodes import check_callable, hold, rele
 from filtered_transforms._filters.structure_errors import agreement
 from filtered_transforms._types import R, Scalar, T, Ts
 
-from .body_cache import Bodies
+from .body_cache import BodyCache
 
 
 def _make(get: Callable[[], Any], numbers: frozenset[int]) -> Callable[..., Any]:
@@ -20,7 +20,7 @@ def _make(get: Callable[[], Any], numbers: frozenset[int]) -> Callable[..., Any]
     return branch
 
 
-_BRANCHES = Bodies(_make)
+_BRANCHES = BodyCache(_make)
 
 
 def _choose(

@@ -10,7 +10,7 @@ from filtered_transforms._filters.static_nodes import check_callable, hold, rele
 from filtered_transforms._filters.structure_errors import hold_like
 from filtered_transforms._types import R, T
 
-from .body_cache import Bodies
+from .body_cache import BodyCache
 
 
 def _make_map(get: Callable[[], Any]) -> Callable[..., Any]:
@@ -20,7 +20,7 @@ def _make_map(get: Callable[[], Any]) -> Callable[..., Any]:
     return body
 
 
-_MAP = Bodies(_make_map)
+_MAP = BodyCache(_make_map)
 
 
 def filter_map(f: Callable[[T], R], xs: T, *, batch_size: int | None = None) -> R:
