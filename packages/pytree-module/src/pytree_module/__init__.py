@@ -12,7 +12,7 @@ from ._abstract import AbstractClassVar as AbstractClassVar
 
 # isort: on
 from ._bound_method import BoundMethod as BoundMethod
-from ._bound_method import modules_of_functions as _modules_of_functions
+from ._bound_method import show_functions as _show_functions
 from ._field import field as field
 from ._field import static_field as static_field
 from ._from_fields import module_from_fields as module_from_fields
@@ -45,4 +45,4 @@ for _name in __all__:
             _variant.__module__ = __name__
             _overload(_variant)  # they are looked up by where the function is
     globals()[_name].__module__ = __name__
-_modules_of_functions(BoundMethod, __name__)
+_show_functions(BoundMethod, __name__)

@@ -1,8 +1,8 @@
 """Instances made without their `__init__`: the one place that does so.
 
-Inside of this distribution `bare_instance` is the only way. Whoever calls it sets every field, and
-then, unless the fields come from an instance of the same class, lets `_construction.adopt` do what
-construction does besides. `module_from_fields` is both together, and public.
+Inside of this distribution `bare_instance` is the only way. Whoever calls it sets the fields. Then
+`_construction.finish_from_fields` does the rest of what construction does; fields that are those of
+an instance of the same class need no more. `module_from_fields` is all of it together, and public.
 """
 
 from typing import Any

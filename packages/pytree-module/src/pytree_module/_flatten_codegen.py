@@ -23,7 +23,7 @@ from typing import Any
 import jax.tree_util as jtu
 
 from ._bare_instance import bare_instance
-from ._field_names import field_names, homes_of
+from ._field_names import annotated_types, field_names
 from ._irregular_instances import Irregular, flatten_irregular, unflatten_irregular
 
 _STUBS = """\
@@ -80,32 +80,42 @@ def _tuple(items: list[str]) -> str:
 
 
 def _source(cls: type, check: bool) -> str:
+    """The three functions of `cls`; `check`: whether flattening counts what an instance holds."""
     dynamic, static = field_names(cls)
-    child = [f"values[{name!r}]" for name in dynamic]
-    keyed = [f"(key_{i}, {value})" for i, value in enumerate(child)]
-    aux = [f"values[{name!r}]" for name in static]
-    # Where the annotation does not say the type, it stands before the values: those of different
-    # types may not even be comparable.
-    unsaid = [i for i, home in enumerate(homes_of(cls).values()) if home is None]
-    typed = [f"type(static_{i} := {aux[i]})" for i in unsaid]
-    typed += [f"static_{i}" if i in unsaid else value for i, value in enumerate(aux)]
-    functions: list[str] = []
-    for name, children, keys in (("flatten", child, "None"), ("flatten_with_keys", keyed, "keys")):
-        irregular = f"flatten_irregular(module, dynamic, static, {keys})"
-        size = len(dynamic) + len(static)
-        functions.append(
-            _FLATTEN.format(
-                name=name,
-                check=_CHECK.format(size=size, irregular=irregular) if check else "",
-                children=_tuple(children),
-                aux=_tuple(typed),
-                irregular=irregular,
-            )
-        )
-    targets = ((child, "children"), (["_"] * len(unsaid) + aux, "aux"))
+    children = [f"values[{name!r}]" for name in dynamic]
+    statics = [f"values[{name!r}]" for name in static]
+    unsaid = [i for i, kind in enumerate(annotated_types(cls).values()) if kind is None]
+    size = len(dynamic) + len(static) if check else None
+    aux = _tuple(_with_types(statics, unsaid))
+    keyed = [f"(key_{i}, {child})" for i, child in enumerate(children)]
+    return "\n".join(
+        [
+            _flatten_source("flatten", "None", _tuple(children), aux, size),
+            _flatten_source("flatten_with_keys", "keys", _tuple(keyed), aux, size),
+            _unflatten_source(children, ["_"] * len(unsaid) + statics),
+        ]
+    )
+
+
+def _with_types(statics: list[str], unsaid: list[int]) -> list[str]:
+    """The static data: the types that no annotation says, then all values.
+
+    The types come first, since comparing values of two types may fail.
+    """
+    types = [f"type(static_{i} := {statics[i]})" for i in unsaid]
+    return types + [f"static_{i}" if i in unsaid else text for i, text in enumerate(statics)]
+
+
+def _flatten_source(name: str, keys: str, children: str, aux: str, size: int | None) -> str:
+    irregular = f"flatten_irregular(module, dynamic, static, {keys})"
+    check = "" if size is None else _CHECK.format(size=size, irregular=irregular)
+    return _FLATTEN.format(name=name, check=check, children=children, aux=aux, irregular=irregular)
+
+
+def _unflatten_source(children: list[str], aux: list[str]) -> str:
+    targets = ((children, "children"), (aux, "aux"))
     assign = [f"{_tuple(names)} = {right}" for names, right in targets if names]
-    functions.append(_UNFLATTEN.format(assign="\n    ".join(assign) or "pass"))
-    return "\n".join(functions)
+    return _UNFLATTEN.format(assign="\n    ".join(assign) or "pass")
 
 
 # A thread must not put back code without the check when another has just asked for it.
@@ -127,7 +137,7 @@ def _generate(cls: type, check: bool) -> None:
     dynamic, _ = field_names(cls)
     keys = tuple(jtu.GetAttrKey(name) for name in dynamic)
     namespace.update({f"key_{i}": key for i, key in enumerate(keys)})
-    namespace.update(dynamic=dynamic, static=homes_of(cls), keys=keys)
+    namespace.update(dynamic=dynamic, static=annotated_types(cls), keys=keys)
     for name, code in _codes(source, filename).items():
         namespace[name].__code__ = code
     namespace["check"] = check  # Last: who reads it without the lock relies on the code above.

@@ -13,10 +13,10 @@ from ._bound_method import as_method
 from ._construction import (
     UNDER_CONSTRUCTION,
     ClassInfo,
-    adopt,
     finish,
+    finish_from_fields,
     info_of,
-    is_made,
+    is_initialised,
     refuse_abstract,
 )
 from ._field import field, static_field
@@ -113,7 +113,7 @@ def _make_dataclass(cls: Any, abstract: dict[str, str], init: bool) -> None:
         annotate_converted(cls.__init__, converters)
 
 
-def _note_open(cls: Any) -> None:
+def _note_open_abstract(cls: Any) -> None:
     """Writes into `cls` which abstract attributes it leaves open; as sets, beside Python's own
     `__abstractmethods__`, for whoever asks a class what it lacks.
     """
@@ -139,7 +139,7 @@ def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
     else:
         new: Callable[..., Any] = cls.__new__
         module = new(cls, *args, **kwargs)
-        if not isinstance(module, cls) or is_made(info, module):
+        if not isinstance(module, cls) or is_initialised(info, module):
             # Something else, or an instance that exists: neither is initialised (again).
             return module
     values = module.__dict__
@@ -186,7 +186,7 @@ class ModuleMeta(abc.ABCMeta):
         bind_inherited(cls, ModuleMeta)
         abstract = own_abstract(cls.__qualname__, cls.__module__, annotations, namespace)
         type.__setattr__(cls, "__own_abstract__", abstract)
-        _note_open(cls)
+        _note_open_abstract(cls)
         _make_dataclass(cls, abstract, init)
         type.__setattr__(cls, "__info__", None)
         config = strict_config(strict)
@@ -221,7 +221,7 @@ class ModuleMeta(abc.ABCMeta):
 
     def __freeze__(cls, module: Any) -> None:
         """Ends what `__unfreeze__` began: fields left unset take their default if they have one."""
-        adopt(module, required=False)
+        finish_from_fields(module, required=False)
 
     def __is_unfrozen__(cls, module: Any) -> bool:
         """Whether the fields of `module` may be assigned: in its `__init__`, or as above."""

@@ -16,12 +16,12 @@ from tree_surgery import tree_equal, tree_pformat
 
 from ._bare_instance import bare_instance, set_by_descriptor
 from ._bound_method import BoundMethod
-from ._construction import UNDER_CONSTRUCTION, adopt, replaced
-from ._field_checks import dotted, find_cycle, refuse_cycle
+from ._construction import UNDER_CONSTRUCTION, finish_from_fields, replaced
+from ._field_checks import dotted_path, find_cycle, refuse_cycle
 from ._flatten_codegen import expect_irregular
 from ._irregular_instances import WRAPPER_NAMES
 from ._metaclass import ModuleMeta
-from ._pickling import carried_name, carried_state, copied_state, own_way
+from ._pickling import copyable_state, own_reduction, picklable_state, reduction_to_name
 from ._treescope import render
 
 
@@ -120,18 +120,18 @@ class Module(metaclass=ModuleMeta):
 
     def __reduce_ex__(self, protocol: SupportsIndex, /) -> str | tuple[Any, ...]:
         # What a decorator made of a function is found by the name of that, as a function is.
-        return carried_name(self) or super().__reduce_ex__(protocol)
+        return reduction_to_name(self) or super().__reduce_ex__(protocol)
 
     def __getstate__(self) -> dict[str, Any]:
-        return carried_state(self, Module.__getstate__)
+        return picklable_state(self, Module.__getstate__)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        adopt(self, required=False)
+        finish_from_fields(self, required=False)
         find_cycle(type(self), self, vars(self))
 
     def __copy__(self) -> Self:
-        own: Any = own_way(self)
+        own: Any = own_reduction(self)
         if own is not None:
             return copy.copy(own)
         new = bare_instance(type(self))
@@ -140,14 +140,14 @@ class Module(metaclass=ModuleMeta):
         return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        if carried_name(self) is not None:
+        if reduction_to_name(self) is not None:
             return self
-        own: Any = own_way(self)
+        own: Any = own_reduction(self)
         if own is not None:
             return copy.deepcopy(own, memo)
         new = memo[id(self)] = bare_instance(type(self))
-        vars(new).update(copy.deepcopy(copied_state(self), memo))
-        adopt(new, required=False)
+        vars(new).update(copy.deepcopy(copyable_state(self), memo))
+        finish_from_fields(new, required=False)
         return new
 
     def __tree_replace__(self, fields: dict[str, Any]) -> Self:
@@ -182,7 +182,7 @@ def _unhashable(module: Module) -> TypeError:
         try:
             hash(leaf)
         except TypeError:
-            where = dotted(type(module), path)
+            where = dotted_path(type(module), path)
             return TypeError(
                 f"unhashable type: '{type(leaf).__name__}'. A module has a hash only if all of its "
                 f"leaves have, and `{where}` has none. To use a module with arrays in `jax.jit`, "

@@ -95,10 +95,7 @@ class JitWrapper(Wrapper):
 
 
 class BoundJit(BoundMethod):
-    # A jitted function of a class, read from an instance.
-
-    # The property; else Python puts None here.
-    __doc__ = BoundMethod.__dict__["__doc__"]  # pyright: ignore[reportIncompatibleMethodOverride]
+    """A jitted function of a class, read from an instance: a `BoundMethod` with its stages."""
 
     @property
     def _wrapper(self) -> JitWrapper:
