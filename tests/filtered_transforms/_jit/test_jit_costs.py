@@ -15,7 +15,7 @@ from jax.interpreters import mlir
 
 import filtered_transforms as ft
 from filtered_transforms._control_flow.body_cache import BodyCache
-from filtered_transforms._jit.program_table import Table
+from filtered_transforms._jit.bounded_table import Table
 from pytree_module import Module
 
 X = jnp.arange(3.0)

@@ -15,7 +15,7 @@ import jax
 from filtered_transforms._jax import Held, ends_on_a_device, used_arguments
 
 from .checked_program import jit_is_disabled
-from .program_table import Table
+from .bounded_table import Table
 
 _MAX_SHAPES = 1024  # of one program
 

@@ -24,7 +24,7 @@ from .checked_program import Starting
 from .copied_functions import original
 from .donation import Donating
 from .options import JitOptions
-from .program_table import Table
+from .bounded_table import Table
 from .trace_observers import observe
 
 _MAX_PLANS = 1024  # of one function, or of all callable PyTrees together

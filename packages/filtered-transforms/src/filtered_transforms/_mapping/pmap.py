@@ -18,7 +18,7 @@ from filtered_transforms._jit.by_function import ByFunction, is_weak
 from filtered_transforms._jit.check_registry import any_checks, has_checks, translated, wait
 from filtered_transforms._jit.donation import usable
 from filtered_transforms._jit.options import JitOptions, jit_options
-from filtered_transforms._jit.program_table import Table
+from filtered_transforms._jit.bounded_table import Table
 from filtered_transforms._types import AxesSpec, Donate, P, PmapDecorator, PmapFunction, R
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import field

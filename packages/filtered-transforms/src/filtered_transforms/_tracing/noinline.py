@@ -33,7 +33,7 @@ from filtered_transforms._jax import (
     shaped_array,
     zero_tangent,
 )
-from filtered_transforms._jit.program_table import Table
+from filtered_transforms._jit.bounded_table import Table
 from filtered_transforms._types import Function, P, R
 from pytree_module import Module, field
 
