@@ -49,7 +49,7 @@ SHARED = {
     "filtered_transforms._filters.predicates._INEXACT": IDEMPOTENT,
     "filtered_transforms._jit.filter_jit._REGISTRIES": "`setdefault`; one for each set of options",
     "filtered_transforms._mapping.pmap._PROGRAMS": (
-        "`setdefault` by function, and `Table`s; weak, bounded"
+        "`setdefault` by function, and `BoundedTable`s; weak, bounded"
     ),
     "filtered_transforms._tracing.noinline._INTERFACES": (
         "a lock; weak. An interface has its own lock"

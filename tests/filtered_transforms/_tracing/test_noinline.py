@@ -156,7 +156,7 @@ def test_two_threads_have_functions_of_their_own(switches: Any):
 
         return wraps(1), wraps(100)
 
-    for one, other in switches("_noinline.py").of(pair):
+    for one, other in switches("/_tracing/noinline.py").of(pair):
         np.testing.assert_array_equal(one(X), X + 1)
         np.testing.assert_array_equal(other(X), X + 100)
 
@@ -166,7 +166,7 @@ def test_two_threads_share_what_is_equal(switches: Any):
         f, shared = (lambda x: x + 1), (lambda _, x: x)
         return (lambda: noinline(f, shared)), (lambda: noinline(f, shared))
 
-    for one, other in switches("_noinline.py").of(pair):
+    for one, other in switches("/_tracing/noinline.py").of(pair):
         assert one.number == other.number and one == other
 
 

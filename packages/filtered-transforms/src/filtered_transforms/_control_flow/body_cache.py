@@ -6,9 +6,15 @@ from typing import Any
 
 
 class BodyCache:
-    # Functions for JAX to call in the place of a user's. JAX knows the loops that it has compiled
-    # by the identity of these, so that the same function must give the same one again; it is kept
-    # for as long as the user's function is.
+    """The functions that JAX calls in the place of a user's functions.
+
+    JAX finds a loop that it has traced before by the identity of its body. So the same function has
+    to give the same body again, else each call traces anew. Written and read by each call of
+    filtered control flow; one instance for each kind of body.
+
+    A body is kept as long as the user's function, which it refers to weakly, and for each set of
+    options of a call. `dict.setdefault` decides between threads.
+    """
 
     def __init__(self, make: Callable[..., Callable[..., Any]]):
         self._make = make

@@ -14,8 +14,8 @@ import jax
 
 from filtered_transforms._jax import Held, ends_on_a_device, used_arguments
 
+from .bounded_table import BoundedTable
 from .checked_program import jit_is_disabled
-from .bounded_table import Table
 
 _MAX_SHAPES = 1024  # of one program
 
@@ -64,7 +64,7 @@ class Donating:
         self._options = options
         self._programs: dict[tuple[int, ...], Any] = {}
         self._program: Any = None  # the first of them
-        self._by_shapes = Table(_MAX_SHAPES)  # for shapes that need another than the first
+        self._by_shapes = BoundedTable(_MAX_SHAPES)  # for shapes that need another than the first
 
     def __call__(self, *args: Any) -> Any:
         program = self._for(args)

@@ -20,11 +20,11 @@ from filtered_transforms._filters.predicates import ARRAY_TYPES, array_mask
 from filtered_transforms._jax import Tracer
 from tree_surgery import path_str
 
+from .bounded_table import BoundedTable
 from .checked_program import Starting
 from .copied_functions import original
 from .donation import Donating
 from .options import JitOptions
-from .bounded_table import Table
 from .trace_observers import observe
 
 _MAX_PLANS = 1024  # of one function, or of all callable PyTrees together
@@ -67,7 +67,7 @@ class Plan:
         gives = [array and gone for array, gone in zip(mask, donated, strict=True)]
         self.donated = gives if any(gives) else []  # where it is empty, `compress` has no work
         self.kept = [array and not gone for array, gone in zip(mask, gives, strict=True)]
-        self.programs = Table(_MAX_PROGRAMS)
+        self.programs = BoundedTable(_MAX_PROGRAMS)
 
     def key(self, leaves: list[Any]) -> Any:
         """The static leaves, as something to look a program up by. Their types are in the plan."""
@@ -96,8 +96,8 @@ class Programs:
         self.options = options
         # By treedef and exact types of leaves; and, for the miss, by treedef and types of the
         # static leaves alone, since all arrays are alike.
-        self.known = Table(_MAX_PLANS)
-        self.plans = Table(_MAX_PLANS)
+        self.known = BoundedTable(_MAX_PLANS)
+        self.plans = BoundedTable(_MAX_PLANS)
         # For calls with arrays alone as arguments, which nothing has to be taken out of.
         self.quick: Any = None
         if self.function is not None and options.donate == "none":

@@ -14,11 +14,11 @@ from filtered_transforms._filters.partition import merge
 from filtered_transforms._filters.predicates import array_mask
 from filtered_transforms._filters.static_leaf import StaticLeaf
 from filtered_transforms._jax import Held, ends_on_a_device, is_concrete, used_arguments
+from filtered_transforms._jit.bounded_table import BoundedTable
 from filtered_transforms._jit.by_function import ByFunction, is_weak
 from filtered_transforms._jit.check_registry import any_checks, has_checks, translated, wait
 from filtered_transforms._jit.donation import usable
 from filtered_transforms._jit.options import JitOptions, jit_options
-from filtered_transforms._jit.bounded_table import Table
 from filtered_transforms._types import AxesSpec, Donate, P, PmapDecorator, PmapFunction, R
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import field
@@ -28,7 +28,8 @@ from .axes import axes_of, if_array, positional_axes
 _MAX_PROGRAMS = 1024  # of one function, or of all callable PyTrees together
 
 
-_PROGRAMS: ByFunction[Table] = ByFunction(lambda fun: Table(_MAX_PROGRAMS))
+_PROGRAMS: ByFunction[BoundedTable] = ByFunction(lambda fun: BoundedTable(_MAX_PROGRAMS))
+"""The programs of `filter_pmap`: written and read by its calls; dropped by `clear_caches`."""
 
 
 class _Program(NamedTuple):

@@ -3,13 +3,40 @@
 import dataclasses
 import random
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import jax
 
-from pytree_module import Module
+from pytree_module import Module, field
 
 T = TypeVar("T")
+
+
+class _Text:
+    """A text that equals itself alone, and is the same one when it is copied."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class _Mark(Module):
+    """What `str2jax` returns. One class for all, since JAX keeps each class of nodes for ever."""
+
+    text: _Text = field(static=True)
+
+    def __repr__(self) -> str:
+        return repr(self.text)
 
 
 def str2jax(msg: str) -> object:
@@ -19,8 +46,8 @@ def str2jax(msg: str) -> object:
 
     - `msg`: what it shows.
 
-    **Returns:** a `Module` without fields, of a class of its own: unlike any other, and equal to
-    itself after a trip through `jax.jit` or a loop.
+    **Returns:** a `Module` without leaves: unlike any other, one with the same text included, and
+    equal to itself after a trip through `jax.jit` or a loop, and to its copies.
 
     ```python
     import jax
@@ -32,11 +59,7 @@ def str2jax(msg: str) -> object:
     ```
     """
 
-    def shown(self: Any) -> str:
-        return msg
-
-    make: Any = type(Module)
-    return make(msg, (Module,), {"__repr__": shown, "__module__": __name__, "__qualname__": msg})()
+    return _Mark(_Text(msg))
 
 
 def doc_repr(obj: T, string: str) -> T:
