@@ -1,4 +1,4 @@
-"""`noinline`, against the same functions without it; and `ContainerMeta`."""
+"""`noinline`, against the same functions without it."""
 
 import copy
 import functools
@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import filtered_transforms as ft
-from filtered_transforms.extend import ContainerMeta, noinline
+from filtered_transforms.extend import noinline
 from pytree_module import Module
 
 X = jnp.array([0.5, -1.0, 2.0])
@@ -226,17 +226,3 @@ def test_copied_and_pickled_it_is_the_same_function(abstract_fn: Any):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
     command = [sys.executable, "-c", ELSEWHERE, __name__]
     subprocess.run(command, input=pickle.dumps(f), env=env, check=True, timeout=300)
-
-
-def test_a_class_of_texts():
-    class Reason(metaclass=ContainerMeta):
-        converged = "It has converged."
-        diverged = "It has diverged."
-
-    class More(Reason):
-        limit = "It took too long."
-
-    assert (Reason.converged, Reason.diverged, More.limit) == (0, 1, 2)
-    assert [More[i] for i in range(len(More))] == list(More)
-    assert More[Reason.diverged] == "It has diverged." and len(Reason) == 2
-    assert jax.jit(lambda i: i)(Reason.diverged) == 1
