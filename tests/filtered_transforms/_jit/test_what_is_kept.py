@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import filtered_transforms as ft
+from filtered_transforms._jit.by_function import is_weak
 from pytree_module import Module
 
 X = jnp.arange(3.0)
@@ -111,3 +112,43 @@ def test_static_values_do_not_pile_up():
         plan.programs.setdefault(("filler", i), None)
     f(X, 5000)
     assert len(plan.programs) <= 1024
+
+
+def test_classes_of_callables_and_of_options_do_not_pile_up():
+    def make() -> Any:
+        class Callable:
+            def __call__(self, x: Any) -> Any:
+                return x + 1
+
+        return Callable()
+
+    fun = make()
+    alive = weakref.ref(type(fun))
+    ft.filter_jit(fun)(X)
+    # Of an option that is in a key alone. Nothing is compiled for the others.
+    jitted = ft.filter_jit(lambda x: x, compiler_options={"xla_dump_to": "first"})
+    registry = weakref.ref(jitted.registry)
+    del fun, jitted
+    for i in range(1100):
+        is_weak(make())
+        ft.filter_jit(lambda x: x, compiler_options={"xla_dump_to": str(i)})
+    gc.collect()
+    assert alive() is None and registry() is None
+
+
+def test_all_that_was_wrapped_is_cleared_however_many_options_there_are():
+    traced: list[int] = []
+
+    def f(x: Any) -> Any:
+        traced.append(1)
+        return x
+
+    jitted = ft.filter_jit(f, donate=("x",))
+    jitted(X + 1)
+    for i in range(300):
+        ft.filter_jit(lambda x: x, compiler_options={"xla_dump_to": f"cleared {i}"})
+    jitted(X + 1)
+    assert len(traced) == 1
+    ft.clear_caches()
+    jitted(X + 1)
+    assert len(traced) == 2

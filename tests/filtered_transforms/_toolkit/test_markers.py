@@ -1,5 +1,8 @@
 """Marks, and keys for tests."""
 
+import copy
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -38,3 +41,14 @@ def test_keys_are_new_each_time_and_known_by_seed():
     assert extend.GetKey().seed != extend.GetKey().seed
     assert extend.doc_repr(keys, "keys") is keys
     assert extend.doc_remove_args("x")(scaled_by) is scaled_by
+
+
+def test_tokens_are_let_go_and_leave_no_class_behind():
+    tokens = [extend.str2jax(f"token {i}") for i in range(3)]
+    assert len(set(map(type, tokens))) == 1 and len(set(tokens)) == 3
+    first = weakref.ref(tokens[0])
+    for copied in (copy.copy(tokens[0]), copy.deepcopy(tokens[0])):
+        assert copied == tokens[0] and hash(copied) == hash(tokens[0])
+    del tokens, copied
+    gc.collect()
+    assert first() is None

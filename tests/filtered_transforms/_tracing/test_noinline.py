@@ -226,3 +226,46 @@ def test_copied_and_pickled_it_is_the_same_function(abstract_fn: Any):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
     command = [sys.executable, "-c", ELSEWHERE, __name__]
     subprocess.run(command, input=pickle.dumps(f), env=env, check=True, timeout=300)
+
+
+def test_functions_of_one_shape_are_let_go_one_by_one():
+    def same(_: Any, x: Any) -> Any:
+        return x
+
+    def wrap(n: int) -> Any:
+        return noinline(lambda x: x + n, same)
+
+    kept = wrap(0)
+    call = ft.filter_jit(lambda f, x: (f(x), f))
+    _, returned = call(wrap(1), X)  # traced with this one, whose number is a constant nowhere
+    _, idle = call(wrap(2), X)  # here only the number is of the function
+    program = jax.jit(functools.partial(lambda f, x: f(x), wrap(3))).lower(X).compile()
+    functions = kept.interface._by_number
+    one = weakref.ref(functions[2].function)
+    assert len(functions) == 4
+    for n in range(4, 4 + 3000):
+        wrap(n)
+    gc.collect()
+    assert len(functions) <= 1024 + 3
+    assert one() is None
+    for f, n in ((kept, 0), (returned, 1)):
+        np.testing.assert_array_equal(call(f, X)[0], X + n)
+    np.testing.assert_array_equal(program(X), X + 3)
+    np.testing.assert_array_equal(wrap(2)(X), X + 2)
+    with pytest.raises(RuntimeError, match="no longer there"):
+        idle(X)
+
+
+def test_a_function_that_is_used_stays_though_only_its_number_is_left():
+    def same(_: Any, x: Any) -> Any:
+        return x
+
+    call = ft.filter_jit(lambda f, x: (f(x), f))
+    first = noinline(lambda x: x, same)
+    call(first, X)
+    _, f = call(noinline(lambda x: x * 2, same), X)
+    for n in range(2000):
+        noinline(lambda x, n=n: x + n, same)
+        if n % 500 == 0:
+            np.testing.assert_array_equal(f(X), 2 * X)
+    np.testing.assert_array_equal(f(X), 2 * X)

@@ -1,5 +1,7 @@
 """Functions evaluated for their shapes alone, and functions traced once for several calls."""
 
+import gc
+import weakref
 from typing import Any
 
 import jax
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtered_transforms import extend
+from pytree_module import Module
 
 X = jnp.array([1.0, 4.0, 2.0])
 
@@ -98,3 +101,34 @@ def test_the_scan_trick_traces_once_and_has_derivatives():
     assert len(traced) == 1
     by_hand = jax.grad(lambda x: jnp.sin(jnp.sin(jnp.sin(x) * 2) + 1).sum())(X)
     np.testing.assert_allclose(jax.grad(run)(X), by_hand, rtol=1e-5)
+
+
+def test_functions_are_let_go():
+    alive: list[Any] = []
+    for n in range(3):
+
+        def f(x: Any, n: int = n) -> Any:
+            return {"y": x + n}
+
+        assert extend.cached_filter_eval_shape(f, X)["y"].shape == (3,)
+        alive.append(weakref.ref(f))
+    del f
+    gc.collect()
+    assert [ref for ref in alive if ref() is not None] == []
+
+
+def test_equal_callable_trees_share_a_trace():
+    traced: list[int] = []
+
+    class Scale(Module):
+        factor: int
+
+        def __call__(self, x: Any) -> Any:
+            traced.append(1)
+            return self.factor * x
+
+    for _ in range(2):
+        assert extend.cached_filter_eval_shape(Scale(2), X).shape == (3,)
+    assert len(traced) == 1
+    extend.cached_filter_eval_shape(Scale(3), X)
+    assert len(traced) == 2

@@ -89,7 +89,7 @@ def _make_dataclass(cls: Any, abstract: dict[str, str], init: bool) -> None:
     generate = init and _generates_init(cls)
     if not generate:
         _warn_of_both_inits(cls)
-    doc = cls.__doc__ or _SIGNATURE_DOC
+    doc = vars(cls)["__doc__"] or _SIGNATURE_DOC  # a descriptor as it is
     # Else dataclasses would write the signature there, which takes longer than all the rest.
     cls.__doc__ = "-"
     try:

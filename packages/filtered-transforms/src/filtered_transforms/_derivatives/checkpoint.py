@@ -15,6 +15,8 @@ from pytree_module import field
 
 
 class CheckpointWrapper(Wrapper):
+    """What `filter_checkpoint` returns."""
+
     prevent_cse: bool = field(static=True)
     policy: Any = field(static=True)
 

@@ -10,9 +10,11 @@ from .static_leaf import StaticLeaf
 
 
 class Held(StaticLeaf):
-    # A value that is no array, as a node without children: JAX compares it, and never traces it.
-    # Unlike `StaticLeaf` it stays a node when unflattened, since JAX flattens and unflattens the
-    # trees of its loops more than once.
+    """A value that is no array, as a node without children: JAX compares it, and never traces it.
+
+    Unlike `StaticLeaf` it stays a node when it is unflattened: JAX flattens and unflattens the
+    trees of its loops more than once.
+    """
 
     __slots__ = ()
 

@@ -87,6 +87,8 @@ def _registry(options: JitOptions) -> _Registry:
 
 
 class JitWrapper(Wrapper):
+    """A function that is compiled: what `filter_jit` returns."""
+
     registry: _Registry = field(static=True)
 
     def __init__(self, fun: Any, options: JitOptions):

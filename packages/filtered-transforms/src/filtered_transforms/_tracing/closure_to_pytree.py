@@ -10,8 +10,10 @@ from pytree_module import Module, field
 
 
 class _Code:
-    # A function without the values that it captured. Equal for two runs of one `def`, if the
-    # defaults are the same objects.
+    """A function without the values that it captured.
+
+    Equal for two runs of one `def`, if the defaults are the same objects.
+    """
 
     __slots__ = ("function",)
 
@@ -44,7 +46,7 @@ class _Code:
 
 
 class Closure(Module):
-    # A function with what it captured as a child, for which JAX can put other values.
+    """A function whose captured values are children of the tree."""
 
     __scope__ = None  # its calls are no layer
 

@@ -14,6 +14,8 @@ from filtered_transforms._wrapper import Wrapper, decorate, module_of
 
 
 class MakeJaxprWrapper(Wrapper):
+    """What `filter_make_jaxpr` returns."""
+
     def __init__(self, fun: Any):
         self.fun = fun
         self.__module__ = module_of(fun)
