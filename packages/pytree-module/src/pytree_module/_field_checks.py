@@ -15,10 +15,19 @@ from ._bound_method import BoundMethod
 from ._user_frames import warn_user
 from ._value_equality import ByKey, ByValue, needs_key
 
-# Types whose values need no look. Module classes and the types of arrays join as they are met.
-_PLAIN_DYNAMIC: set[type] = {
-    bool, int, float, complex, str, bytes, NoneType, np.ndarray, np.dtype, BoundMethod
-}  # fmt: skip
+
+class _PlainTypes(set[type]):
+    """Types of values in which no function hides the parameters of a module.
+
+    Written and read by the checks of construction: a type joins when a value of it is met, and
+    stays. Only types of arrays and `Module` classes join: those are few, and JAX keeps each class
+    of nodes for ever itself.
+    """
+
+
+_PLAIN_DYNAMIC = _PlainTypes(
+    (bool, int, float, complex, str, bytes, NoneType, np.ndarray, np.dtype, BoundMethod)
+)
 
 
 def is_module(value: object) -> bool:

@@ -3,7 +3,8 @@
 JAX keeps the three functions with which a class is registered for good, so they must exist when
 the class is created. Most classes are never flattened before they are subclassed or dropped, and
 cloudpickle creates a class first and fills it later. So the functions start as stubs which, when
-first called, generate the code for the class as it then is and take it over (`__code__`).
+first called, generate the code for the class as it then is and take it over (`__code__`). That is
+Python's, and holds for every JAX version: `test_cloudpickle_of_a_class_of_main` fails without it.
 
 The static part of an instance is the values of its static fields, after the types of those whose
 annotation does not say it: to Python `1`, `1.0` and `True` are equal, to a program they are not.
@@ -69,8 +70,16 @@ def _codes(source: str, filename: str) -> dict[str, CodeType]:
     return {const.co_name: const for const in code.co_consts if isinstance(const, CodeType)}
 
 
-# The globals of the functions of each class. JAX's registry keeps these for ever as well.
-_NAMESPACES: dict[type, dict[str, Any]] = {}
+class _Namespaces(dict[type, dict[str, Any]]):
+    """The globals of the three functions of each class.
+
+    Written when a class is defined; changed, under `_GENERATING`, when code is generated for it;
+    read by `expect_irregular`. It has an entry for each `Module` class, for ever: so has JAX's
+    registry of nodes, which holds the functions and with them these.
+    """
+
+
+_NAMESPACES = _Namespaces()
 
 _STUB_CODES = _codes(_STUBS, "<pytree_module stub>")
 
