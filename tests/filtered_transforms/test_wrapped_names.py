@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import pydoc
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -105,3 +106,12 @@ def test_classes_of_wrappers_keep_their_own_annotations():
     # `dataclasses` and `inspect` read them.
     assert "registry" in inspect.get_annotations(type(ft.filter_jit(function)))
     assert "fun" not in ft.filter_jit(function).__annotations__
+
+
+def test_the_classes_of_wrappers_have_documents_of_their_own():
+    for wrapped in (ft.filter_jit(function), ft.filter_vmap(function), ft.filter_grad(function)):
+        document = type(wrapped).__doc__
+        assert document is None or isinstance(document, str)
+        assert wrapped.__doc__ == inspect.getdoc(wrapped) == function.__doc__
+        assert pydoc.render_doc(type(wrapped))
+    assert "compiled" in str(type(ft.filter_jit(function)).__doc__)

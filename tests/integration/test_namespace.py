@@ -53,7 +53,13 @@ def test_every_public_name_is_documented(name: str):
     for key in module.__all__:
         value = getattr(module, key)
         if callable(value):
-            assert value.__doc__, f"{name}.{key} has no docstring"
+            document = value.__doc__
+            assert isinstance(document, str) and document, f"{name}.{key} has no docstring"
+            # Else it is what Python or a dataclass has made of the fields.
+            assert not document.startswith(f"{key}("), f"{name}.{key} has no docstring of its own"
+            bases = inspect.getmro(value)[1:] if isinstance(value, type) else ()
+            inherited = any(document == base.__doc__ for base in bases)
+            assert not inherited, f"{name}.{key} has the docstring of a base"
         assert f"`{key}`" in readme, f"{name}.{key} is not named in the README of {name}"
 
 

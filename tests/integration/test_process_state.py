@@ -28,11 +28,17 @@ MAY = {
     ("equinoctial/as_equinox.py", "warnings.filterwarnings"): "as above, at import",
     ("equinoctial/as_equinox.py", "sys.argv"): "runs a script as Python would",
     ("equinoctial/as_equinox.py", "sys.path.insert"): "as above",
-    ("filtered_transforms/_omega.py", "setattr"): "its own class, where that is defined",
+    ("filtered_transforms/_toolkit/omega.py", "setattr"): "its own class, where that is defined",
     ("filtered_transforms/_clear_caches.py", "jax.clear_caches"): "what it is for",
     ("pytree_module/_annotations.py", "setattr"): "its own class, while that is defined",
-    ("pytree_module/_codegen.py", "linecache.cache"): "adds a file of its own name, for debuggers",
-    ("runtime_checks/_pending.py", "atexit.register"): "adds; once, after a program has failed",
+    (
+        "pytree_module/_flatten_codegen.py",
+        "linecache.cache",
+    ): "adds a file of its own name, for debuggers",
+    (
+        "runtime_checks/_failure/pending_failures.py",
+        "atexit.register",
+    ): "adds; once, after a program has failed",
     ("runtime_checks/debug/_retrace.py", "jax.monitoring.register_event_duration_secs_listener"): (
         "adds; once, and it looks at the thread that asked alone"
     ),

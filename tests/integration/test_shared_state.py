@@ -44,20 +44,21 @@ OWN = "each thread has its own"
 
 SHARED = {
     # filtered_transforms
-    "filtered_transforms._jit.by_function.IS_WEAK": IDEMPOTENT,
+    "filtered_transforms._jit.by_function.IS_WEAK": "a `BoundedTable`",
     "filtered_transforms._filters.predicates.ARRAY_TYPES": IDEMPOTENT,
     "filtered_transforms._filters.predicates._INEXACT": IDEMPOTENT,
-    "filtered_transforms._jit.filter_jit._REGISTRIES": "`setdefault`; one for each set of options",
+    "filtered_transforms._jit.filter_jit._REGISTRIES": "a `BoundedTable`; a lock for what is alive",
     "filtered_transforms._mapping.pmap._PROGRAMS": (
-        "`setdefault` by function, and `Table`s; weak, bounded"
+        "`setdefault` by function, and `BoundedTable`s; weak, bounded"
     ),
+    "filtered_transforms._tracing.shape_trials._RESULTS": "as above",
     "filtered_transforms._tracing.noinline._INTERFACES": (
         "a lock; weak. An interface has its own lock"
     ),
     "filtered_transforms._jit.check_registry._CHECKS": REGISTERED,
     "filtered_transforms._tracing.finalise.primitive_finalisations": REGISTERED,
-    "filtered_transforms._primitives.raise_hook._ways": REGISTERED,
-    "filtered_transforms._control_flow.branches._BRANCHES": "`Bodies`: `setdefault`; weak",
+    "filtered_transforms._primitives.raise_hook._HOOK": REGISTERED,
+    "filtered_transforms._control_flow.branches._BRANCHES": "`BodyCache`: `setdefault`; weak",
     "filtered_transforms._control_flow.lax_loops._SCAN": "as above",
     "filtered_transforms._control_flow.lax_loops._WHILE": "as above",
     "filtered_transforms._control_flow.lax_loops._FORI": "as above",
@@ -66,19 +67,18 @@ SHARED = {
     "filtered_transforms._jit.trace_observers._OBSERVERS": OWN,
     "filtered_transforms._reverse_loops.progress_meters._BARS": "a lock",
     "filtered_transforms._reverse_loops.checkpoint_schedule._again": LRU,
-    "filtered_transforms._reverse_loops.checkpointed.plan": LRU,
-    "filtered_transforms._tracing.shape_trials._cached": LRU,
+    "filtered_transforms._reverse_loops.checkpoint_schedule.plan": LRU,
     "filtered_transforms._primitives.filter_primitive._out_of": (
         f"{LRU}; what two threads write is equal"
     ),
     "filtered_transforms._jax.debug_effect": LRU,
     # the others
-    "tree_surgery._select.match_pattern.parse": LRU,
+    "tree_surgery._select.path_pattern.parse": LRU,
     "pytree_module._functions_by_name._public_modules": LRU,
     "pytree_module._field_checks._PLAIN_DYNAMIC": IDEMPOTENT,
     "pytree_module._flatten_codegen._NAMESPACES": "one entry for each class, changed under a lock",
     "nn_layers._core.layer_protocol._TAKES_KEY_BY_CLASS": f"{IDEMPOTENT}; weak",
-    "runtime_checks._FAILURES": "numbers of its own for each failure; bounded",
+    "runtime_checks._failure.exceptions.FAILURES": "numbers of its own for each failure; bounded",
     "runtime_checks._jax._unspecified": LRU,
     "runtime_checks._jax.debug_effect": LRU,
     "runtime_checks._failure.pending_failures._register": (
@@ -96,7 +96,8 @@ CONSTANT = {  # never written once they are made
     "nn_layers._conv.conv._PAD_MODES",
     "nn_layers._models.remat._CALLS",
     "pytree_module._flatten_codegen._STUB_CODES",
-    "pytree_module._field_names._HOMES",
+    "pytree_module._field_names._PLAIN_TYPES",
+    "pytree_module._pickling._IN_CONTAINER",
     "runtime_checks.Enumeration._names",
     "runtime_checks.Enumeration._texts",
     "runtime_checks._functionalise.functionalise.RULES",
@@ -123,7 +124,7 @@ def is_shared(value: Any) -> bool:
         return True
     if callable(value) or hasattr(value, "__get__") or isinstance(value, types.ModuleType):
         return False
-    if type(value).__module__.split(".")[0] not in DISTRIBUTIONS:
+    if not is_ours(value):
         return False
     names = [*getattr(value, "__dict__", ()), *_slots(type(value))]
     parts = [getattr(value, name, None) for name in names]
@@ -134,11 +135,33 @@ def _slots(cls: type) -> list[str]:
     return [name for base in cls.__mro__ for name in vars(base).get("__slots__", ())]
 
 
+def own_names(module: types.ModuleType) -> tuple[set[str], set[str]]:
+    """The names that a module imports, and those of objects of which it assigns an attribute."""
+    imported: set[str] = set()
+    assigned: set[str] = set()
+    for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            imported |= {alias.asname or alias.name for alias in node.names}
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                assigned.add(target.value.id)
+    return imported, assigned
+
+
+def is_ours(value: Any) -> bool:
+    return type(value).__module__.split(".")[0] in DISTRIBUTIONS
+
+
 def found() -> dict[str, Any]:
-    """All that is shared, by the name under which it is met first."""
+    """All that is shared, by the name in the module where it is made."""
     seen: dict[int, tuple[str, Any]] = {}
     for module in modules():
+        imported, assigned = own_names(module)
         for name, value in vars(module).items():
+            if name in imported and not isinstance(value, type):
+                continue
+            if name in assigned and is_ours(value):
+                seen.setdefault(id(value), (f"{module.__name__}.{name}", value))
             if isinstance(value, type) and value.__module__ == module.__name__:
                 for attribute, part in vars(value).items():
                     hidden = attribute.startswith("__") or attribute == "_field_defaults"
@@ -151,6 +174,19 @@ def found() -> dict[str, Any]:
 
 def test_the_list_is_complete():
     assert set(found()) == SHARED.keys() | CONSTANT
+
+
+def test_the_page_names_all_that_is_shared_and_says_what_each_is():
+    described: list[str] = []
+    prefix = ""
+    for line in (ROOT / "docs/state.md").read_text().splitlines():
+        if line.startswith("## "):
+            prefix = "" if (title := line[3:]) not in DISTRIBUTIONS else f"{title}."
+        if line.startswith("| `"):
+            name, *columns = [cell.strip() for cell in line.strip("|").split("|")]
+            assert len(columns) == 5 and all(columns), line
+            described.append(prefix + name.strip("`"))
+    assert sorted(described) == sorted(SHARED)
 
 
 @pytest.mark.parametrize("name", sorted(CONSTANT))

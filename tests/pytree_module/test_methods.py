@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import inspect
 import pickle
+import pydoc
 
 import jax
 import jax.numpy as jnp
@@ -116,6 +117,25 @@ def test_attributes_are_those_of_the_function() -> None:
     assert functools.wraps(method)(lambda x: x).__name__ == "scale"
     with pytest.raises(AttributeError):
         _ = method.nothing
+
+
+def test_the_class_of_methods_and_its_subclasses_have_documents_of_their_own() -> None:
+    class Documented(BoundMethod):
+        """Of its own."""
+
+    class Undocumented(BoundMethod):
+        pass
+
+    assert isinstance(BoundMethod.__doc__, str) and "first argument" in BoundMethod.__doc__
+    assert "first argument" in pydoc.render_doc(BoundMethod)
+    assert Documented.__doc__ == inspect.getdoc(Documented) == "Of its own."
+    assert Undocumented.__doc__ is None and inspect.getdoc(Undocumented) == inspect.getdoc(
+        BoundMethod
+    )
+    for cls in (BoundMethod, Documented, Undocumented):
+        method = cls(Linear.scale, linear())
+        assert method.__doc__ == inspect.getdoc(method) == "Scales."
+        assert method.__module__ == __name__
 
 
 def test_signatures_are_true() -> None:

@@ -1,5 +1,7 @@
 """Predicates, `filter`, `partition`, `combine`."""
 
+import gc
+import weakref
 from typing import Any
 
 import jax
@@ -176,3 +178,21 @@ def test_hashable_partition_is_a_key(tree: Any):
 def test_hashable_partition_tells_numbers_of_different_types_apart():
     keys = {ft.extend.hashable_partition([x], ft.is_array)[1] for x in (1, 1.0, True)}
     assert len(keys) == 3
+
+
+def test_types_of_leaves_do_not_pile_up():
+    def leaf() -> Any:
+        class Leaf:
+            pass
+
+        return Leaf()
+
+    first = leaf()
+    alive = weakref.ref(type(first))
+    assert ft.filter([first, X], ft.is_array)[0] is None
+    del first
+    for _ in range(4100):
+        ft.filter([leaf()], ft.is_array)
+    gc.collect()
+    assert alive() is None
+    assert ft.filter([X, 1.0], ft.is_array)[0] is X

@@ -155,6 +155,27 @@ def test_what_can_be_used_depends_on_shapes():
     assert len(traced) == 4
 
 
+# What `Donating` relies on in JAX.
+def test_an_error_while_tracing_comes_out_and_nothing_is_kept():
+    class Other(Exception):
+        pass
+
+    error, calls = Other(), []
+
+    @jax.jit
+    def f(x: jax.Array) -> jax.Array:
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        return x + 1
+
+    with pytest.raises(Other) as caught:
+        f(VECTOR)
+    assert caught.value is error
+    np.testing.assert_array_equal(f(VECTOR), VECTOR + 1)
+    assert len(calls) == 2
+
+
 def test_explicit_shardings():
     mesh = jax.make_mesh((2,), ("i",), axis_types=(jax.sharding.AxisType.Explicit,))
     split = jax.NamedSharding(mesh, jax.P("i"))

@@ -1,4 +1,4 @@
-"""`filter_vmap`, against `jax.vmap` on the arrays alone; and `filter_eval_shape`."""
+"""`filter_vmap`, against `jax.vmap` on the arrays alone."""
 
 from typing import Any
 
@@ -183,26 +183,6 @@ def test_errors():
         ft.filter_vmap(lambda a: a, out_axes=None)(X)
     with pytest.raises(TypeError, match="unexpected keyword argument 'foo'"):
         ft.filter_vmap(multiply, foo=1)(X, X)
-
-
-# --- filter_eval_shape
-
-
-def struct(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
-
-
-def test_eval_shape():
-    out = ft.filter_eval_shape(
-        lambda a, b, c: (a.T, b, c, 1, None, np.ones(2, np.float32)), X, "s", c=1.0
-    )
-    assert out == (struct(3, 2), "s", 1.0, 1, None, struct(2))
-    assert ft.filter_eval_shape(lambda a: a * 2, struct(2)) == struct(2)
-    model = ft.filter_eval_shape(Linear, X)
-    assert isinstance(model, Linear) and model.weight == struct(2, 3)
-    assert ft.filter_eval_shape(model, V) == struct(2)
-    key = ft.filter_eval_shape(lambda k: jax.random.split(k)[0], jax.random.key(0))
-    assert key.dtype == jax.random.key(0).dtype
 
 
 def test_an_axis_specification_is_a_leaf():

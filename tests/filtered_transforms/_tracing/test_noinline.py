@@ -1,4 +1,4 @@
-"""`noinline`, against the same functions without it; and `ContainerMeta`."""
+"""`noinline`, against the same functions without it."""
 
 import copy
 import functools
@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import filtered_transforms as ft
-from filtered_transforms.extend import ContainerMeta, noinline
+from filtered_transforms.extend import noinline
 from pytree_module import Module
 
 X = jnp.array([0.5, -1.0, 2.0])
@@ -156,7 +156,7 @@ def test_two_threads_have_functions_of_their_own(switches: Any):
 
         return wraps(1), wraps(100)
 
-    for one, other in switches("_noinline.py").of(pair):
+    for one, other in switches("/_tracing/noinline.py").of(pair):
         np.testing.assert_array_equal(one(X), X + 1)
         np.testing.assert_array_equal(other(X), X + 100)
 
@@ -166,7 +166,7 @@ def test_two_threads_share_what_is_equal(switches: Any):
         f, shared = (lambda x: x + 1), (lambda _, x: x)
         return (lambda: noinline(f, shared)), (lambda: noinline(f, shared))
 
-    for one, other in switches("_noinline.py").of(pair):
+    for one, other in switches("/_tracing/noinline.py").of(pair):
         assert one.number == other.number and one == other
 
 
@@ -228,15 +228,44 @@ def test_copied_and_pickled_it_is_the_same_function(abstract_fn: Any):
     subprocess.run(command, input=pickle.dumps(f), env=env, check=True, timeout=300)
 
 
-def test_a_class_of_texts():
-    class Reason(metaclass=ContainerMeta):
-        converged = "It has converged."
-        diverged = "It has diverged."
+def test_functions_of_one_shape_are_let_go_one_by_one():
+    def same(_: Any, x: Any) -> Any:
+        return x
 
-    class More(Reason):
-        limit = "It took too long."
+    def wrap(n: int) -> Any:
+        return noinline(lambda x: x + n, same)
 
-    assert (Reason.converged, Reason.diverged, More.limit) == (0, 1, 2)
-    assert [More[i] for i in range(len(More))] == list(More)
-    assert More[Reason.diverged] == "It has diverged." and len(Reason) == 2
-    assert jax.jit(lambda i: i)(Reason.diverged) == 1
+    kept = wrap(0)
+    call = ft.filter_jit(lambda f, x: (f(x), f))
+    _, returned = call(wrap(1), X)  # traced with this one, whose number is a constant nowhere
+    _, idle = call(wrap(2), X)  # here only the number is of the function
+    program = jax.jit(functools.partial(lambda f, x: f(x), wrap(3))).lower(X).compile()
+    functions = kept.interface._by_number
+    one = weakref.ref(functions[2].function)
+    assert len(functions) == 4
+    for n in range(4, 4 + 3000):
+        wrap(n)
+    gc.collect()
+    assert len(functions) <= 1024 + 3
+    assert one() is None
+    for f, n in ((kept, 0), (returned, 1)):
+        np.testing.assert_array_equal(call(f, X)[0], X + n)
+    np.testing.assert_array_equal(program(X), X + 3)
+    np.testing.assert_array_equal(wrap(2)(X), X + 2)
+    with pytest.raises(RuntimeError, match="no longer there"):
+        idle(X)
+
+
+def test_a_function_that_is_used_stays_though_only_its_number_is_left():
+    def same(_: Any, x: Any) -> Any:
+        return x
+
+    call = ft.filter_jit(lambda f, x: (f(x), f))
+    first = noinline(lambda x: x, same)
+    call(first, X)
+    _, f = call(noinline(lambda x: x * 2, same), X)
+    for n in range(2000):
+        noinline(lambda x, n=n: x + n, same)
+        if n % 500 == 0:
+            np.testing.assert_array_equal(f(X), 2 * X)
+    np.testing.assert_array_equal(f(X), 2 * X)

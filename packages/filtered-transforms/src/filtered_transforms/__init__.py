@@ -4,6 +4,8 @@ import typing as _typing
 
 from tree_surgery.extend import lazy_names as _lazy_names
 
+from ._tracing.make_jaxpr import filter_make_jaxpr as filter_make_jaxpr
+
 __version__ = "0.1.0"
 
 if _typing.TYPE_CHECKING:
@@ -16,7 +18,6 @@ if _typing.TYPE_CHECKING:
     from ._control_flow.maps import filter_associative_scan as filter_associative_scan
     from ._control_flow.maps import filter_map as filter_map
     from ._derivatives.checkpoint import filter_checkpoint as filter_checkpoint
-    from ._derivatives.checkpoint import filter_make_jaxpr as filter_make_jaxpr
     from ._derivatives.custom_jvp import filter_custom_jvp as filter_custom_jvp
     from ._derivatives.custom_vjp import filter_custom_vjp as filter_custom_vjp
     from ._derivatives.grad import filter_grad as filter_grad
@@ -44,6 +45,7 @@ if _typing.TYPE_CHECKING:
     from ._reverse_loops.scan import scan as scan
     from ._reverse_loops.while_loop import while_loop as while_loop
     from ._tracing.closure_convert import filter_closure_convert as filter_closure_convert
+    from ._tracing.make_jaxpr import filter_make_jaxpr as filter_make_jaxpr
     from ._tracing.pure_callback import filter_pure_callback as filter_pure_callback
 else:
     __all__, __getattr__, __dir__ = _lazy_names(
@@ -53,7 +55,7 @@ else:
             "._control_flow.branches": "filter_cond, filter_switch",
             "._control_flow.lax_loops": "filter_fori_loop, filter_scan, filter_while_loop",
             "._control_flow.maps": "filter_associative_scan, filter_map",
-            "._derivatives.checkpoint": "filter_checkpoint, filter_make_jaxpr",
+            "._derivatives.checkpoint": "filter_checkpoint",
             "._derivatives.custom_jvp": "filter_custom_jvp",
             "._derivatives.custom_vjp": "filter_custom_vjp",
             "._derivatives.grad": "filter_grad, filter_value_and_grad",
@@ -73,6 +75,7 @@ else:
             "._reverse_loops.scan": "scan",
             "._reverse_loops.while_loop": "while_loop",
             "._tracing.closure_convert": "filter_closure_convert",
+            "._tracing.make_jaxpr": "filter_make_jaxpr",
             "._tracing.pure_callback": "filter_pure_callback",
             ".extend": "",
         },

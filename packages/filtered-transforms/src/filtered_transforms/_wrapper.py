@@ -7,12 +7,24 @@ from typing import Any
 from pytree_module import BoundMethod, Module, field
 
 
-class _Annotations(dict[str, Any]):
-    # The annotations of a class of wrappers. Python looks `__annotations__` of an instance up on
-    # its class, where it finds these: they give way to those of the function.
+class _AnnotationsOfFunction(dict[str, Any]):
+    """The annotations of a class of wrappers; of an instance, those of its function.
+
+    Python looks `__annotations__` of an instance up on its class, and finds this.
+    """
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else getattr(instance.fun, "__annotations__", {})
+
+
+class _DocOfFunction:
+    """The docstring of a class of wrappers; of an instance, that of its function."""
+
+    def __init__(self, doc: str | None):
+        self.doc = doc
+
+    def __get__(self, instance: Any, owner: type | None = None) -> str | None:
+        return self.doc if instance is None else instance.fun.__doc__
 
 
 # What Python keeps of a function beside its name, docstring, annotations and `__dict__`.
@@ -20,26 +32,25 @@ _OF_FUNCTION = frozenset({"__name__", "__qualname__", "__defaults__", "__kwdefau
 
 
 class Wrapper(Module):
-    # The function, or any callable PyTree, is a child of the tree: its parameters stay visible.
-    # Its name, docstring and signature are looked up on it when asked for. Only `__module__` is
-    # stored, since every class has one of its own that would be found first.
+    """A transformed function: a module, a method where it stands in a class, named as the function.
+
+    The function, or any callable PyTree, is a child of the tree: its parameters stay visible. Its
+    name, docstring and signature are read from it when they are asked for. Only `__module__` is
+    stored: every class has one of its own, which Python would find first.
+    """
 
     fun: Any
     __module__: str = field(static=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # Python has put the subclass's own there, which is None.
-        type.__setattr__(cls, "__doc__", Wrapper.__dict__["__doc__"])
-        type.__setattr__(cls, "__annotations__", _Annotations(inspect.get_annotations(cls)))
+        type.__setattr__(cls, "__doc__", _DocOfFunction(cls.__dict__.get("__doc__")))
+        own = _AnnotationsOfFunction(inspect.get_annotations(cls))
+        type.__setattr__(cls, "__annotations__", own)
 
     @property
     def __wrapped__(self) -> Any:
         return self.fun
-
-    @property
-    def __doc__(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.fun.__doc__
 
     @property
     def __isabstractmethod__(self) -> bool:
@@ -55,6 +66,9 @@ class Wrapper(Module):
             return self
         bound: Any = BoundMethod  # declared to take a function; any callable will do
         return bound(self, instance)
+
+
+type.__setattr__(Wrapper, "__doc__", _DocOfFunction(Wrapper.__doc__))
 
 
 def module_of(fun: Any) -> str:

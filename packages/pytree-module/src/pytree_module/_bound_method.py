@@ -24,14 +24,16 @@ from ._named_scope import in_scope
 from ._value_equality import same_value, value_hash
 
 
-class _ModuleOf(str):
-    # The `__module__` of a class whose instances have that of their function: Python finds the
-    # class's own first. It is looked up as the one that it stands for (see `public`, which makes
-    # that). Pickled, it is the text that it is.
+class _ModuleOfFunction(str):
+    """The `__module__` of a class of bound methods: of an instance, that of its function.
+
+    Python would find the class's own first. Of the class it is what `public` made of it: it is
+    looked up in `sys.modules` as that. Pickled, it is the text that it is.
+    """
 
     path: str
 
-    def __new__(cls, path: str) -> "_ModuleOf":
+    def __new__(cls, path: str) -> "_ModuleOfFunction":
         self = super().__new__(cls, path)
         self.path = path
         return self
@@ -52,29 +54,68 @@ class _ModuleOf(str):
         return str, (str(self),)
 
 
-def _modules_of_functions(cls: type) -> None:
-    """`cls` says where it is itself; where each of its instances is, its function says."""
-    type.__setattr__(cls, "__module__", _ModuleOf(cls.__module__))
+class _DocOfFunction:
+    """The `__doc__` of a class of bound methods: of an instance, that of its function.
+
+    A `property` would do for instances, but the docstring of the class would be that property.
+    """
+
+    def __init__(self, doc: str | None):
+        self.doc = doc
+
+    def __get__(self, instance: Any, owner: type | None = None) -> str | None:
+        return self.doc if instance is None else instance.func.__doc__
+
+
+def _show_functions(cls: type) -> None:
+    """Makes each instance of `cls` tell the module and the docstring of its function.
+
+    The class itself keeps its own.
+    """
+    doc = cls.__dict__.get("__doc__")
+    if not isinstance(doc, _DocOfFunction):
+        type.__setattr__(cls, "__doc__", _DocOfFunction(doc))
+    type.__setattr__(cls, "__module__", _ModuleOfFunction(cls.__module__))
 
 
 @public
 class BoundMethod(functools.partial[Any]):
-    # What `module.method` is: the function of the class with the instance as first argument.
-    #
-    # A PyTree whose only child is the instance, so that it goes through JAX transformations with
-    # its parameters traced. Building and calling one costs what a `functools.partial` costs,
-    # which it is.
-    #
-    # Two are equal if they bind the same function to equal instances. That is always a `bool`
-    # (traced values are equal only to themselves), and every bound method has a hash, so that
-    # JAX can look up `jax.jit(module.method)` in its caches.
+    """What `module.method` is: the function of the class, with the instance as first argument.
 
-    @property
-    def __doc__(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.func.__doc__
+    **Arguments:**
+
+    - `func`: the function.
+    - `instance`: the module; the only child of the tree, so that a method goes through JAX
+        transformations with its parameters traced. The function is static.
+
+    Building and calling one costs what a `functools.partial` costs, which it is. Two are equal if
+    they bind the same function to equal instances. That is always a `bool` (traced values equal
+    themselves alone), and every bound method has a hash: JAX finds `jax.jit(module.method)` in its
+    caches.
+
+    `__name__`, `__qualname__`, `__module__`, `__doc__`, `__annotations__` and the signature are
+    those of the function.
+
+    !!! example
+
+        ```python
+        import jax
+        from pytree_module import BoundMethod, Module
+
+        class Scale(Module):
+            factor: float
+
+            def apply(self, x):
+                return self.factor * x
+
+        method = Scale(2.0).apply
+        assert isinstance(method, BoundMethod) and method(3.0) == 6.0
+        assert jax.tree.leaves(method) == [2.0]
+        ```
+    """
 
     def __init_subclass__(cls) -> None:
-        _modules_of_functions(cls)
+        _show_functions(cls)
 
     @property
     def __self__(self) -> Any:
@@ -133,7 +174,7 @@ class BoundMethod(functools.partial[Any]):
         )
 
 
-_modules_of_functions(BoundMethod)
+_show_functions(BoundMethod)
 
 _SELF_KEY = jtu.GetAttrKey("__self__")
 

@@ -18,11 +18,18 @@ from collections.abc import Callable
 from typing import Any
 
 from ._annotations import own_annotations
-from ._field_checks import box_static, find_cycle, is_plain_dynamic, warn_of_hidden, warn_of_static
-from ._field_names import field_names, homes_of, is_computed
+from ._bare_instance import bare_instance
+from ._field_checks import (
+    comparison_box,
+    find_cycle,
+    is_plain_dynamic,
+    warn_of_hidden,
+    warn_of_static,
+)
+from ._field_names import annotated_types, field_names, is_computed
 from ._flatten_codegen import expect_irregular
-from ._irregular_instances import BY_VALUE, WRAPPER_NAMES
-from ._value_equality import ByValue, is_apart
+from ._irregular_instances import BOXES, WRAPPER_NAMES
+from ._value_equality import ByValue, compares_exactly
 
 UNDER_CONSTRUCTION = "<under construction>"
 """While this stands in `__dict__`, with the names of the fields, they may be assigned."""
@@ -32,10 +39,10 @@ class ClassInfo:
     """What construction needs to know of one class, found once, at the first instance."""
 
     __slots__ = (
+        "annotated",
         "check_inits",
         "converters",
         "dynamic",
-        "homes",
         "is_abstract",
         "names",
         "open_abstract",
@@ -47,7 +54,7 @@ class ClassInfo:
     owner: Any
     dynamic: tuple[str, ...]
     static: tuple[str, ...]
-    homes: dict[str, type[Any] | None]
+    annotated: dict[str, type[Any] | None]
     names: frozenset[str]
     is_abstract: bool
     plain_new: bool
@@ -56,7 +63,7 @@ class ClassInfo:
         self.owner = owner
         fields = dataclasses.fields(owner)
         self.dynamic, self.static = field_names(owner)
-        self.homes = homes_of(owner)
+        self.annotated = annotated_types(owner)
         self.names = frozenset((*self.dynamic, *self.static))
         self.converters: tuple[tuple[str, Callable[[Any], Any]], ...] = tuple(
             (field.name, field.metadata["converter"])
@@ -74,12 +81,14 @@ class ClassInfo:
         )
         self.plain_new = owner.__new__ is object.__new__
 
-    def of_set(self, values: dict[str, Any]) -> "ClassInfo":
+    def with_fields_set(self, values: dict[str, Any]) -> "ClassInfo":
         """What holds for an instance that has `values`, fewer than the class has fields."""
         info = ClassInfo(self.owner)
         info.dynamic = tuple(name for name in info.dynamic if name in values)
         info.static = tuple(name for name in info.static if name in values)
-        info.homes = {name: home for name, home in info.homes.items() if name in values}
+        info.annotated = {
+            name: annotated for name, annotated in info.annotated.items() if name in values
+        }
         info.converters = tuple(pair for pair in info.converters if pair[0] in values)
         return info
 
@@ -151,7 +160,7 @@ def take_defaults(owner: Any, values: dict[str, Any], required: bool) -> None:
             )
 
 
-def is_made(info: ClassInfo, module: Any) -> bool:
+def is_initialised(info: ClassInfo, module: Any) -> bool:
     """Whether an own `__new__` has returned an instance that was initialised before."""
     return len(info.names) > 0 and module.__dict__.keys() >= info.names
 
@@ -161,17 +170,17 @@ def finish(info: ClassInfo, module: Any, values: dict[str, Any]) -> None:
     if not values.keys() >= info.names:
         take_defaults(info.owner, values, required=True)
         if not values.keys() >= info.names:
-            info = info.of_set(values)
+            info = info.with_fields_set(values)
     for name, converter in info.converters:
         values[name] = converter(values[name])
     for name in info.dynamic:
         value = values[name]
         if not is_plain_dynamic(value):
             warn_of_hidden(info.owner, name, value)
-    for name, home in info.homes.items():
+    for name, annotated in info.annotated.items():
         value = values[name]
-        if not is_apart(value, home):
-            _take_box(info, name, values)
+        if not compares_exactly(value, annotated):
+            _set_box(info, name, values)
             warn_of_static(info.owner, name, value)
     # An instance that only the caller and this function refer to cannot be reached from its own
     # fields. More references may mean a cycle: look for it.
@@ -182,10 +191,10 @@ def finish(info: ClassInfo, module: Any, values: dict[str, Any]) -> None:
         check_init(module)
 
 
-def _take_box(info: ClassInfo, name: str, values: dict[str, Any]) -> None:
-    box = box_static(info.owner, name, values[name], info.homes[name])
+def _set_box(info: ClassInfo, name: str, values: dict[str, Any]) -> None:
+    box = comparison_box(info.owner, name, values[name], info.annotated[name])
     if box is not None:
-        boxes: dict[str, ByValue] = values.setdefault(BY_VALUE, {})
+        boxes: dict[str, ByValue] = values.setdefault(BOXES, {})
         boxes[name] = box
         expect_irregular(info.owner)
 
@@ -199,7 +208,7 @@ def info_of(cls: Any) -> ClassInfo:
     return info
 
 
-def adopt(module: Any, required: bool) -> None:
+def finish_from_fields(module: Any, required: bool) -> None:
     """Makes an instance whose fields were set in another way than by its class all that one is
     which was made by it: steps 2, 4 and 5 of the module docstring, without the warnings.
 
@@ -207,12 +216,12 @@ def adopt(module: Any, required: bool) -> None:
     """
     info, values = info_of(type(module)), module.__dict__
     values.pop(UNDER_CONSTRUCTION, None)
-    values.pop(BY_VALUE, None)
+    values.pop(BOXES, None)
     if not values.keys() >= info.names:
         take_defaults(info.owner, values, required)
-    for name, home in info.homes.items():
-        if name in values and not is_apart(values[name], home):
-            _take_box(info, name, values)
+    for name, annotated in info.annotated.items():
+        if name in values and not compares_exactly(values[name], annotated):
+            _set_box(info, name, values)
     if any(name in values and name not in info.names for name in WRAPPER_NAMES):
         expect_irregular(info.owner)
 
@@ -224,7 +233,7 @@ def replaced(module: Any, fields: dict[str, Any]) -> Any:
     for name, value in fields.items():
         if name in info.dynamic and not is_plain_dynamic(value):
             warn_of_hidden(info.owner, name, value)
-        if name in info.homes and not is_apart(value, info.homes[name]):
+        if name in info.annotated and not compares_exactly(value, info.annotated[name]):
             warn_of_static(info.owner, name, value)
     return new
 
@@ -232,10 +241,10 @@ def replaced(module: Any, fields: dict[str, Any]) -> Any:
 def with_values(cls: Any, like: Any, fields: dict[str, Any]) -> Any:
     """An instance of `cls` with these fields and, where there are none, those of `like`."""
     info = info_of(cls)
-    new = object.__new__(cls)
+    new = bare_instance(cls)
     if like is not None:
         kept = (*info.dynamic, *info.static, *WRAPPER_NAMES)
         new.__dict__.update((k, v) for k, v in vars(like).items() if k in kept)
     new.__dict__.update(fields)
-    adopt(new, required=True)
+    finish_from_fields(new, required=True)
     return new

@@ -13,12 +13,21 @@ from tree_surgery import path_str
 
 from ._bound_method import BoundMethod
 from ._user_frames import warn_user
-from ._value_equality import ByValue, Keyed, is_wide
+from ._value_equality import ByKey, ByValue, needs_key
 
-# Types whose values need no look. Module classes and the types of arrays join as they are met.
-_PLAIN_DYNAMIC: set[type] = {
-    bool, int, float, complex, str, bytes, NoneType, np.ndarray, np.dtype, BoundMethod
-}  # fmt: skip
+
+class _PlainTypes(set[type]):
+    """Types of values in which no function hides the parameters of a module.
+
+    Written and read by the checks of construction: a type joins when a value of it is met, and
+    stays. Only types of arrays and `Module` classes join: those are few, and JAX keeps each class
+    of nodes for ever itself.
+    """
+
+
+_PLAIN_DYNAMIC = _PlainTypes(
+    (bool, int, float, complex, str, bytes, NoneType, np.ndarray, np.dtype, BoundMethod)
+)
 
 
 def is_module(value: object) -> bool:
@@ -109,13 +118,13 @@ def _hidden_modules(value: Any) -> Iterator[Any]:
             yield hidden
 
 
-def dotted(cls: type, path: tuple[Any, ...]) -> str:
+def dotted_path(cls: type, path: tuple[Any, ...]) -> str:
     """A key path below an instance of `cls`, as a user would write it: `Linear.weight[0]`."""
     text = path_str(path)
     return cls.__qualname__ + (text if text.startswith("[") else f".{text}")
 
 
-def box_static(owner: type, name: str, value: Any, home: type | None) -> ByValue | None:
+def comparison_box(owner: type, name: str, value: Any, annotated: type | None) -> ByValue | None:
     """What a static value is compared by, if `==` does not do; refuses JAX arrays.
 
     **Raises:** `TypeError` naming the path of the array.
@@ -132,11 +141,11 @@ def box_static(owner: type, name: str, value: Any, home: type | None) -> ByValue
         arrays = arrays or isinstance(leaf, np.ndarray)
     if arrays:
         return ByValue(value)
-    return Keyed(value) if is_wide(value, home) and _has_hash(value) else None
+    return ByKey(value) if needs_key(value, annotated) and _has_hash(value) else None
 
 
 def _named(owner: type, name: str, path: tuple[Any, ...], leaf: Any) -> str:
-    where = dotted(owner, (jtu.GetAttrKey(name), *path))
+    where = dotted_path(owner, (jtu.GetAttrKey(name), *path))
     return f"`{where}` is a {leaf.dtype}{list(leaf.shape)}"
 
 
@@ -155,10 +164,10 @@ def warn_of_static(owner: type, name: str, value: Any) -> None:
     # A tuple cannot be changed by mistake; libraries put flattened trees there, lists and all.
     if not found and not isinstance(value, tuple) and not _has_hash(value):
         warn_user(
-            f"`{dotted(owner, (jtu.GetAttrKey(name),))}` is a {type(value).__name__}, in a field "
-            f"with `static=True`. It has no hash, and may change without `jax.jit` noticing, which "
-            f"then goes on with what it has compiled. Use a tuple for a list, a frozenset for a "
-            f"set, a tuple of pairs for a dictionary, or drop `static=True`."
+            f"`{dotted_path(owner, (jtu.GetAttrKey(name),))}` is a {type(value).__name__}, in a "
+            f"field with `static=True`. It has no hash, and may change without `jax.jit` noticing, "
+            f"which then goes on with what it has compiled. Use a tuple for a list, a frozenset "
+            f"for a set, a tuple of pairs for a dictionary, or drop `static=True`."
         )
 
 

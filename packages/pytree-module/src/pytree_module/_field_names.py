@@ -25,18 +25,18 @@ def field_names(cls: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(dynamic), tuple(static)
 
 
-_HOMES: dict[object, type] = {
+_PLAIN_TYPES: dict[object, type] = {
     **{kind: kind for kind in (bool, int, float, str)},
     **{kind.__name__: kind for kind in (bool, int, float, str)},
 }
 
 
-def homes_of(cls: type) -> dict[str, type[Any] | None]:
+def annotated_types(cls: type) -> dict[str, type[Any] | None]:
     """The static fields of a class, each with the type that it is annotated with, if that is a
     plain one: values of it need nothing beside them to say so."""
     kinds: dict[str, object] = {field.name: field.type for field in dataclasses.fields(cls)}
-    homes: dict[str, type[Any] | None] = {}
+    annotated: dict[str, type[Any] | None] = {}
     for name in field_names(cls)[1]:
         kind = kinds[name]
-        homes[name] = _HOMES.get(kind) if isinstance(kind, (type, str)) else None
-    return homes
+        annotated[name] = _PLAIN_TYPES.get(kind) if isinstance(kind, (type, str)) else None
+    return annotated

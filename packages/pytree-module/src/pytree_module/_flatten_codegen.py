@@ -3,7 +3,8 @@
 JAX keeps the three functions with which a class is registered for good, so they must exist when
 the class is created. Most classes are never flattened before they are subclassed or dropped, and
 cloudpickle creates a class first and fills it later. So the functions start as stubs which, when
-first called, generate the code for the class as it then is and take it over (`__code__`).
+first called, generate the code for the class as it then is and take it over (`__code__`). That is
+Python's, and holds for every JAX version: `test_cloudpickle_of_a_class_of_main` fails without it.
 
 The static part of an instance is the values of its static fields, after the types of those whose
 annotation does not say it: to Python `1`, `1.0` and `True` are equal, to a program they are not.
@@ -22,7 +23,8 @@ from typing import Any
 
 import jax.tree_util as jtu
 
-from ._field_names import field_names, homes_of
+from ._bare_instance import bare_instance
+from ._field_names import annotated_types, field_names
 from ._irregular_instances import Irregular, flatten_irregular, unflatten_irregular
 
 _STUBS = """\
@@ -56,7 +58,7 @@ _UNFLATTEN = """\
 def unflatten(aux, children):
     if aux.__class__ is Irregular:
         return unflatten_irregular(cls, aux, children)
-    module = new(cls)
+    module = bare_instance(cls)
     values = module.__dict__
     {assign}
     return module
@@ -68,8 +70,16 @@ def _codes(source: str, filename: str) -> dict[str, CodeType]:
     return {const.co_name: const for const in code.co_consts if isinstance(const, CodeType)}
 
 
-# The globals of the functions of each class. JAX's registry keeps these for ever as well.
-_NAMESPACES: dict[type, dict[str, Any]] = {}
+class _Namespaces(dict[type, dict[str, Any]]):
+    """The globals of the three functions of each class.
+
+    Written when a class is defined; changed, under `_GENERATING`, when code is generated for it;
+    read by `expect_irregular`. It has an entry for each `Module` class, for ever: so has JAX's
+    registry of nodes, which holds the functions and with them these.
+    """
+
+
+_NAMESPACES = _Namespaces()
 
 _STUB_CODES = _codes(_STUBS, "<pytree_module stub>")
 
@@ -79,32 +89,42 @@ def _tuple(items: list[str]) -> str:
 
 
 def _source(cls: type, check: bool) -> str:
+    """The three functions of `cls`; `check`: whether flattening counts what an instance holds."""
     dynamic, static = field_names(cls)
-    child = [f"values[{name!r}]" for name in dynamic]
-    keyed = [f"(key_{i}, {value})" for i, value in enumerate(child)]
-    aux = [f"values[{name!r}]" for name in static]
-    # Where the annotation does not say the type, it stands before the values: those of different
-    # types may not even be comparable.
-    unsaid = [i for i, home in enumerate(homes_of(cls).values()) if home is None]
-    typed = [f"type(static_{i} := {aux[i]})" for i in unsaid]
-    typed += [f"static_{i}" if i in unsaid else value for i, value in enumerate(aux)]
-    functions: list[str] = []
-    for name, children, keys in (("flatten", child, "None"), ("flatten_with_keys", keyed, "keys")):
-        irregular = f"flatten_irregular(module, dynamic, static, {keys})"
-        size = len(dynamic) + len(static)
-        functions.append(
-            _FLATTEN.format(
-                name=name,
-                check=_CHECK.format(size=size, irregular=irregular) if check else "",
-                children=_tuple(children),
-                aux=_tuple(typed),
-                irregular=irregular,
-            )
-        )
-    targets = ((child, "children"), (["_"] * len(unsaid) + aux, "aux"))
+    children = [f"values[{name!r}]" for name in dynamic]
+    statics = [f"values[{name!r}]" for name in static]
+    unsaid = [i for i, kind in enumerate(annotated_types(cls).values()) if kind is None]
+    size = len(dynamic) + len(static) if check else None
+    aux = _tuple(_with_types(statics, unsaid))
+    keyed = [f"(key_{i}, {child})" for i, child in enumerate(children)]
+    return "\n".join(
+        [
+            _flatten_source("flatten", "None", _tuple(children), aux, size),
+            _flatten_source("flatten_with_keys", "keys", _tuple(keyed), aux, size),
+            _unflatten_source(children, ["_"] * len(unsaid) + statics),
+        ]
+    )
+
+
+def _with_types(statics: list[str], unsaid: list[int]) -> list[str]:
+    """The static data: the types that no annotation says, then all values.
+
+    The types come first, since comparing values of two types may fail.
+    """
+    types = [f"type(static_{i} := {statics[i]})" for i in unsaid]
+    return types + [f"static_{i}" if i in unsaid else text for i, text in enumerate(statics)]
+
+
+def _flatten_source(name: str, keys: str, children: str, aux: str, size: int | None) -> str:
+    irregular = f"flatten_irregular(module, dynamic, static, {keys})"
+    check = "" if size is None else _CHECK.format(size=size, irregular=irregular)
+    return _FLATTEN.format(name=name, check=check, children=children, aux=aux, irregular=irregular)
+
+
+def _unflatten_source(children: list[str], aux: list[str]) -> str:
+    targets = ((children, "children"), (aux, "aux"))
     assign = [f"{_tuple(names)} = {right}" for names, right in targets if names]
-    functions.append(_UNFLATTEN.format(assign="\n    ".join(assign) or "pass"))
-    return "\n".join(functions)
+    return _UNFLATTEN.format(assign="\n    ".join(assign) or "pass")
 
 
 # A thread must not put back code without the check when another has just asked for it.
@@ -126,7 +146,7 @@ def _generate(cls: type, check: bool) -> None:
     dynamic, _ = field_names(cls)
     keys = tuple(jtu.GetAttrKey(name) for name in dynamic)
     namespace.update({f"key_{i}": key for i, key in enumerate(keys)})
-    namespace.update(dynamic=dynamic, static=homes_of(cls), keys=keys)
+    namespace.update(dynamic=dynamic, static=annotated_types(cls), keys=keys)
     for name, code in _codes(source, filename).items():
         namespace[name].__code__ = code
     namespace["check"] = check  # Last: who reads it without the lock relies on the code above.
@@ -142,7 +162,7 @@ def register(cls: type) -> None:
     """Registers `cls` with JAX as a PyTree node with key paths."""
     namespace: dict[str, Any] = {
         "cls": cls,
-        "new": object.__new__,
+        "bare_instance": bare_instance,
         "check": False,
         "generate": generate,
         "Irregular": Irregular,

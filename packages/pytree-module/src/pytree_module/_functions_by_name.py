@@ -81,7 +81,7 @@ def wraps_function(value: Any) -> bool:
     return isinstance(value, jnp.ufunc) or hasattr(value, "__wrapped__")
 
 
-def picklers_carry_functions() -> bool:
+def pickler_writes_functions() -> bool:
     """Whether the pickler at work writes functions themselves down, as cloudpickle and dill do.
 
     A pickler cannot be asked: `__reduce_ex__` and `__getstate__` are not told of it. These have a

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, dataclass_transform
 
 from ._abstract import open_abstract, own_abstract
 from ._annotations import annotate_converted, own_annotations, signature, without_annotations
+from ._bare_instance import bare_instance
 from ._bound_method import as_method
 from ._construction import (
     UNDER_CONSTRUCTION,
     ClassInfo,
-    adopt,
     finish,
+    finish_from_fields,
     info_of,
-    is_made,
+    is_initialised,
     refuse_abstract,
 )
 from ._field import field, static_field
@@ -24,8 +25,6 @@ from ._inherited_methods import bind_inherited
 from ._named_scope import scope_of
 from ._strict import StrictOption, check_strict, strict_config
 from ._user_frames import warn_user
-
-_new = object.__new__
 
 _BOTH_INITS = """\
 Class `{name}` has both an `__init__` method and a `__post_init__` method. This means that the
@@ -90,7 +89,7 @@ def _make_dataclass(cls: Any, abstract: dict[str, str], init: bool) -> None:
     generate = init and _generates_init(cls)
     if not generate:
         _warn_of_both_inits(cls)
-    doc = cls.__doc__ or _SIGNATURE_DOC
+    doc = vars(cls)["__doc__"] or _SIGNATURE_DOC  # a descriptor as it is
     # Else dataclasses would write the signature there, which takes longer than all the rest.
     cls.__doc__ = "-"
     try:
@@ -114,7 +113,7 @@ def _make_dataclass(cls: Any, abstract: dict[str, str], init: bool) -> None:
         annotate_converted(cls.__init__, converters)
 
 
-def _note_open(cls: Any) -> None:
+def _note_open_abstract(cls: Any) -> None:
     """Writes into `cls` which abstract attributes it leaves open; as sets, beside Python's own
     `__abstractmethods__`, for whoever asks a class what it lacks.
     """
@@ -136,11 +135,11 @@ def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
     if info.is_abstract:
         refuse_abstract(cls, info.open_abstract)
     if info.plain_new:
-        module: Any = _new(cls)
+        module: Any = bare_instance(cls)
     else:
         new: Callable[..., Any] = cls.__new__
         module = new(cls, *args, **kwargs)
-        if not isinstance(module, cls) or is_made(info, module):
+        if not isinstance(module, cls) or is_initialised(info, module):
             # Something else, or an instance that exists: neither is initialised (again).
             return module
     values = module.__dict__
@@ -187,7 +186,7 @@ class ModuleMeta(abc.ABCMeta):
         bind_inherited(cls, ModuleMeta)
         abstract = own_abstract(cls.__qualname__, cls.__module__, annotations, namespace)
         type.__setattr__(cls, "__own_abstract__", abstract)
-        _note_open(cls)
+        _note_open_abstract(cls)
         _make_dataclass(cls, abstract, init)
         type.__setattr__(cls, "__info__", None)
         config = strict_config(strict)
@@ -222,7 +221,7 @@ class ModuleMeta(abc.ABCMeta):
 
     def __freeze__(cls, module: Any) -> None:
         """Ends what `__unfreeze__` began: fields left unset take their default if they have one."""
-        adopt(module, required=False)
+        finish_from_fields(module, required=False)
 
     def __is_unfrozen__(cls, module: Any) -> bool:
         """Whether the fields of `module` may be assigned: in its `__init__`, or as above."""

@@ -15,13 +15,14 @@ import numpy as np
 from tree_surgery import tree_equal, tree_pformat
 from tree_surgery.extend import public
 
+from ._bare_instance import bare_instance, set_by_descriptor
 from ._bound_method import BoundMethod
-from ._construction import UNDER_CONSTRUCTION, adopt, replaced
-from ._field_checks import dotted, find_cycle, refuse_cycle
+from ._construction import UNDER_CONSTRUCTION, finish_from_fields, replaced
+from ._field_checks import dotted_path, find_cycle, refuse_cycle
 from ._flatten_codegen import expect_irregular
 from ._irregular_instances import WRAPPER_NAMES
 from ._metaclass import ModuleMeta
-from ._pickling import carried_name, carried_state, copied_state, own_way
+from ._pickling import copyable_state, own_reduction, picklable_state, reduction_to_name
 from ._treescope import render
 
 
@@ -121,34 +122,34 @@ class Module(metaclass=ModuleMeta):
 
     def __reduce_ex__(self, protocol: SupportsIndex, /) -> str | tuple[Any, ...]:
         # What a decorator made of a function is found by the name of that, as a function is.
-        return carried_name(self) or super().__reduce_ex__(protocol)
+        return reduction_to_name(self) or super().__reduce_ex__(protocol)
 
     def __getstate__(self) -> dict[str, Any]:
-        return carried_state(self, Module.__getstate__)
+        return picklable_state(self, Module.__getstate__)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        adopt(self, required=False)
+        finish_from_fields(self, required=False)
         find_cycle(type(self), self, vars(self))
 
     def __copy__(self) -> Self:
-        own: Any = own_way(self)
+        own: Any = own_reduction(self)
         if own is not None:
             return copy.copy(own)
-        new = object.__new__(type(self))
+        new = bare_instance(type(self))
         vars(new).update(vars(self))
         vars(new).pop(UNDER_CONSTRUCTION, None)
         return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        if carried_name(self) is not None:
+        if reduction_to_name(self) is not None:
             return self
-        own: Any = own_way(self)
+        own: Any = own_reduction(self)
         if own is not None:
             return copy.deepcopy(own, memo)
-        new = memo[id(self)] = object.__new__(type(self))
-        vars(new).update(copy.deepcopy(copied_state(self), memo))
-        adopt(new, required=False)
+        new = memo[id(self)] = bare_instance(type(self))
+        vars(new).update(copy.deepcopy(copyable_state(self), memo))
+        finish_from_fields(new, required=False)
         return new
 
     def __tree_replace__(self, fields: dict[str, Any]) -> Self:
@@ -183,7 +184,7 @@ def _unhashable(module: Module) -> TypeError:
         try:
             hash(leaf)
         except TypeError:
-            where = dotted(type(module), path)
+            where = dotted_path(type(module), path)
             return TypeError(
                 f"unhashable type: '{type(leaf).__name__}'. A module has a hash only if all of its "
                 f"leaves have, and `{where}` has none. To use a module with arrays in `jax.jit`, "
@@ -233,7 +234,7 @@ def _set_other(module: Module, names: frozenset[str] | None, name: str, value: A
         vars(module)[name] = value
         expect_irregular(cls)
     elif hasattr(getattr(cls, name, None), "__set__"):
-        object.__setattr__(module, name, value)
+        set_by_descriptor(module, name, value)
     elif hasattr(cls, name):
         raise dataclasses.FrozenInstanceError(
             f"cannot assign to field {name!r}: `{cls.__qualname__}.{name}` is an attribute of the "

@@ -1,10 +1,11 @@
-"""What `pickle` and `copy` get to see of a module: functions go by the name where they are found.
+"""How modules are pickled and copied: functions in them go by the name where they are found.
 
-Python pickles a function by its name, and copies it as itself. It does neither of what JAX makes of
-a function: most of `jax.nn` and `jax.numpy` are results of `jax.jit` and `jax.custom_jvp`, and so
-may be a user's. In the state of a module, and in containers within it, each stands behind a
-`_Function`. That is read back as the very function, so that what is read is equal to what was
-written, and finds the same compiled programs. No table of Python's is changed for that.
+Python pickles a function by its name, and copies it as itself. It does neither for what JAX makes
+of a function: most of `jax.nn` and `jax.numpy` are results of `jax.jit` and `jax.custom_jvp`, and a
+user's activation may be one. So a `_Function` takes the place of each function in the state of a
+module, and in containers there. It is read back as the very function. Then the module that is read
+equals the one that was written, and finds the same compiled programs. No table of `pickle`,
+`copyreg` or `copy` is changed for that.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ import inspect
 import operator
 import pickle
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, cast
 
@@ -23,9 +24,9 @@ import numpy as np
 
 from ._bound_method import BoundMethod
 from ._construction import UNDER_CONSTRUCTION, info_of
-from ._field_checks import dotted, is_module
-from ._functions_by_name import name_of, picklers_carry_functions, wraps_function
-from ._irregular_instances import BY_VALUE
+from ._field_checks import dotted_path, is_module
+from ._functions_by_name import name_of, pickler_writes_functions, wraps_function
+from ._irregular_instances import BOXES
 from ._value_equality import ByValue, same_value
 
 _Path = tuple[Any, ...]
@@ -38,7 +39,7 @@ _ATOMS = frozenset({*_NUMBERS, np.ndarray})
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Function:
-    # Stands for a function in the state of a module while that is pickled or copied.
+    """Stands for a function in the state of a module, while that is pickled or copied."""
 
     function: Any
     name: tuple[str, str] | None
@@ -53,7 +54,7 @@ class _Function:
 
 
 class _Reduced:
-    # Stands for an object that is pickled and copied by its parts, some of which are `_Function`s.
+    """Stands for an object that is pickled and copied by its parts: some hold a `_Function`."""
 
     def __init__(self, parts: tuple[Any, ...]):
         self.parts = parts
@@ -69,8 +70,8 @@ class _Reduced:
         )
 
 
-class OwnWay:
-    """What a class says by a `__reduce__` of its own, for `copy.copy` and `copy.deepcopy`."""
+class OwnReduction:
+    """The result of a class's own `__reduce__`, as an object that `copy` takes."""
 
     def __init__(self, reduced: tuple[Any, ...]):
         self.reduced = reduced
@@ -79,22 +80,25 @@ class OwnWay:
         return self.reduced
 
 
-def own_way(module: Any) -> OwnWay | None:
-    """`OwnWay` of a module, where its class has a `__reduce__` of its own that makes another."""
+def own_reduction(module: Any) -> OwnReduction | None:
+    """The `OwnReduction` of a module whose class has a `__reduce__` of its own; else `None`.
+
+    `None` also where that says a name.
+    """
     if type(module).__reduce__ is object.__reduce__:
         return None
     reduced = module.__reduce__()
-    return None if isinstance(reduced, str) else OwnWay(reduced)
+    return None if isinstance(reduced, str) else OwnReduction(reduced)
 
 
-def carried_name(module: Any) -> tuple[Any, ...] | None:
+def reduction_to_name(module: Any) -> tuple[Any, ...] | None:
     """How a module that is found by a name is read back, as `__reduce__` says it; else `None`.
 
     That is what a decorator, `filter_jit` say, has made of a function that stands in a module. In a
     model it is a copy as soon as that has gone through a tree map, so here an equal one will do.
     """
     name = name_of(module, _is_equal)
-    if name is None or (name[0] == "__main__" and picklers_carry_functions()):
+    if name is None or (name[0] == "__main__" and pickler_writes_functions()):
         return None
     return pkgutil.resolve_name, (":".join(name),)
 
@@ -103,34 +107,45 @@ def _is_equal(found: Any, module: Any) -> bool:
     return type(found) is type(module) and same_value(found, module)
 
 
-def carried_state(module: Any, getstate: Any) -> dict[str, Any]:
+def picklable_state(module: Any, getstate: Any) -> dict[str, Any]:
     """The state of a module for a pickler. `getstate` is the method that makes it of any module.
 
     **Raises:** `pickle.PicklingError`, with the path of a function that is found under no name,
     unless the pickler can do without.
     """
-    carrier = _Carrier(type(module), picklers_carry_functions(), getstate)
-    return carrier.state(module, (), frozenset({id(module)}))
+    replacer = _FunctionReplacer(type(module), pickler_writes_functions(), getstate)
+    return replacer.replace_in_state(module, (), frozenset({id(module)}))
 
 
-def carried_values(module: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """As `carried_state`, of a module that is made of these values again."""
-    carrier = _Carrier(type(module), picklers_carry_functions(), None)
-    return carrier.attributes(values, (), frozenset())
+def picklable_values(module: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """As `picklable_state`, of a module that is made of these values again."""
+    replacer = _FunctionReplacer(type(module), pickler_writes_functions(), None)
+    return replacer.replace_in_attributes(values, (), frozenset())
 
 
-def copied_state(module: Any) -> dict[str, Any]:
+def copyable_state(module: Any) -> dict[str, Any]:
     """The state of a module for `copy.deepcopy`, which leaves functions as they are."""
-    return _Carrier(None, True, None).state(module, (), frozenset({id(module)}))
+    replacer = _FunctionReplacer(None, True, None)
+    return replacer.replace_in_state(module, (), frozenset({id(module)}))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Carrier:
-    owner: type | None  # of which paths begin; `None` for a copy, where every function will do
-    carries_functions: bool
+class _FunctionReplacer:
+    """Puts a `_Function` in the place of each function that a value holds.
+
+    What holds none is returned as it is, not as a copy: the pickler writes an object once, by its
+    identity, and a copy would be written a second time.
+    """
+
+    owner: type | None
+    """Where the paths in errors begin; `None` for a copy, which takes every function as it is."""
+
+    writes_functions: bool
+    """Whether the pickler can write a function that is found under no name."""
+
     getstate: Any
 
-    def state(self, module: Any, path: _Path, seen: frozenset[int]) -> dict[str, Any]:
+    def replace_in_state(self, module: Any, path: _Path, seen: frozenset[int]) -> dict[str, Any]:
         cls: Any = type(module)
         names = info_of(cls).names
         fields = {
@@ -138,59 +153,74 @@ class _Carrier:
             for name, value in vars(module).items()
             if name in names or _is_kept(cls, name)
         }
-        return self.attributes(fields, path, seen)
+        return self.replace_in_attributes(fields, path, seen)
 
-    def attributes(self, values: dict[str, Any], path: _Path, seen: frozenset[int]) -> Any:
-        return self._dict(values, path, seen, jtu.GetAttrKey)
+    def replace_in_attributes(
+        self, values: dict[str, Any], path: _Path, seen: frozenset[int]
+    ) -> Any:
+        return self.in_dict(values, path, seen, jtu.GetAttrKey)
 
-    def _dict(self, values: dict[Any, Any], path: _Path, seen: frozenset[int], key: Any) -> Any:
-        parts = {
-            k: v if type(v) in _ATOMS else self.carry(v, (*path, key(k)), seen)
-            for k, v in values.items()
-        }
-        return parts if _differ(parts.values(), values.values()) else values
-
-    def carry(self, value: Any, path: _Path, seen: frozenset[int]) -> Any:
-        """`value` itself, or what stands for it."""
+    def replace(self, value: Any, path: _Path, seen: frozenset[int]) -> Any:
+        """`value` itself, or what stands for it. `seen`: the ids of what holds it."""
         kind = type(value)
         if kind in _ATOMS or isinstance(value, (jax.Array, type)) or id(value) in seen:
             return value
         seen = seen | {id(value)}
+        in_container = _IN_CONTAINER.get(kind)
+        if in_container is not None:
+            return in_container(self, value, path, seen)
         if is_module(value):
-            self._look_into(value, path, seen)
+            self._check_module(value, path, seen)
             return value
         if isinstance(value, BoundMethod):
-            self.carry(value.__self__, (*path, jtu.GetAttrKey("__self__")), seen)
+            self.replace(value.__self__, (*path, jtu.GetAttrKey("__self__")), seen)
             return value
-        if kind in (list, tuple, set, frozenset):
-            parts = [self.carry(x, (*path, jtu.SequenceKey(i)), seen) for i, x in enumerate(value)]
-            return kind(parts) if _differ(parts, value) else value
-        if kind is dict:
-            return self._dict(value, path, seen, jtu.DictKey)
-        if kind is jtu.PyTreeDef:
-            return self._treedef(value, path, seen)
-        if self.owner is None and kind is functools.partial and _is_fixed(value):
-            return _Function(value, None)  # equal to itself alone, and with nothing to copy
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
-            fields = dict(zip(cast(Any, kind)._fields, value, strict=True))
-            parts = self.attributes(fields, path, seen)
-            made = (cast(Any, kind)._make, (tuple(parts.values()),), None, None, None)
-            return value if parts is fields else _Reduced(made)
-        if isinstance(value, functools.partial):  # here for the paths of errors
-            for name in ("func", "args", "keywords"):
-                self.carry(getattr(value, name), (*path, jtu.GetAttrKey(name)), seen)
-        if isinstance(value, _WITH_PARTS) or dataclasses.is_dataclass(value):
-            return self._reduced(value, path, seen)
-        return self._function(value, path) if callable(value) else value
+            return self._in_named_tuple(value, path, seen)
+        if isinstance(value, functools.partial):
+            return self._in_partial(value, path, seen)
+        if _has_parts(value):
+            return self._in_parts(value, path, seen)
+        return self._of_function(value, path) if callable(value) else value
 
-    def _look_into(self, module: Any, path: _Path, seen: frozenset[int]) -> None:
-        # It is pickled after this one, by itself. But only from here is its whole path known.
+    def in_dict(
+        self, values: dict[Any, Any], path: _Path, seen: frozenset[int], key: Any = jtu.DictKey
+    ) -> Any:
+        parts = {
+            k: v if type(v) in _ATOMS else self.replace(v, (*path, key(k)), seen)
+            for k, v in values.items()
+        }
+        return parts if _differ(parts.values(), values.values()) else values
+
+    def in_sequence(self, value: Any, path: _Path, seen: frozenset[int]) -> Any:
+        parts = [self.replace(x, (*path, jtu.SequenceKey(i)), seen) for i, x in enumerate(value)]
+        return type(value)(parts) if _differ(parts, value) else value
+
+    def _in_named_tuple(self, value: Any, path: _Path, seen: frozenset[int]) -> Any:
+        fields = dict(zip(value._fields, value, strict=True))
+        parts = self.replace_in_attributes(fields, path, seen)
+        if parts is fields:
+            return value
+        return _Reduced((type(value)._make, (tuple(parts.values()),), None, None, None))
+
+    def _in_partial(self, value: Any, path: _Path, seen: frozenset[int]) -> Any:
+        if self.owner is None and type(value) is functools.partial and _is_fixed(value):
+            return _Function(value, None)  # equal to itself alone, and with nothing to copy
+        for name in ("func", "args", "keywords"):  # so that errors name these in their paths
+            self.replace(getattr(value, name), (*path, jtu.GetAttrKey(name)), seen)
+        return self._in_parts(value, path, seen)
+
+    def _check_module(self, module: Any, path: _Path, seen: frozenset[int]) -> None:
+        """Raises for a function in `module` that cannot be pickled.
+
+        The pickler comes to `module` later, and by itself. Only here is its whole path known.
+        """
         cls: Any = type(module)
         plain = cls.__reduce__ is object.__reduce__ and cls.__getstate__ is self.getstate
-        if plain and not self.carries_functions and carried_name(module) is None:
-            self.state(module, path, seen)
+        if plain and not self.writes_functions and reduction_to_name(module) is None:
+            self.replace_in_state(module, path, seen)
 
-    def _treedef(self, treedef: Any, path: _Path, seen: frozenset[int]) -> Any:
+    def in_treedef(self, treedef: Any, path: _Path, seen: frozenset[int]) -> Any:
         # JAX pickles it with the static parts of its nodes as they are. A tree carries its own.
         try:
             tree = treedef.unflatten([0] * treedef.num_leaves)
@@ -198,9 +228,11 @@ class _Carrier:
                 return treedef
         except Exception:  # a node that will not have just any child
             return treedef
-        return _Reduced((jtu.tree_structure, (self.carry(tree, path, seen),), None, None, None))
+        parts = (self.replace(tree, path, seen),)
+        return _Reduced((jtu.tree_structure, parts, None, None, None))
 
-    def _reduced(self, value: Any, path: _Path, seen: frozenset[int]) -> Any:
+    def _in_parts(self, value: Any, path: _Path, seen: frozenset[int]) -> Any:
+        """Of an object with a `__reduce_ex__`: in the parts of which that makes it again."""
         try:
             parts = value.__reduce_ex__(4)
         except Exception:  # the pickler will say so
@@ -209,33 +241,46 @@ class _Carrier:
             return value
         made, args, state, items, pairs = (*parts, *[None] * (5 - len(parts)))
         whole = (args, state, items and list(items), pairs and dict(pairs))
-        carried = [
-            self.attributes(part, path, seen)
+        replaced = [
+            self.replace_in_attributes(part, path, seen)
             if part is state and type(part) is dict
-            else self.carry(part, path, seen)
+            else self.replace(part, path, seen)
             for part in whole
         ]
-        if not _differ(carried, whole):
+        if not _differ(replaced, whole):
             return value
-        args, *others = carried
+        args, *others = replaced
         return _Reduced((operator.call, (made, *args), *others))
 
-    def _function(self, value: Any, path: _Path) -> Any:
+    def _of_function(self, value: Any, path: _Path) -> Any:
         name, plain = name_of(value), type(value) is FunctionType
-        if name is not None and name[0] == "__main__" and self.carries_functions:
+        if name is not None and name[0] == "__main__" and self.writes_functions:
             name = None
         if name is not None:
             own = plain and name == (value.__module__, value.__qualname__)
             return value if own else _Function(value, name)
         if not plain and not wraps_function(value):
             return value
-        if not self.carries_functions and name_of(inspect.unwrap(value)) is None:
+        if not self.writes_functions and name_of(inspect.unwrap(value)) is None:
+            where = dotted_path(cast(type, self.owner), path)
             raise pickle.PicklingError(
-                f"`{dotted(cast(type, self.owner), path)}` holds {value!r}, a function that is "
-                f"found under no name, so it cannot be pickled. Define it by `def` in a module, "
-                f"outside of other functions; or use cloudpickle, which writes functions down."
+                f"`{where}` holds {value!r}, a function that is found under no name, so it cannot "
+                f"be pickled. Define it by `def` in a module, outside of other functions; or use "
+                f"cloudpickle, which writes functions down."
             )
         return _Function(value, None)
+
+
+# Of exactly these types. What is of a subclass is made again by its own `__reduce_ex__`.
+_IN_CONTAINER: dict[type, Callable[..., Any]] = {
+    **dict.fromkeys((list, tuple, set, frozenset), _FunctionReplacer.in_sequence),
+    dict: _FunctionReplacer.in_dict,
+    jtu.PyTreeDef: _FunctionReplacer.in_treedef,
+}
+
+
+def _has_parts(value: Any) -> bool:
+    return isinstance(value, _WITH_PARTS) or dataclasses.is_dataclass(value)
 
 
 def _differ(parts: Iterable[Any], whole: Iterable[Any]) -> bool:
@@ -252,4 +297,4 @@ def _is_fixed(partial: "functools.partial[Any]") -> bool:
 
 def _is_kept(cls: type, name: str) -> bool:
     cached = isinstance(getattr(cls, name, None), functools.cached_property)
-    return name not in (UNDER_CONSTRUCTION, BY_VALUE) and not cached
+    return name not in (UNDER_CONSTRUCTION, BOXES) and not cached

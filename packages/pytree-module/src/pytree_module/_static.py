@@ -8,7 +8,7 @@ from tree_surgery.extend import public
 
 from ._field import field
 from ._module import Module
-from ._pickling import carried_values
+from ._pickling import picklable_values
 from ._value_equality import ByValue
 
 T_co = TypeVar("T_co", covariant=True)
@@ -45,7 +45,7 @@ class Static(Module, Generic[T_co]):
 
     def __getstate__(self) -> dict[str, Any]:
         # Not the treedef: it is the tree that says under which names its functions are found.
-        return carried_values(self, {"value": self.value})
+        return picklable_values(self, {"value": self.value})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(vars(Static(state["value"])))

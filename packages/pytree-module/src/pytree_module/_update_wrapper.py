@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 from tree_surgery.extend import public
 
+from ._bare_instance import bare_instance
 from ._flatten_codegen import expect_irregular
 from ._irregular_instances import WRAPPER_NAMES
 from ._module import Module
@@ -70,7 +71,7 @@ def module_update_wrapper(wrapper: _M, wrapped: object = None) -> _M:
                 f"pass `wrapped=`."
             )
         wrapped = wrapper.__wrapped__  # pyright: ignore[reportAttributeAccessIssue]
-    copied = object.__new__(type(wrapper))
+    copied = bare_instance(type(wrapper))
     values: dict[str, Any] = vars(copied)
     values.update(vars(wrapper))
     for name in WRAPPER_NAMES:

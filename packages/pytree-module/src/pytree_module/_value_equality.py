@@ -1,8 +1,9 @@
-"""Trees compared and hashed by value, so that JAX can look things up: a `bool`, never an error.
+"""Equality and hash of trees and of static values, as JAX needs them to look up its caches.
 
-Two values are the same if a program that is compiled with the one serves for the other. Python's
-`==` is wider: it takes `1`, `1.0` and `True` for equal, `0.0` and `-0.0` too, alone and within
-tuples; and narrower: one NaN is not equal to another.
+The answer is a `bool`, never an error. Two values are the same if a program that is compiled for
+the one is right for the other. Python's `==` decides otherwise in two ways. It says that `1`, `1.0`
+and `True` are equal, and `0.0` and `-0.0`, also inside of tuples. It says that a NaN is not equal
+to itself.
 """
 
 import dataclasses
@@ -50,61 +51,73 @@ def _same_leaf(x: Any, y: Any) -> bool:
         return False
     if isinstance(x, (jax.Array, np.ndarray, np.generic)):
         return _same_array(x, y)
-    return bool(key_of(x) == key_of(y))
+    return bool(comparison_key(x) == comparison_key(y))
 
 
-def key_of(value: Any) -> Any:
-    """What is equal, and has the same hash, for the same static values alone."""
+def comparison_key(value: Any) -> Any:
+    """A key that is equal, with an equal hash, for the same static values and for no others."""
     kind = type(value)
     if isinstance(value, _INEXACT):
         return kind, repr(value)
     if kind.__eq__ is tuple.__eq__:
-        return (kind, *map(key_of, value))
+        return (kind, *map(comparison_key, value))
     if kind.__eq__ is frozenset.__eq__:
-        return kind, frozenset(map(key_of, value))
-    if _is_record(value):
+        return kind, frozenset(map(comparison_key, value))
+    if _is_frozen_dataclass(value):
         compared = (field.name for field in dataclasses.fields(value) if field.compare)
-        return (kind, *(key_of(getattr(value, name)) for name in compared))
+        return (kind, *(comparison_key(getattr(value, name)) for name in compared))
     return kind, value
 
 
 _INEXACT = (float, complex, np.inexact)
 
 
-def _is_record(value: Any) -> bool:
+def _is_frozen_dataclass(value: Any) -> bool:
     """Whether `value` is an instance of a frozen dataclass, which is what its fields are."""
     params = getattr(type(value), "__dataclass_params__", None)
     return params is not None and params.eq and params.frozen
 
 
-# Of these `==` tells apart all that differs, also within a tuple: no other type equals them, but
-# numbers, which are looked at themselves.
-_PLAIN = frozenset({int, str, bytes, NoneType, type, FunctionType, BuiltinFunctionType})
+# Types whose values `==` tells from everything else, also inside of a tuple: none equals a value of
+# another type. `int` is here for tuples only: `1 == 1.0 == True`, and a field may hold either.
+_EXACT = frozenset({int, str, bytes, NoneType, type, FunctionType, BuiltinFunctionType})
 
 
-def is_apart(value: Any, home: type | None) -> bool:
-    """Whether `==` tells `value` from all that its field may hold, for a quick look.
+def compares_exactly(value: Any, annotated: type | None) -> bool:
+    """Whether `==` alone tells `value` from all that its static field may hold: a quick test.
 
-    - `home`: the type that the field is annotated with. If there is none, the type of what it holds
-        is compared as well.
+    Construction asks it for each static field, so that it calls as little as possible.
 
-    **Returns:** `False` also where only `is_wide` can tell.
+    - `annotated`: the type that the field is annotated with, if that is a plain one. Without it the
+        treedef holds the type of the value beside the value.
+
+    **Returns:** `True` if so. `False` may be wrong: then `needs_key` decides.
     """
     kind = type(value)
-    if kind is float and (home is None or home is float):
-        return (value != 0 and value == value) or repr(value) == "0.0"
-    if kind is home or kind is bool:
-        return home is None or kind is home
+    if kind is annotated:
+        return kind is not float or _is_exact_float(value)
+    if kind is bool:
+        return annotated is None
     if kind is tuple:
-        return all(type(element) in _PLAIN for element in value)
-    return kind in _PLAIN and (kind is not int or home is None)
+        return all(type(element) in _EXACT for element in value)
+    if kind is float:
+        return annotated is None and _is_exact_float(value)
+    return kind in _EXACT and (kind is not int or annotated is None)
 
 
-def is_wide(value: Any, home: type | None) -> bool:
-    """Whether `==` takes `value` for equal to what it is not, or unequal to what it is."""
-    if is_apart(value, home):
+def _is_exact_float(value: float) -> bool:
+    """False for -0.0, which equals 0.0, and for NaN, which does not equal itself."""
+    return (value != 0 and value == value) or repr(value) == "0.0"
+
+
+def needs_key(value: Any, annotated: type | None) -> bool:
+    """Whether `==` may take `value` for equal to a different value, or for unequal to the same.
+
+    Such a value is compared by its `comparison_key`. `annotated`: as for `compares_exactly`.
+    """
+    if compares_exactly(value, annotated):
         return False
-    if home is not None and not isinstance(value, (tuple, frozenset)):
+    if annotated is not None and not isinstance(value, (tuple, frozenset)):
         return True
     if isinstance(value, numbers.Number):
         return isinstance(value, _INEXACT)
@@ -112,14 +125,15 @@ def is_wide(value: Any, home: type | None) -> bool:
 
 
 def _holds_numbers(value: Any) -> bool:
+    """Whether a tuple, frozenset or frozen dataclass holds a number that is not an `int`."""
     if type(value).__eq__ in (tuple.__eq__, frozenset.__eq__):
         elements = value
-    elif _is_record(value):
+    elif _is_frozen_dataclass(value):
         elements = [getattr(value, field.name) for field in dataclasses.fields(value)]
     else:
         return False
     return any(
-        type(element) not in _PLAIN
+        type(element) not in _EXACT
         and (isinstance(element, numbers.Number) or _holds_numbers(element))
         for element in elements
     )
@@ -138,7 +152,7 @@ def _leaf_hash(leaf: Any) -> int:
     if isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
         return hash(leaf.shape)
     try:
-        return hash(key_of(leaf))
+        return hash(comparison_key(leaf))
     except TypeError:
         return hash(type(leaf))
 
@@ -150,7 +164,7 @@ def value_hash(tree: Any) -> int:
 
 
 class ByValue:
-    """A box that makes any PyTree usable as the static data of a treedef."""
+    """Static data of a treedef that is compared by value: any PyTree, arrays included."""
 
     __slots__ = ("value",)
 
@@ -167,18 +181,21 @@ class ByValue:
         return repr(self.value)
 
 
-class Keyed(ByValue):
-    """As `ByValue`, of a value that has a hash and so never changes: it is looked at once."""
+class ByKey(ByValue):
+    """Static data that is compared by `comparison_key`, which is computed once.
+
+    For a value with a hash only: such a value does not change.
+    """
 
     __slots__ = ("hash", "key")
 
     def __init__(self, value: Any):
         super().__init__(value)
-        self.key = key_of(value)
+        self.key = comparison_key(value)
         self.hash = hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Keyed) and self.key == other.key
+        return isinstance(other, ByKey) and self.key == other.key
 
     def __hash__(self) -> int:
         return self.hash

@@ -6,10 +6,12 @@ from typing import Any, overload
 import jax
 
 from filtered_transforms._filters.eval_shape import filter_eval_shape
-from filtered_transforms._filters.static_nodes import Bodies, check_callable, hold, release
+from filtered_transforms._filters.static_nodes import check_callable, hold, release
 from filtered_transforms._filters.structure_errors import agreement
 from filtered_transforms._types import R, Scalar, T, Ts
 from tree_surgery.extend import public
+
+from .body_cache import BodyCache
 
 
 def _make(get: Callable[[], Any], numbers: frozenset[int]) -> Callable[..., Any]:
@@ -19,7 +21,7 @@ def _make(get: Callable[[], Any], numbers: frozenset[int]) -> Callable[..., Any]
     return branch
 
 
-_BRANCHES = Bodies(_make)
+_BRANCHES = BodyCache(_make)
 
 
 def _choose(

@@ -5,10 +5,12 @@ from typing import Any, overload
 
 import jax
 
-from filtered_transforms._filters.static_nodes import Bodies, check_callable, hold, release
+from filtered_transforms._filters.static_nodes import check_callable, hold, release
 from filtered_transforms._filters.structure_errors import hold_like
 from filtered_transforms._types import R, Scalar, T, X
 from tree_surgery.extend import public
+
+from .body_cache import BodyCache
 
 _CARRY = "the carry"
 
@@ -50,10 +52,10 @@ def _make_condition(get: Callable[[], Any]) -> Callable[..., Any]:
     return condition
 
 
-_SCAN = Bodies(_make_scan)
-_WHILE = Bodies(_make_while)
-_FORI = Bodies(_make_fori)
-_CONDITION = Bodies(_make_condition)
+_SCAN = BodyCache(_make_scan)
+_WHILE = BodyCache(_make_while)
+_FORI = BodyCache(_make_fori)
+_CONDITION = BodyCache(_make_condition)
 
 
 @overload

@@ -6,10 +6,12 @@ from typing import Any
 import jax
 import jax.tree_util as jtu
 
-from filtered_transforms._filters.static_nodes import Bodies, check_callable, hold, release
+from filtered_transforms._filters.static_nodes import check_callable, hold, release
 from filtered_transforms._filters.structure_errors import hold_like
 from filtered_transforms._types import R, T
 from tree_surgery.extend import public
+
+from .body_cache import BodyCache
 
 
 def _make_map(get: Callable[[], Any]) -> Callable[..., Any]:
@@ -19,7 +21,7 @@ def _make_map(get: Callable[[], Any]) -> Callable[..., Any]:
     return body
 
 
-_MAP = Bodies(_make_map)
+_MAP = BodyCache(_make_map)
 
 
 @public

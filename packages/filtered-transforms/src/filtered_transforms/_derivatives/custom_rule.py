@@ -20,7 +20,7 @@ _OF_FUNCTION = (*functools.WRAPPER_ASSIGNMENTS, "__defaults__", "__kwdefaults__"
 
 
 class CustomRule(Generic[P, R]):
-    # A function and the rules for its derivatives. Not a PyTree: rules are added to it later.
+    """A function and the rules for its derivatives. Not a PyTree: rules are added to it later."""
 
     def __init__(self, fn: Callable[P, R]):
         check_callable(type(self).__name__, fn)

@@ -167,8 +167,11 @@ class filter_custom_vjp(CustomRule[P, R]):
 
 
 class _Call(NamedTuple):
-    # The arguments of one call without their arrays: the rules live as long as the program that the
-    # call is part of; whatever is traced may not.
+    """The arguments of one call, without their arrays.
+
+    The rules live as long as the program that the call is part of. A traced array must not live
+    longer than its trace.
+    """
 
     first: Any
     mask: list[bool]

@@ -10,7 +10,7 @@ from filtered_transforms._filters.predicates import inexact_mask
 
 
 class InexactInputs:
-    # The inexact arrays of a tree, to be handed to JAX, and how to put others in their place.
+    """The inexact arrays of a tree, for JAX to differentiate by, and the tree around them."""
 
     def __init__(self, tree: Any):
         leaves, self.treedef = jtu.tree_flatten(tree)
@@ -27,7 +27,7 @@ class InexactInputs:
 
 
 class InexactOutputs:
-    # What the trace of one call has found out about its result. A fresh one for each call.
+    """What the trace of a call has found out about its result. Each call has one of its own."""
 
     out: Signature
     aux: Signature

@@ -119,7 +119,7 @@ def filter_jvp(
 
 
 class Pullback(Module):
-    # What `filter_vjp` returns: the transposed derivative, at the point where it was taken.
+    """What `filter_vjp` returns: the transposed derivative, at the point where it was taken."""
 
     __scope__ = None  # its calls are no layer
 

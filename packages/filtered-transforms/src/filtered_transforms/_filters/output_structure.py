@@ -9,12 +9,14 @@ from .predicates import array_mask
 
 
 class Signature:
-    # One trace of a program: the structure of its result and the leaves that are no arrays. It
-    # travels as a node without children in what the trace returns, so that JAX hands it back with
-    # every result of that trace. `has_checks` is found after the first call.
-    #
-    # (A node that unflattened to the static leaf itself would spare the second pass, but JAX takes
-    # its quick way only for results that are arrays throughout.)
+    """One trace of a program: the structure of its result, and the leaves that are no arrays.
+
+    It travels as a node without children in what the trace returns, so that JAX returns it with
+    every result of that trace. `has_checks` is found after the first call.
+    """
+
+    # A node that unflattens to the static leaf itself, as `StaticLeaf`, would spare the second pass
+    # over the result. But JAX calls a program from C++ only where the result holds arrays alone.
 
     __slots__ = ("has_checks", "positions", "template", "treedef")
 

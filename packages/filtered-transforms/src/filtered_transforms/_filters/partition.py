@@ -43,23 +43,21 @@ def mask_of(
         return leaves, many(leaves), treedef
     paths, spec_treedef = jtu.tree_flatten_with_path(filter_spec)
     if spec_treedef.num_nodes == 1 and len(paths) == 1 and filter_spec is paths[0][1]:
-        if isinstance(filter_spec, bool):
-            return leaves, [filter_spec] * len(leaves), treedef
-        if not callable(filter_spec):
-            raise _bad_spec(name, (), filter_spec)
-        return leaves, [filter_spec(leaf) for leaf in leaves], treedef
+        return leaves, _mask_below((), filter_spec, leaves, name), treedef
+    subtrees = _prefix(spec_treedef, filter_spec, pytree, is_leaf, name)
     mask: list[Any] = []
-    for (path, spec), subtree in zip(
-        paths, _prefix(spec_treedef, filter_spec, pytree, is_leaf, name), strict=True
-    ):
-        below = jtu.tree_leaves(subtree, is_leaf=is_leaf)
-        if isinstance(spec, bool):
-            mask += [spec] * len(below)
-        elif callable(spec):
-            mask += [spec(leaf) for leaf in below]
-        else:
-            raise _bad_spec(name, path, spec)
+    for (path, spec), subtree in zip(paths, subtrees, strict=True):
+        mask += _mask_below(path, spec, jtu.tree_leaves(subtree, is_leaf=is_leaf), name)
     return leaves, mask, treedef
+
+
+def _mask_below(path: tuple[Any, ...], spec: Any, leaves: list[Any], name: str) -> list[Any]:
+    """What a leaf of a filter, at `path` in it, says of the leaves below it."""
+    if isinstance(spec, bool):
+        return [spec] * len(leaves)
+    if callable(spec):
+        return [spec(leaf) for leaf in leaves]
+    raise _bad_spec(name, path, spec)
 
 
 _FUNCTION = type(is_array)

@@ -98,16 +98,24 @@ def is_inexact_array_like(element: object) -> TypeGuard[ArrayLike]:
     return convert is not None and is_inexact_array(convert())
 
 
+_MAX_TYPES = 4096
+
+
 class _ArrayTypes(dict[type, bool]):
-    # Whether instances of a type are arrays, found at the first instance of each type; looking a
-    # type up is ten times quicker than `isinstance(x, jax.Array)`. A tracer may stand for things
-    # that are no arrays (a `jax.Ref`), so that for those the instance is asked.
+    """Whether the instances of each type are arrays, found at the first instance.
+
+    Looking a type up is ten times quicker than `isinstance(x, jax.Array)`. A tracer may stand for
+    something that is no array (a `jax.Ref`): for its type there is no entry, and the instance is
+    asked. Written and read wherever leaves are told apart; emptied when it is full.
+    """
 
     def of(self, leaf: Any) -> bool:
         found = self.get(leaf.__class__)
         if found is None:
             found = is_array(leaf)
             if not isinstance(leaf, Tracer):
+                if len(self) >= _MAX_TYPES:  # it keeps classes alive
+                    self.clear()
                 self[leaf.__class__] = found
         return found
 

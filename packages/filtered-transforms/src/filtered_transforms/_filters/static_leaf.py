@@ -8,11 +8,12 @@ from .predicates import array_mask
 
 
 class StaticLeaf:
-    # A node without children that turns into its value when unflattened: so the tree that a JAX
-    # transformation returns is complete, without a second pass over it.
-    #
-    # Equal if the same value, or equal of the same type; a comparison that fails, or gives no
-    # `bool`, counts as different.
+    """A node without children that turns into its value when it is unflattened.
+
+    So the tree that a JAX transformation returns is complete, without a second pass over it. Two
+    are equal if they hold the same value, or equal values of one type. A comparison that fails, or
+    whose result is no `bool`, counts as different.
+    """
 
     __slots__ = ("value",)
 

@@ -1,4 +1,4 @@
-"""What is kept for functions: for each as long as it lives."""
+"""Where compiled programs are kept: for each function, as long as that lives."""
 
 import weakref
 from collections.abc import Callable
@@ -6,16 +6,26 @@ from typing import Any, Generic, TypeVar
 
 import jax.tree_util as jtu
 
+from .bounded_table import BoundedTable
+
 _ref = weakref.ref
 Kept = TypeVar("Kept")
-IS_WEAK: dict[type, bool] = {}
+
+_MAX_CLASSES = 1024
+
+IS_WEAK = BoundedTable(_MAX_CLASSES)
+"""For each class of callables met: `is_weak` of its instances.
+
+Written by `is_weak`; read there, and by each call of a function of `filter_jit`. It keeps classes
+alive, so the oldest goes. A class that is missing is looked at again.
+"""
 
 
 def is_weak(fun: Any) -> bool:
-    """Whether something is kept for `fun` itself, as long as it lives.
+    """Whether programs are kept for `fun` itself, by a weak reference.
 
-    It is so for functions, and all that is a leaf and equal to itself alone. Others are part of
-    the key under which it is found, so that equal ones share it.
+    That is so for functions, and for every leaf that equals itself alone. The other callables are
+    part of the key under which a program is found, so that equal ones share it.
     """
     found = IS_WEAK.get(fun.__class__)
     if found is None:
@@ -26,14 +36,19 @@ def is_weak(fun: Any) -> bool:
             _ref(fun)
         except TypeError:
             found = False
-        IS_WEAK[cls] = found
+        IS_WEAK.add(cls, found)
     return found
 
 
 class ByFunction(Generic[Kept]):
-    """What `make(fun)` has made for each function, and `make(None)` for all callable PyTrees."""
+    """What `make(fun)` has made for each function, and `make(None)` for all callable PyTrees.
 
-    __slots__ = ("_make", "by_function", "of_trees")
+    An entry goes when its function does, so that the table is as large as there are functions. An
+    entry must not hold its function, else neither ever goes. `dict.setdefault` decides between
+    threads that make an entry for one function at the same time.
+    """
+
+    __slots__ = ("__weakref__", "_make", "by_function", "of_trees")
 
     def __init__(self, make: Callable[[Any], Kept]):
         self._make = make
@@ -41,6 +56,7 @@ class ByFunction(Generic[Kept]):
         self.of_trees = make(None)
 
     def of(self, fun: Any) -> Kept:
+        """The entry for a function, made if there is none."""
         if not is_weak(fun):
             return self.of_trees
         found = self.by_function.get(_ref(fun))
@@ -51,6 +67,6 @@ class ByFunction(Generic[Kept]):
         return found
 
     def clear(self) -> None:
-        """Forgets all of it."""
+        """Drops all entries."""
         self.by_function.clear()
         self.of_trees = self._make(None)

@@ -34,7 +34,24 @@ class _Check(NamedTuple):
     carry: Carry | None
 
 
-_CHECKS: dict[Any, _Check] = {}
+class _CheckRegistry(dict[Any, _Check]):
+    """The primitives that are run-time checks.
+
+    Written by `register_check`, which libraries call when they are imported: it has an entry for
+    each primitive that they define. Read when a program is compiled, and when one has failed. A
+    program that was compiled before a primitive was registered is not looked at again.
+    """
+
+    def translated(self, error: Exception) -> BaseException | None:
+        """The exception to raise in the place of `error`, if a check knows it as its own."""
+        for check in list(self.values()):
+            found = check.translate(error)
+            if found is not None:
+                return found
+        return None
+
+
+_CHECKS = _CheckRegistry()
 
 
 @public("filtered_transforms.extend")
@@ -94,11 +111,7 @@ def carry_of(jaxpr: Any) -> Carry | None:
 
 def translated(error: Exception) -> BaseException | None:
     """What the checks make of the exception with which a program failed."""
-    for check in _CHECKS.values():
-        found = check.translate(error)
-        if found is not None:
-            return found
-    return None
+    return _CHECKS.translated(error)
 
 
 def wait(arrays: list[Any]) -> None:

@@ -107,7 +107,7 @@ def _carrying(program: Any) -> Callable[..., Any]:
 
 
 class _Reader:
-    # Travels, as the signature does, as a node without children.
+    """How the report of a program is read. Travels as the `Signature` does, as a node."""
 
     __slots__ = ("read", "waits")
 

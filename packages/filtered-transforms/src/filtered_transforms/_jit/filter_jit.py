@@ -1,5 +1,6 @@
 """`filter_jit`: arrays are traced, everything else is static."""
 
+import threading
 import weakref
 from collections.abc import Callable
 from itertools import compress
@@ -16,6 +17,7 @@ from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import BoundMethod, field
 from tree_surgery.extend import public
 
+from .bounded_table import BoundedTable
 from .by_function import IS_WEAK, ByFunction
 from .check_registry import any_checks, has_checks, translated, wait
 from .checked_program import jit_is_disabled
@@ -27,13 +29,16 @@ _flatten = jtu.tree_flatten
 _ref = weakref.ref
 
 
+_MAX_OPTIONS = 256
+
+
 class _Registry(ByFunction[Programs]):
-    # All programs for one set of options.
+    """All programs for one set of options; static in each `JitWrapper` with these."""
 
     __slots__ = ("options",)
 
     def __init__(self, options: JitOptions):
-        jax.jit(lambda: None, **options.jit_arguments())  # says now what it does not know
+        jax.jit(lambda: None, **options.jit_arguments())  # raises now for an unknown option
         super().__init__(lambda fun: Programs(fun, options))
         self.options = options
 
@@ -44,15 +49,47 @@ class _Registry(ByFunction[Programs]):
         return repr(self.options)
 
 
-_REGISTRIES: dict[JitOptions, _Registry] = {}
+class _Registries:
+    """The `_Registry` of each set of options.
+
+    Written when `filter_jit` wraps a function; read then, and by `clear_caches`. The last
+    `_MAX_OPTIONS` are kept, so that a function that is wrapped again by `filter_jit(f)(x)` finds
+    its programs. Beyond those, a registry lives as long as a function that was wrapped with it.
+    """
+
+    __slots__ = ("_alive", "_lock", "_recent")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # of `_alive`, which must not grow while it is read
+        self._recent = BoundedTable(_MAX_OPTIONS)
+        self._alive: weakref.WeakSet[_Registry] = weakref.WeakSet()
+
+    def of(self, options: JitOptions) -> _Registry:
+        found = self._recent.get(options)
+        if found is None:
+            found = self._recent.add(options, _Registry(options))
+            with self._lock:
+                self._alive.add(found)
+        return found
+
+    def clear(self) -> None:
+        """Drops all programs; wrapped functions keep their registries."""
+        with self._lock:
+            alive = list(self._alive)
+        for registry in alive:
+            registry.clear()
+
+
+_REGISTRIES = _Registries()
 
 
 def _registry(options: JitOptions) -> _Registry:
-    found = _REGISTRIES.get(options)
-    return _REGISTRIES.setdefault(options, _Registry(options)) if found is None else found
+    return _REGISTRIES.of(options)
 
 
 class JitWrapper(Wrapper):
+    """A function that is compiled: what `filter_jit` returns."""
+
     registry: _Registry = field(static=True)
 
     def __init__(self, fun: Any, options: JitOptions):
@@ -96,10 +133,7 @@ class JitWrapper(Wrapper):
 
 
 class BoundJit(BoundMethod):
-    # A jitted function of a class, read from an instance.
-
-    # The property; else Python puts None here.
-    __doc__ = BoundMethod.__dict__["__doc__"]  # pyright: ignore[reportIncompatibleMethodOverride]
+    """A jitted function of a class, read from an instance: a `BoundMethod` with its stages."""
 
     @property
     def _wrapper(self) -> JitWrapper:
@@ -241,5 +275,4 @@ def filter_jit(fun: Any = ..., *, donate: Donate = "none", **jitkwargs: Any) -> 
 
 def clear_jit_caches() -> None:
     """Forgets all programs of `filter_jit`."""
-    for registry in list(_REGISTRIES.values()):
-        registry.clear()
+    _REGISTRIES.clear()

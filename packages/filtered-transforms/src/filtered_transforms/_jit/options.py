@@ -29,6 +29,8 @@ def _frozen(value: Any) -> Any:
 
 
 class _Frozen(tuple[Any, ...]):
+    """A dictionary as the tuple of its items, sorted by key."""
+
     __slots__ = ()
 
 
@@ -38,6 +40,8 @@ def _thawed(value: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class JitOptions:
+    """The options of `filter_jit` or `filter_pmap`, checked and hashable."""
+
     donate: str | tuple[str, ...]
     jitkwargs: _Frozen
 
@@ -88,21 +92,36 @@ def _ranges(
     fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any], start: int
 ) -> Iterator[tuple[bool, str | None, range]]:
     """Of each argument: whether it is the first parameter, that parameter's name, its leaves."""
-    parameters = list(_parameters(fun).values())
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
-    others = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
-    first = parameters[0].name if parameters else None
-    names = {p.name for p in parameters}
-    for i, arg in enumerate(args):
+    for is_first, name, arg in _arguments(fun, args, kwargs):
         stop = start + jtu.tree_structure(arg).num_leaves
-        yield i == 0, positional[i].name if i < len(positional) else rest, range(start, stop)
+        yield is_first, name, range(start, stop)
         start = stop
+
+
+def _arguments(
+    fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Iterator[tuple[bool, str | None, Any]]:
+    """The arguments of a call, in the order in which JAX flattens them.
+
+    Each with whether it is the first parameter, and with the name of its parameter.
+    """
+    parameters = list(_parameters(fun).values())
+    first = parameters[0].name if parameters else None
+    rest = _name_of(inspect.Parameter.VAR_POSITIONAL, parameters)
+    others = _name_of(inspect.Parameter.VAR_KEYWORD, parameters)
+    positional = [p.name for p in parameters if p.kind in _POSITIONAL]
+    for i, arg in enumerate(args):
+        yield i == 0, positional[i] if i < len(positional) else rest, arg
+    names = {p.name for p in parameters}
     for key in sorted(kwargs):
-        stop = start + jtu.tree_structure(kwargs[key]).num_leaves
-        is_first = len(args) == 0 and key == first
-        yield is_first, key if key in names else others, range(start, stop)
-        start = stop
+        yield not args and key == first, key if key in names else others, kwargs[key]
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _name_of(kind: Any, parameters: list[inspect.Parameter]) -> str | None:
+    return next((p.name for p in parameters if p.kind is kind), None)
 
 
 def jit_options(donate: Any, jitkwargs: dict[str, Any]) -> JitOptions:

@@ -20,11 +20,11 @@ from filtered_transforms._filters.predicates import ARRAY_TYPES, array_mask
 from filtered_transforms._jax import Tracer
 from tree_surgery import path_str
 
+from .bounded_table import BoundedTable
 from .checked_program import Starting
 from .copied_functions import original
 from .donation import Donating
 from .options import JitOptions
-from .program_table import Table
 from .trace_observers import observe
 
 _MAX_PLANS = 1024  # of one function, or of all callable PyTrees together
@@ -32,14 +32,18 @@ _MAX_PROGRAMS = 1024  # of one plan
 
 
 class UnhashableStaticError(TypeError, ValueError):
-    # Python says TypeError where something has no hash; `jax.jit` says ValueError of a static
-    # argument without one. Code that catches either goes on working.
-    pass
+    """A static value has no hash.
+
+    Python raises a `TypeError` where something has no hash, `jax.jit` a `ValueError` for a static
+    argument without one. Code that catches either goes on working.
+    """
 
 
 class Plan:
-    # How to take the leaves of one structure of call apart, and the programs for its static
-    # leaves. Programs differ in those; a structure without any has one program.
+    """How the leaves of one structure of call are taken apart, and the programs for them.
+
+    Programs differ in their static leaves; a structure without any has one program.
+    """
 
     __slots__ = (
         "arrays",
@@ -56,18 +60,17 @@ class Plan:
     def __init__(self, leaves: list[Any], mask: list[bool], donated: list[bool]):
         self.arrays = mask
         self.static = [not array for array in mask]
-        types = [leaf.__class__ for leaf in leaves]
+        self.donated, self.kept = _split_arrays(mask, donated)
         # Keys tell 0.0 from -0.0, and make one NaN as good as another: floats go in as bits.
-        self.floats = [cls is float for cls in types]
-        self.complexes = any(cls is complex for cls in types)
-        self.pack = struct.Struct(f"{sum(self.floats)}d").pack if any(self.floats) else None
+        self.floats = [leaf.__class__ is float for leaf in leaves]
         self.others = [
-            not array and cls is not float for array, cls in zip(mask, types, strict=True)
+            is_static and not is_float
+            for is_static, is_float in zip(self.static, self.floats, strict=True)
         ]
-        gives = [array and gone for array, gone in zip(mask, donated, strict=True)]
-        self.donated = gives if any(gives) else []  # where it is empty, `compress` has no work
-        self.kept = [array and not gone for array, gone in zip(mask, gives, strict=True)]
-        self.programs = Table(_MAX_PROGRAMS)
+        self.complexes = any(leaf.__class__ is complex for leaf in leaves)
+        count = sum(self.floats)
+        self.pack = struct.Struct(f"{count}d").pack if count else None
+        self.programs = BoundedTable(_MAX_PROGRAMS)
 
     def key(self, leaves: list[Any]) -> Any:
         """The static leaves, as something to look a program up by. Their types are in the plan."""
@@ -96,8 +99,8 @@ class Programs:
         self.options = options
         # By treedef and exact types of leaves; and, for the miss, by treedef and types of the
         # static leaves alone, since all arrays are alike.
-        self.known = Table(_MAX_PLANS)
-        self.plans = Table(_MAX_PLANS)
+        self.known = BoundedTable(_MAX_PLANS)
+        self.plans = BoundedTable(_MAX_PLANS)
         # For calls with arrays alone as arguments, which nothing has to be taken out of.
         self.quick: Any = None
         if self.function is not None and options.donate == "none":
@@ -120,7 +123,7 @@ class Programs:
         quick = mask is None
         mask = array_mask(leaves) if mask is None else mask
         static_types = tuple(
-            None if array else leaf.__class__ for leaf, array in zip(leaves, mask, strict=True)
+            [None if array else leaf.__class__ for leaf, array in zip(leaves, mask, strict=True)]
         )
         # What is traced has no memory of its own to give.
         traced = self.options.donate != "none" and any(isinstance(x, Tracer) for x in leaves)
@@ -130,15 +133,21 @@ class Programs:
         except TypeError as error:
             raise unhashable(call, mask, error) from None
         if plan is None:
-            fun = call[0] if self.function is None else self.function()
-            donated = self.options.donated(fun, call, len(leaves))
-            if traced:
-                donated = [False] * len(leaves)
+            donated = [False] * len(leaves) if traced else self._donated(call, len(leaves))
             plan = self.plans.add(key, Plan(leaves, mask, donated))
-        types = tuple(map(type, leaves))
-        if quick and all(cls in ARRAY_TYPES for cls in types):
-            self.known.add((treedef, types), plan)
+        if quick:
+            self._note_types(treedef, leaves, plan)
         return plan
+
+    def _donated(self, call: tuple[Any, ...], size: int) -> list[bool]:
+        fun = call[0] if self.function is None else self.function()
+        return self.options.donated(fun, call, size)
+
+    def _note_types(self, treedef: Any, leaves: list[Any], plan: Plan) -> None:
+        """Makes `known` find the plan, if the types of the leaves alone say which are arrays."""
+        types = tuple(map(type, leaves))
+        if all(cls in ARRAY_TYPES for cls in types):
+            self.known.add((treedef, types), plan)
 
     def program(self, plan: Plan, leaves: list[Any], call: tuple[Any, ...]) -> Any:
         """The program for the static leaves of a call."""
@@ -160,6 +169,16 @@ class Programs:
 
             program = plan.programs.add(shared, Starting(*made, replace))
         return plan.programs.add(key, program)
+
+
+def _split_arrays(mask: list[bool], donated: list[bool]) -> tuple[list[bool], list[bool]]:
+    """For each leaf, whether it is an array that is donated, and whether it is one that is kept.
+
+    The first list is empty where nothing is donated: then `compress` has no work.
+    """
+    gives = [array and gone for array, gone in zip(mask, donated, strict=True)]
+    kept = [array and not gone for array, gone in zip(mask, gives, strict=True)]
+    return gives if any(gives) else [], kept
 
 
 def make_program(

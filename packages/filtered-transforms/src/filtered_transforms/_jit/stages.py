@@ -17,7 +17,7 @@ from .program_cache import Plan, Programs
 
 
 class _Call:
-    # The call for which a program was lowered: all but the arrays of its arguments.
+    """The call for which a program was lowered: all but the arrays of its arguments."""
 
     def __init__(
         self, plan: Plan, treedef: Any, leaves: list[Any], fun: tuple[Any, ...], quick: bool
@@ -57,7 +57,7 @@ class _Call:
 
 
 class _Stage:
-    # Has all that JAX's stage has, `as_text`, `cost_analysis`, ..., by passing it on.
+    """A stage of JAX, with all attributes of that, called as the user's function is."""
 
     def __init__(self, stage: Any, lowered_for: "_Call"):
         self._stage = stage

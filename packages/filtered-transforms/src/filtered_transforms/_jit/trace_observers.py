@@ -11,6 +11,11 @@ Observer = Callable[[Any, tuple[Any, ...], dict[str, Any]], None]
 
 
 class _Observers(threading.local):
+    """The observers of each thread: those of the `with` blocks that it is in.
+
+    Written by `observe_traces`, which puts back what was there; read when a program is traced.
+    """
+
     active: tuple[Observer, ...] = ()
 
 

@@ -14,26 +14,28 @@ from filtered_transforms._filters.partition import merge
 from filtered_transforms._filters.predicates import array_mask
 from filtered_transforms._filters.static_leaf import StaticLeaf
 from filtered_transforms._jax import Held, ends_on_a_device, is_concrete, used_arguments
+from filtered_transforms._jit.bounded_table import BoundedTable
 from filtered_transforms._jit.by_function import ByFunction, is_weak
 from filtered_transforms._jit.check_registry import any_checks, has_checks, translated, wait
 from filtered_transforms._jit.donation import usable
 from filtered_transforms._jit.options import JitOptions, jit_options
-from filtered_transforms._jit.program_table import Table
 from filtered_transforms._types import AxesSpec, Donate, P, PmapDecorator, PmapFunction, R
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import field
 from tree_surgery.extend import public
 
 from .axes import axes_of, if_array, positional_axes
+from .result_axes import ResultAxes
 
 _MAX_PROGRAMS = 1024  # of one function, or of all callable PyTrees together
 
 
-_PROGRAMS: ByFunction[Table] = ByFunction(lambda fun: Table(_MAX_PROGRAMS))
+_PROGRAMS: ByFunction[BoundedTable] = ByFunction(lambda fun: BoundedTable(_MAX_PROGRAMS))
+"""The programs of `filter_pmap`: written and read by its calls; dropped by `clear_caches`."""
 
 
 class _Program(NamedTuple):
-    # One trace: a function of arrays alone for `jax.pmap`, and all else about the result.
+    """One trace: a function of `jax.pmap`, of arrays alone, and all else about its result."""
 
     pmapped: Any
     signature: Signature
@@ -54,8 +56,10 @@ class _Program(NamedTuple):
 
 
 class _Call(NamedTuple):
-    # A call taken apart: the leaves of `(fun, args)`, or of `(args,)` where programs are kept for
-    # `fun` itself; and the axis of each.
+    """A call taken apart: its leaves, and the axis of each.
+
+    The leaves are those of `(fun, args)`, or of `(args,)` where programs are kept for `fun` itself.
+    """
 
     function: Callable[[], Any] | None
     treedef: Any
@@ -81,6 +85,8 @@ class _Call(NamedTuple):
 
 
 class PmapWrapper(Wrapper):
+    """A function that runs on several devices at once: what `filter_pmap` returns."""
+
     in_axes: Any
     out_axes: Any
     axis_name: Any = field(static=True)
@@ -159,30 +165,19 @@ class PmapWrapper(Wrapper):
         static = [leaf for leaf, array in zip(call.leaves, mask, strict=True) if not array]
         in_axes = list(compress(call.axes, mask))
         in_axes += [0] * (len(arrays) - count)
-        out_spec, parts = self.out_axes, call._replace(leaves=[]).parts
-        out_axes: list[Any] = []  # filled by the trace; `jax.vmap` reads it after that
-        signature: Any = None
+        result, parts = ResultAxes(self.out_axes), call._replace(leaves=[]).parts
 
         def flat(*given: Any) -> list[Any]:
-            nonlocal signature
             fun, args = parts(merge(mask, given[:count], static))
-            out = fun(*args)
-            out_leaves, out_treedef = jtu.tree_flatten(out)
-            found = axes_of(out_spec, out, out_leaves, "out_axes")
-            through = [
-                axis is not None or array
-                for axis, array in zip(found, array_mask(out_leaves), strict=True)
-            ]
-            out_axes[:] = compress(found, through)
-            signature = Signature(out_treedef, out_leaves, through)
-            return list(compress(out_leaves, through))
+            return result.arrays_of(fun(*args))
 
-        # `jax.pmap` wants the axes of the result before it runs the function: the same with `vmap`.
+        # `jax.pmap` reads the axes of the result before it traces the function, unlike `jax.vmap`.
+        # A trace by that finds them, and what the program donates and checks.
         traced, shapes = jax.make_jaxpr(
             jax.vmap(
                 flat,
                 in_axes=tuple(in_axes),
-                out_axes=out_axes,
+                out_axes=result.axes,
                 axis_name=self.axis_name,
                 axis_size=self.axis_size,
             ),
@@ -190,7 +185,7 @@ class PmapWrapper(Wrapper):
         )(*arrays)
         axes_out = [
             axis + len(shape.shape) if axis is not None and axis < 0 else axis
-            for axis, shape in zip(out_axes, shapes, strict=True)
+            for axis, shape in zip(result.axes, shapes, strict=True)
         ]
         may_give = self._may_give(call) if donates else []
         pmapped = jax.pmap(
@@ -203,7 +198,7 @@ class PmapWrapper(Wrapper):
             **self.options.jit_arguments(),
         )
         is_checked = any_checks() and has_checks(traced.jaxpr)
-        return _Program(pmapped, signature, is_checked)
+        return _Program(pmapped, result.signature, is_checked)
 
     def _may_give(self, call: _Call) -> list[int]:
         """Which of the arrays of a call `donate` allows to take."""
@@ -239,7 +234,7 @@ def clear_pmap_caches() -> None:
 
 
 class Lowered:
-    # A lowered program, with the attributes of JAX's stage.
+    """A lowered program, with the attributes of JAX's stage."""
 
     def __init__(self, wrapper: PmapWrapper, program: _Program, stage: Any):
         self._wrapper, self._program, self._stage = wrapper, program, stage

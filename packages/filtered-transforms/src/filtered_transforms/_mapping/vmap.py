@@ -8,18 +8,19 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 
-from filtered_transforms._filters.output_structure import Signature
-from filtered_transforms._filters.partition import merge
-from filtered_transforms._filters.predicates import array_mask
+from filtered_transforms._filters.partition import merge, split
 from filtered_transforms._types import AxesSpec, Decorator, P, R, Wrapped
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import field
 from tree_surgery.extend import public
 
 from .axes import axes_of, if_array, positional_axes
+from .result_axes import ResultAxes
 
 
 class VmapWrapper(Wrapper):
+    """A function that is mapped over an axis: what `filter_vmap` returns."""
+
     in_axes: Any
     out_axes: Any
     axis_name: Any = field(static=True)
@@ -29,16 +30,14 @@ class VmapWrapper(Wrapper):
     def __init__(
         self,
         fun: Any,
-        in_axes: Any,
-        out_axes: Any,
+        axes: tuple[Any, Any],
         axis_name: Any,
         axis_size: int | None,
         vmapkwargs: dict[str, Any],
     ):
         self.fun = fun
         self.__module__ = module_of(fun)
-        self.in_axes = in_axes
-        self.out_axes = out_axes
+        self.in_axes, self.out_axes = axes
         self.axis_name = axis_name
         self.axis_size = axis_size
         self.vmapkwargs = tuple(sorted(vmapkwargs.items()))
@@ -49,52 +48,46 @@ class VmapWrapper(Wrapper):
                 f"keyword arguments cannot be used with functions wrapped with `filter_vmap` (got "
                 f"{', '.join(kwargs)}). Pass them by position, or bind them with `Partial`."
             )
-        fun, in_axes, out_spec = self.fun, self.in_axes, self.out_axes
         leaves, treedef = jtu.tree_flatten(args)
-        if isinstance(in_axes, dict):
-            in_axes = positional_axes(fun, in_axes, len(args), if_array(0))
-        axes = axes_of(in_axes, args, leaves, "in_axes")
+        axes = self._in_axes(args, leaves)
         mapped = [axis is not None for axis in axes]
-        unmapped = [leaf for leaf, here in zip(leaves, mapped, strict=True) if not here]
-        out_axes: list[Any] = []  # filled by the trace; `jax.vmap` reads it after that
-        signature: Any = None
+        arrays_in, unmapped = split(leaves, mapped)
+        in_axes = tuple(compress(axes, mapped))
+        result = ResultAxes(self.out_axes)
 
         def flat(*given: Any) -> list[Any]:
-            nonlocal signature
-            out = fun(*treedef.unflatten(merge(mapped, given, unmapped)))
-            out_leaves, out_treedef = jtu.tree_flatten(out)
-            axes = axes_of(out_spec, out, out_leaves, "out_axes")
-            # What is no array and has no axis does not go through `jax.vmap`.
-            through = [
-                axis is not None or array
-                for axis, array in zip(axes, array_mask(out_leaves), strict=True)
-            ]
-            out_axes[:] = compress(axes, through)
-            signature = Signature(out_treedef, out_leaves, through)
-            return list(compress(out_leaves, through))
+            return result.arrays_of(self.fun(*treedef.unflatten(merge(mapped, given, unmapped))))
 
-        in_axes = tuple(compress(axes, mapped))
         if len(in_axes) == 0 and self.axis_size is None:
             # Nothing is mapped: the result is that of the function, if it needs no axis either.
-            if self.axis_name is not None or "spmd_axis_name" in dict(self.vmapkwargs):
-                raise _no_axis_to_name()
+            self._check_nothing_is_named()
             arrays = flat()
-            if any(axis is not None for axis in out_axes):
+            if any(axis is not None for axis in result.axes):
                 raise _no_axis()
-            return signature.result(arrays)
-        arrays_in = list(compress(leaves, mapped))
+            return result.signature.result(arrays)
         if self.axis_size is not None:
             _check_sizes(self.axis_size, arrays_in, in_axes)
         batched = jax.vmap(
             flat,
             in_axes=in_axes,
-            out_axes=out_axes,
+            out_axes=result.axes,
             axis_name=self.axis_name,
             axis_size=self.axis_size,
             **dict(self.vmapkwargs),
         )
         arrays = batched(*arrays_in)
-        return signature.result(arrays)
+        return result.signature.result(arrays)
+
+    def _in_axes(self, args: tuple[Any, ...], leaves: list[Any]) -> list[Any]:
+        """The axis of each leaf of the arguments."""
+        in_axes = self.in_axes
+        if isinstance(in_axes, dict):
+            in_axes = positional_axes(self.fun, in_axes, len(args), if_array(0))
+        return axes_of(in_axes, args, leaves, "in_axes")
+
+    def _check_nothing_is_named(self) -> None:
+        if self.axis_name is not None or "spmd_axis_name" in dict(self.vmapkwargs):
+            raise _no_axis_to_name()
 
     def __repr__(self) -> str:
         return f"filter_vmap({self.fun!r})"
@@ -109,7 +102,7 @@ def _no_axis() -> ValueError:
 
 
 def _check_sizes(size: int, arrays: list[Any], axes: tuple[Any, ...]) -> None:
-    # JAX 0.7 takes the size of the arrays and says nothing.
+    # JAX 0.7 does not raise: it takes the size of the arrays.
     for array, axis in zip(arrays, axes, strict=True):
         shape = jnp.shape(array)
         if -len(shape) <= axis < len(shape) and shape[axis] != size:
@@ -198,7 +191,7 @@ def filter_vmap(
         jax.vmap(lambda: None, **vmapkwargs)  # says now what it does not know
 
     def wrap(fun: Any) -> VmapWrapper:
-        return VmapWrapper(fun, in_axes, out_axes, axis_name, axis_size, vmapkwargs)
+        return VmapWrapper(fun, (in_axes, out_axes), axis_name, axis_size, vmapkwargs)
 
     if fun is ...:
         return lambda fun: decorate(wrap, fun, "filter_vmap")

@@ -34,7 +34,7 @@ Rule = Callable[..., Any]
 
 
 class _Out:
-    # The rest of the result of calls that are equal but for the values of their arrays.
+    """The static part of the result of calls that are equal but for the values of arrays."""
 
     __slots__ = ("rest",)
     rest: tuple[Any, ...]

@@ -25,12 +25,25 @@ def _by_callback(x: Any, pred: Any, msg: str) -> Any:
     return jax.tree.map(lambda leaf: jax.lax.select(seen, leaf * 0, leaf), x)
 
 
-_ways: list[RaiseIf] = [_by_callback]
+class RaiseHook:
+    """The function by which the toolkit makes a run-time check.
+
+    Written by `set_raise_if`: `runtime_checks` does so once, when it is imported. Read when a
+    program is traced. It is one attribute, which Python writes and reads whole.
+    """
+
+    __slots__ = ("raise_if",)
+
+    def __init__(self, raise_if: RaiseIf):
+        self.raise_if = raise_if
+
+
+_HOOK = RaiseHook(_by_callback)
 
 
 def raise_if(x: Any, pred: Any, msg: str) -> Any:
     """`x`, or an error with this message if `pred` is true when the program runs."""
-    return _ways[-1](x, pred, msg)
+    return _HOOK.raise_if(x, pred, msg)
 
 
 @public("filtered_transforms.extend")
@@ -42,4 +55,4 @@ def set_raise_if(way: RaiseIf) -> None:
     - `way`: `way(x, pred, msg)` returns `x`, an array; the program fails with `msg` if `pred`, a
         boolean scalar, is true. It need not be differentiable.
     """
-    _ways[:] = [way]
+    _HOOK.raise_if = way

@@ -27,7 +27,7 @@ Rule = Callable[..., Any]
 
 @dataclasses.dataclass(frozen=True)
 class _Level:
-    # One `vmap`: its size, and for each operand the axis that it maps over.
+    """One `vmap`: its size, and for each operand the axis that it maps over."""
 
     size: int
     axes: tuple[int | None, ...]

@@ -3,14 +3,41 @@
 import dataclasses
 import random
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import jax
 
-from pytree_module import Module
+from pytree_module import Module, field
 from tree_surgery.extend import public
 
 T = TypeVar("T")
+
+
+class _Text:
+    """A text that equals itself alone, and is the same one when it is copied."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class _Mark(Module):
+    """What `str2jax` returns. One class for all, since JAX keeps each class of nodes for ever."""
+
+    text: _Text = field(static=True)
+
+    def __repr__(self) -> str:
+        return repr(self.text)
 
 
 @public("filtered_transforms.extend")
@@ -21,8 +48,8 @@ def str2jax(msg: str) -> object:
 
     - `msg`: what it shows.
 
-    **Returns:** a `Module` without fields, of a class of its own: unlike any other, and equal to
-    itself after a trip through `jax.jit` or a loop.
+    **Returns:** a `Module` without leaves: unlike any other, one with the same text included, and
+    equal to itself after a trip through `jax.jit` or a loop, and to its copies.
 
     ```python
     import jax
@@ -34,11 +61,7 @@ def str2jax(msg: str) -> object:
     ```
     """
 
-    def shown(self: Any) -> str:
-        return msg
-
-    make: Any = type(Module)
-    return make(msg, (Module,), {"__repr__": shown, "__module__": __name__, "__qualname__": msg})()
+    return _Mark(_Text(msg))
 
 
 @public("filtered_transforms.extend")

@@ -17,7 +17,7 @@ Omega: TypeAlias = "ω"
 
 
 class _Powered(type):
-    # `tree**ω` is `ω(tree)`: fewer brackets where formulas are long.
+    """Lets `tree**ω` be `ω(tree)`: fewer brackets where formulas are long."""
 
     def __rpow__(cls, value: PyTree) -> ω:
         return cls(value)

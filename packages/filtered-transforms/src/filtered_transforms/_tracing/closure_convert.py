@@ -23,7 +23,10 @@ from tree_surgery.extend import public
 
 @dataclasses.dataclass(frozen=True)
 class _Shape:
-    # A tree without the values of its arrays. Equal for equal shapes, dtypes and other leaves.
+    """A tree without the values of its arrays.
+
+    Two are equal if shapes, dtypes and other leaves are.
+    """
 
     shapes: tuple[jax.ShapeDtypeStruct, ...]
     rest: tuple[Any, ...]

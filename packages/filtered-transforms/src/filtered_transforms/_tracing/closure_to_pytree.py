@@ -11,8 +11,10 @@ from tree_surgery.extend import public
 
 
 class _Code:
-    # A function without the values that it captured. Equal for two runs of one `def`, if the
-    # defaults are the same objects.
+    """A function without the values that it captured.
+
+    Equal for two runs of one `def`, if the defaults are the same objects.
+    """
 
     __slots__ = ("function",)
 
@@ -45,7 +47,7 @@ class _Code:
 
 
 class Closure(Module):
-    # A function with what it captured as a child, for which JAX can put other values.
+    """A function whose captured values are children of the tree."""
 
     __scope__ = None  # its calls are no layer
 

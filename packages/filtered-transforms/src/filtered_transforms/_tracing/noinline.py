@@ -5,13 +5,16 @@ number among the arguments, so that the program around does not depend on it. Tr
 look into the function either: they are written down (`_Jvp`, `_Transpose`, `_Batch`), and done to
 the function when it is compiled.
 
-Numbers belong to functions of one `abstract_fn` (`_Interface`). Wrapped functions and programs hold
-on to that, and so to all its functions; nothing else does.
+Numbers belong to functions of one `abstract_fn` (`_Interface`). A function is kept as long as what
+`noinline` has made of it, and as long as a program that was traced with it. A number, though, is
+data: a program that was traced with one function may return the number of another. So the
+`_MAX_IDLE` functions that were used last are kept as well.
 """
 
 import dataclasses
 import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -33,7 +36,7 @@ from filtered_transforms._jax import (
     shaped_array,
     zero_tangent,
 )
-from filtered_transforms._jit.program_table import Table
+from filtered_transforms._jit.bounded_table import BoundedTable
 from filtered_transforms._types import Function, P, R
 from pytree_module import Module, field
 from tree_surgery.extend import public
@@ -44,49 +47,112 @@ Flat = Callable[..., list[Any]]  # of arrays, to arrays
 Shapes = tuple[jax.ShapeDtypeStruct, ...]
 
 _MAX_PROGRAMS = 1024  # of one interface
+_MAX_IDLE = 1024  # functions of one interface that nothing but their number may refer to
+
+
+class _Numbered:
+    """A function, without its arrays, and its number: who holds this keeps the function.
+
+    All are equal, since it is static in what `noinline` returns: no program may depend on which
+    function it was traced with. The number, which is data, tells them apart.
+    """
+
+    __slots__ = ("__weakref__", "function", "number")
+
+    def __init__(self, function: Any, number: int):
+        self.function = function
+        self.number = number
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Numbered)
+
+    def __hash__(self) -> int:
+        return hash(_Numbered)
+
+    def __repr__(self) -> str:
+        return repr(self.function)
 
 
 class _Interface:
-    # What a program knows of a function that it calls: how its results look. And the functions of
-    # which that is so, each a callable without its arrays; without `abstract_fn`, that is one.
+    """What a program knows of a function that it calls: how its results look.
+
+    And the functions of which that is so. Without `abstract_fn`, that is one.
+    """
 
     def __init__(self, abstract_fn: Callable[..., Any] | None):
         self.abstract_fn = abstract_fn
-        self.programs = Table(_MAX_PROGRAMS)
+        self.programs = BoundedTable(_MAX_PROGRAMS)
         self._lock = threading.RLock()  # functions are compared, which may come back here
-        self._numbers: dict[Hashable, int] = {}
-        self._functions: list[Any] = []
+        self._count = 0
+        self._by_value: weakref.WeakValueDictionary[Hashable, _Numbered] = (
+            weakref.WeakValueDictionary()
+        )
+        self._by_number: weakref.WeakValueDictionary[int, _Numbered] = weakref.WeakValueDictionary()
+        self._recent: OrderedDict[int, _Numbered] = OrderedDict()  # the last one used comes last
 
-    def number(self, static: Hashable, function: Any) -> int:
-        """The number of a function; `static` is equal for equal ones."""
+    def numbered(self, static: Hashable, function: Any) -> _Numbered:
+        """The function with its number; `static` is equal for equal functions."""
         with self._lock:
-            number = self._numbers.get(static)
-            if number is None:
-                number = self._numbers[static] = len(self._functions)
-                self._functions.append(function)
-            return number
+            found = self._by_value.get(static)
+            if found is None:
+                found = _Numbered(function, self._count)
+                self._count += 1
+                self._by_value[static] = self._by_number[found.number] = found
+            self._use(found)
+            return found
 
     def function(self, number: Any) -> Any:
-        return self._functions[int(number)]
+        """The function of a number.
+
+        **Raises:** `RuntimeError` if it was let go.
+        """
+        with self._lock:
+            found = self._by_number.get(int(number))
+            if found is None:
+                raise RuntimeError(
+                    f"This function of `noinline` is no longer there: nothing has referred to it "
+                    f"but its number, and {_MAX_IDLE} others with the same `abstract_fn` were used "
+                    f"after it. Keep what `noinline` returned for as long as it is called."
+                )
+            self._use(found)
+            return found.function
+
+    def _use(self, numbered: _Numbered) -> None:
+        self._recent[numbered.number] = numbered
+        self._recent.move_to_end(numbered.number)
+        if len(self._recent) > _MAX_IDLE:
+            self._recent.popitem(last=False)
 
 
-_INTERFACES: weakref.WeakValueDictionary[Hashable, _Interface] = weakref.WeakValueDictionary()
-_LOCK = threading.RLock()
+class _Interfaces(weakref.WeakValueDictionary[Hashable, _Interface]):
+    """The `_Interface` of each `abstract_fn`; of each function, where there is none.
+
+    Written and read by `noinline`. An entry lives as long as what `noinline` has returned with it,
+    and as long as a program that calls that.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.RLock()  # keys are compared, which may come back here
+
+    def of(self, static: Hashable, abstract_fn: Callable[..., Any] | None) -> _Interface:
+        key = (static,) if abstract_fn is None else abstract_fn
+        with self._lock:
+            found = self.get(key)
+            if found is None:
+                found = self[key] = _Interface(abstract_fn)
+            return found
 
 
-def _interface(static: Hashable, abstract_fn: Callable[..., Any] | None) -> _Interface:
-    key = (static,) if abstract_fn is None else abstract_fn
-    with _LOCK:
-        found = _INTERFACES.get(key)
-        if found is None:
-            found = _INTERFACES[key] = _Interface(abstract_fn)
-        return found
+_INTERFACES = _Interfaces()
 
 
 @dataclasses.dataclass(frozen=True)
 class _Jvp:
-    # From `f(*args)` to the tangents of its inexact results, for `*args` and the tangents of those
-    # that `moving` tells.
+    """From `f(*args)` to the tangents of its inexact results.
+
+    As a function of `*args`, and of the tangents of those that are `moving`.
+    """
 
     moving: tuple[bool, ...]
 
@@ -106,8 +172,10 @@ class _Jvp:
 
 @dataclasses.dataclass(frozen=True)
 class _Transpose:
-    # From `f(*args)`, linear in those that `linear` tells, to their cotangents, for the other
-    # arguments and the cotangents of the results.
+    """From `f(*args)`, linear in some arguments, to the cotangents of these.
+
+    As a function of the other arguments, and of the cotangents of the results.
+    """
 
     linear: tuple[bool, ...]
     shapes: Shapes
@@ -127,6 +195,8 @@ class _Transpose:
 
 @dataclasses.dataclass(frozen=True)
 class _Batch:
+    """From `f(*args)` to its `vmap`."""
+
     size: int
     axes: tuple[int | None, ...]
 
@@ -136,11 +206,13 @@ class _Batch:
 
 @dataclasses.dataclass(frozen=True)
 class _Call:
-    # All that is known of a call without its arrays, and without which function it is.
+    """All that is known of a call without its arrays, and without which function it is."""
 
     interface: _Interface
     rest: Any
     transforms: tuple[_Jvp | _Transpose | _Batch, ...] = ()
+    # Of the function with which a program was traced, whose number may be a constant there.
+    kept: _Numbered | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def then(self, transform: _Jvp | _Transpose | _Batch) -> "_Call":
         return dataclasses.replace(self, transforms=(*self.transforms, transform))
@@ -169,6 +241,8 @@ class _Call:
 
     def compiled(self, number: int | None) -> Flat:
         """The same with its transformations, and without what is no array."""
+        if number is not None:
+            self.interface.function(number)  # it was used now
         key = (self.rest, number, self.transforms)
         program = self.interface.programs.get(key)
         if program is None:
@@ -272,18 +346,19 @@ primitive_finalisations[noinline_p] = _finalised
 
 
 class NoInline(Module):
-    # A function by number. The number is an array, so that no program depends on it.
+    """A function by number. The number is an array, so that no program depends on it."""
 
     __scope__ = None  # its calls are no layer
 
     number: np.ndarray
     dynamic_fn: Any
     interface: _Interface = field(static=True)
+    kept: _Numbered = field(static=True, repr=False)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the function."""
         arrays, rest = hashable_partition((self.dynamic_fn, args, kwargs), is_array)
-        call = _Call(self.interface, rest)
+        call = _Call(self.interface, rest, kept=self.kept)
         _, signature = jax.eval_shape(call.signed(None), *map(_shape, arrays))
         return signature.result(noinline_p.bind(self.number, *map(_strong, arrays), call=call))
 
@@ -306,11 +381,11 @@ def noinline(fn: Callable[P, R], abstract_fn: Callable[..., Any] | None = None) 
         hash.
     - `abstract_fn`: a function of `filter(fn, is_array)` and of the arguments, that returns what
         `fn` returns, as far as structure, shapes, dtypes and other values go. Functions with the
-        same one can take each other's place in a program that is compiled already, and are kept as
-        long as any of them is. Without, `fn` itself is traced for it.
+        same one can take each other's place in a program that is compiled already. Without, `fn`
+        itself is traced for it.
 
     **Returns:** a function, itself a PyTree. It can be differentiated in both modes, and mapped
-    over.
+    over. `fn` is kept as long as it, or a program that was traced with it.
 
     ```python
     import jax
@@ -333,6 +408,7 @@ def noinline(fn: Callable[P, R], abstract_fn: Callable[..., Any] | None = None) 
     """
     static = hashable_partition(fn, is_array)[1]
     function = filter(fn, is_array, inverse=True)
-    interface = _interface(static, abstract_fn)
-    number = interface.number(static, function)
-    return NoInline(np.array(number, np.int32), filter(fn, is_array), interface)
+    interface = _INTERFACES.of(static, abstract_fn)
+    numbered = interface.numbered(static, function)
+    number = np.array(numbered.number, np.int32)
+    return NoInline(number, filter(fn, is_array), interface, numbered)

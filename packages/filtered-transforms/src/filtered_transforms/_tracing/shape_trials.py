@@ -1,6 +1,5 @@
 """Functions evaluated for their shapes, and functions compiled once though called several times."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,14 +8,15 @@ import jax.numpy as jnp
 
 from filtered_transforms._filters.eval_shape import filter_eval_shape, is_abstract
 from filtered_transforms._filters.hashable import hashable_combine, hashable_partition
+from filtered_transforms._jit.bounded_table import BoundedTable
+from filtered_transforms._jit.by_function import ByFunction, is_weak
 from filtered_transforms._types import PyTree, R, T
 from tree_surgery.extend import public
 
+_MAX_RESULTS = 1024  # of one function, or of all callable PyTrees together
 
-@functools.lru_cache(maxsize=1024)
-def _cached(static: Any, shapes: tuple[Any, ...], x64: bool) -> Any:
-    fn, args, kwargs = hashable_combine(list(shapes), static)
-    return filter_eval_shape(fn, *args, **kwargs)
+_RESULTS: ByFunction[BoundedTable] = ByFunction(lambda fun: BoundedTable(_MAX_RESULTS))
+"""The results of `cached_filter_eval_shape`, which alone writes and reads them."""
 
 
 @public("filtered_transforms.extend")
@@ -37,13 +37,20 @@ def cached_filter_eval_shape(fn: Callable[..., R], *args: PyTree, **kwargs: PyTr
     assert len(traced) == 1
     ```
     """
-    arrays, static = hashable_partition((fn, args, kwargs), is_abstract)
-    try:
-        hash(static)
-    except TypeError:
-        return filter_eval_shape(fn, *args, **kwargs)
+    # Results that are kept for the function itself must not hold it, so it is no part of the key.
+    own = None if is_weak(fn) else fn
+    arrays, static = hashable_partition((own, args, kwargs), is_abstract)
+    shapes = tuple(map(_shape, arrays))
     x64 = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
-    return _cached(static, tuple(_shape(array) for array in arrays), x64)
+    key, results = (static, shapes, x64), _RESULTS.of(fn)
+    try:
+        found = results.get(key)
+    except TypeError:  # a static value without a hash
+        return filter_eval_shape(fn, *args, **kwargs)
+    if found is None:
+        own, args, kwargs = hashable_combine(list(shapes), static)
+        found = results.add(key, (filter_eval_shape(fn if own is None else own, *args, **kwargs),))
+    return found[0]
 
 
 def _shape(array: Any) -> jax.ShapeDtypeStruct:

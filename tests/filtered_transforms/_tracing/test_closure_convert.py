@@ -1,7 +1,6 @@
-"""`filter_closure_convert`, `filter_pure_callback`, `filter_hvp`."""
+"""`filter_closure_convert`: a function as its program and what it has closed over."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -109,71 +108,3 @@ def test_closure_convert_errors(args: Any, kwargs: Any, message: str):
         f(*args, **kwargs)
     with pytest.raises(TypeError, match="expects a function"):
         ft.filter_closure_convert(1)
-
-
-def on_host(x: Any, name: Any, *, scale: Any) -> Any:
-    return {"y": np.sin(np.asarray(x)) * scale, "name": name, "n": 2.0}
-
-
-def call(x: Any, **options: Any) -> Any:
-    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
-    n = jax.ShapeDtypeStruct((), x.dtype)
-    out = {"y": shape, "name": "s", "n": n}
-    return ft.filter_pure_callback(
-        on_host, x, "s", scale=np.float32(2), result_shape_dtypes=out, **options
-    )
-
-
-def test_pure_callback():
-    expected = np.sin(np.asarray(X)) * np.float32(2)
-    for wrap in (lambda f: f, ft.filter_jit):
-        out = wrap(call)(X)
-        equal(out["y"], expected)
-        assert out["name"] == "s" and out["n"] == 2.0
-        out = wrap(lambda m: ft.filter_pure_callback(Model.__call__, m, X, result_shape_dtypes=X))(
-            Model(V)
-        )
-        np.testing.assert_allclose(out, Model(V)(X), rtol=1e-6)
-    for options in ({"vmap_method": "sequential"}, {"vectorized": False}):
-        out = ft.filter_vmap(partial(call, **options))(jnp.stack([X, V]))
-        equal(out["y"], np.sin(np.stack([X, V])) * np.float32(2))
-
-
-def test_pure_callback_errors():
-    shapes = {"y": X, "name": "other", "n": X[0]}
-    with pytest.raises(Exception, match=r"At \['name'\] it should be 'other', .*returned 's'"):
-        ft.filter_pure_callback(on_host, X, "s", scale=1, result_shape_dtypes=shapes)
-    with pytest.raises(Exception, match=r"At \['y'\] it should be an array float32\[3\]"):
-        ft.filter_pure_callback(lambda x: {"y": "s"}, X, result_shape_dtypes={"y": X})
-    with pytest.raises(Exception, match=r"At <root>"):
-        ft.filter_pure_callback(lambda x: [x], X, result_shape_dtypes=X)
-    with pytest.raises(ValueError, match="give one of them"):
-        call(X, vectorized=True, vmap_method="sequential")
-
-
-# https://github.com/patrick-kidger/equinox/issues/807
-def test_hvp():
-    def f(m: Model, x: Any, *, power: int) -> jax.Array:
-        return jnp.sum(m(x) ** power)
-
-    tangents = (Model(V, None), X)
-    for wrap in (lambda f: f, ft.filter_jit):
-        (model, x), (hm, hx) = wrap(lambda m, x, t: ft.filter_hvp(f, (m, x), t, power=2))(
-            Model(V), X, tangents
-        )
-
-        def by_hand(p: Any) -> Any:
-            return jnp.sum(jnp.tanh(p[0] * p[1]) ** 2)
-
-        (w, gx), (hw, hgx) = jax.jvp(jax.grad(by_hand), ((V, X),), ((V, X),))
-        for ours, theirs in zip((model.weight, x, hm.weight, hx), (w, gx, hw, hgx), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-5)
-        assert model.activation is hm.activation is None
-    hessian = jax.hessian(lambda x: jnp.sum(jnp.sin(x) * x**2))(X)
-    _, (product,) = ft.filter_hvp(lambda x: jnp.sum(jnp.sin(x) * x**2), [X], [V])
-    np.testing.assert_allclose(product, hessian @ V, rtol=1e-5)
-    _, (linear, none) = ft.filter_hvp(lambda x, n: (x * n).sum(), (X, 2.0), (V, None))
-    equal(linear, jnp.zeros(3))
-    assert none is None
-    with pytest.raises(ValueError, match="same pytree structure"):
-        ft.filter_hvp(lambda x: x.sum(), (X,), ([V],))

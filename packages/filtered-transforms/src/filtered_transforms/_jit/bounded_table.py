@@ -1,15 +1,16 @@
-"""Tables that threads share."""
+"""A table that threads share and that does not grow for ever."""
 
 import threading
 from collections.abc import Hashable
 from typing import Any
 
 
-class Table(dict[Hashable, Any]):
-    """A dictionary of at most `limit` entries; the oldest goes first.
+class BoundedTable(dict[Hashable, Any]):
+    """A dictionary of at most `limit` entries; the oldest entry is dropped first.
 
-    Reading is a dictionary's own, and takes no lock. Whoever adds an entry has found none before,
-    made one, and may find on adding it that another thread was quicker.
+    Reading is a dictionary's own, and takes no lock. Writing takes the lock of the table. A thread
+    that finds no entry makes one and calls `add`, which returns the entry of another thread where
+    that was quicker.
     """
 
     __slots__ = ("_limit", "_lock")
@@ -17,7 +18,7 @@ class Table(dict[Hashable, Any]):
     def __init__(self, limit: int):
         super().__init__()
         self._limit = limit
-        self._lock = threading.RLock()  # keys are compared, which may come back here
+        self._lock = threading.RLock()  # adding compares keys, which may add to this table
 
     def add(self, key: Hashable, value: Any) -> Any:
         """The value for `key`: the one that is there, else `value`, which then is."""
