@@ -12,7 +12,7 @@ from ._error_if import error_if as error_if
 from ._failure.exceptions import FAILURES as _FAILURES
 from ._failure.exceptions import EquinoxRuntimeError as EquinoxRuntimeError
 from ._failure.exceptions import EquinoxTracetimeError as EquinoxTracetimeError
-from ._functionalise.functionalise import carry as _carry_out
+from ._functionalise.functionalise import functionalise as _functionalise_checks
 from ._on_error import checks as checks
 
 __version__ = "0.1.0"
@@ -28,7 +28,7 @@ __all__ = [
     "error_if",
 ]
 
-_register_check(_check_p, _FAILURES.find, _carry_out)
+_register_check(_check_p, _FAILURES.find, _functionalise_checks)
 _set_raise_if(error_if)
 
 # What users see in a repr and in a pickle is the public path, wherever the code stands.

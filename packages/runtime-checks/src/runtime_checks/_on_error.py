@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import jax
 
-Mode = Literal["raise", "breakpoint", "nan", "off"]
 OnError = Literal["default", "raise", "breakpoint", "nan", "off"]
 
 _MODES = ("raise", "breakpoint", "nan", "off")

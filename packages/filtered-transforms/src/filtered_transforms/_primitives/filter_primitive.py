@@ -29,7 +29,7 @@ from filtered_transforms._jax import (
 )
 from filtered_transforms._types import PyTree
 
-Rule = Callable[..., Any]
+PrimitiveRule = Callable[..., Any]
 
 
 class _Out:
@@ -126,7 +126,7 @@ def filter_primitive_bind(prim: Primitive, *args: PyTree) -> PyTree:
     return hashable_combine(found, out.rest)
 
 
-def filter_primitive_def(rule: Rule) -> Rule:
+def filter_primitive_def(rule: PrimitiveRule) -> PrimitiveRule:
     """An `impl` or abstract-evaluation rule on trees, as JAX takes it.
 
     **Arguments:**
@@ -145,7 +145,7 @@ def filter_primitive_def(rule: Rule) -> Rule:
     return flat
 
 
-def filter_primitive_jvp(rule: Rule) -> Rule:
+def filter_primitive_jvp(rule: PrimitiveRule) -> PrimitiveRule:
     """A rule for derivatives forwards on trees, as JAX takes it.
 
     **Arguments:**
@@ -172,9 +172,13 @@ def filter_primitive_jvp(rule: Rule) -> Rule:
 
 
 @overload
-def filter_primitive_transpose(*, materialise_zeros: bool = False) -> Callable[[Rule], Rule]: ...
+def filter_primitive_transpose(
+    *, materialise_zeros: bool = False
+) -> Callable[[PrimitiveRule], PrimitiveRule]: ...
 @overload
-def filter_primitive_transpose(rule: Rule, *, materialise_zeros: bool = False) -> Rule: ...
+def filter_primitive_transpose(
+    rule: PrimitiveRule, *, materialise_zeros: bool = False
+) -> PrimitiveRule: ...
 def filter_primitive_transpose(rule: Any = ..., *, materialise_zeros: bool = False) -> Any:
     """A rule for the transpose of a linear primitive on trees, as JAX takes it.
 
@@ -213,7 +217,7 @@ def _cotangent(ct: Any, materialise: bool) -> Any:
     return None
 
 
-def filter_primitive_batching(rule: Rule) -> Rule:
+def filter_primitive_batching(rule: PrimitiveRule) -> PrimitiveRule:
     """A rule for `vmap` on trees, as JAX takes it.
 
     **Arguments:**

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jax.errors import JaxRuntimeError
 
-from runtime_checks._user_frames import Place
+from runtime_checks._user_frames import SourcePlace
 
 _NEXT = (
     "To look at the values there, run with EQX_ON_ERROR=breakpoint. To go on without the check, "
@@ -64,7 +64,7 @@ class EquinoxRuntimeError(_Base, metaclass=_FailedCheck):
     def __init__(
         self,
         message: str,
-        places: tuple[Place, ...] = (),
+        places: tuple[SourcePlace, ...] = (),
         index: tuple[tuple[int, ...], ...] = (),
         values: Mapping[str, Any] | None = None,
         note: str = "",

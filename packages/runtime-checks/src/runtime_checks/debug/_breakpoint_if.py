@@ -5,10 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from runtime_checks._jax import any_primitive
+from filtered_transforms.extend import unvmap_any
 from runtime_checks._types import Pred
-
-_any_p = any_primitive("any_of_all")
 
 
 def breakpoint_if(pred: Pred, **kwargs: Any) -> None:
@@ -33,4 +31,4 @@ def breakpoint_if(pred: Pred, **kwargs: Any) -> None:
     def stop() -> None:
         jax.debug.breakpoint(**kwargs)
 
-    jax.lax.cond(_any_p.bind(pred), stop, lambda: None)
+    jax.lax.cond(unvmap_any(pred), stop, lambda: None)
