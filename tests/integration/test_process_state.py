@@ -32,7 +32,10 @@ MAY = {
     ("filtered_transforms/_clear_caches.py", "jax.clear_caches"): "what it is for",
     ("pytree_module/_annotations.py", "setattr"): "its own class, while that is defined",
     ("pytree_module/_codegen.py", "linecache.cache"): "adds a file of its own name, for debuggers",
-    ("runtime_checks/_pending.py", "atexit.register"): "adds; once, after a program has failed",
+    (
+        "runtime_checks/_failure/pending_failures.py",
+        "atexit.register",
+    ): "adds; once, after a program has failed",
     ("runtime_checks/debug/_retrace.py", "jax.monitoring.register_event_duration_secs_listener"): (
         "adds; once, and it looks at the thread that asked alone"
     ),

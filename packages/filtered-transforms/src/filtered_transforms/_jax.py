@@ -149,7 +149,18 @@ def set_rules(
 
 @functools.cache
 def debug_effect() -> Any:
-    """The effect of `jax.debug.callback`: no order, allowed everywhere, never left out. All JAX."""
+    """The effect of `jax.debug.callback`: no order, allowed everywhere, never left out. All JAX.
+
+    For the abstract evaluation of a primitive that has to stay in a program although nobody needs
+    what it returns.
+
+    ```python
+    import jax
+    from filtered_transforms.extend import debug_effect
+
+    assert debug_effect() in jax.make_jaxpr(lambda: jax.debug.print("here"))().effects
+    ```
+    """
     (effect,) = jax.make_jaxpr(lambda: jax.debug.callback(_nothing))().effects
     return effect
 
@@ -581,7 +592,23 @@ def _unspecified() -> Any:
 def bind_jit(equation: Equation, jaxpr: Any, inputs: Sequence[Any]) -> list[Any]:
     """What the equation of a jitted function returns, with another jaxpr of the same arguments.
 
-    That may have more results: how they are laid out on devices, JAX decides. All JAX versions.
+    **Arguments:**
+
+    - `equation`: of which `inner_programs` is an `InnerCall` of kind `"jit"`.
+    - `jaxpr`: closed. It may have more results: how they lie on devices, JAX decides.
+    - `inputs`: the operands.
+
+    **Returns:** the list of all results, those of the equation first.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from filtered_transforms.extend import bind_jit, equations
+
+    (equation,) = equations(jax.make_jaxpr(jax.jit(jnp.sin))(0.0))
+    both = jax.make_jaxpr(lambda x: (jnp.sin(x), jnp.cos(x)))(0.0)
+    assert bind_jit(equation, both, [0.0]) == [0.0, 1.0]
+    ```
     """
     params = equation.params
     more = len(jaxpr_output_types(jaxpr)) - len(equation.outputs)

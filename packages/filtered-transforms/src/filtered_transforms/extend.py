@@ -19,6 +19,12 @@
 - Arithmetic: `ω`, `nextafter`, `prevbefore`, `nan_like`, `default_floating_dtype`,
   `left_broadcast_to`.
 - Small things: `str2jax`, `doc_repr`, `doc_remove_args`, `GetKey`.
+- Interpreters of jaxprs, which hide how the JAX at hand writes them: `Interpreter`, with rules for
+  some equations; `equations`, `Equation`, `is_literal`, `is_dropped`, `jaxpr_input_types`,
+  `jaxpr_output_types`, `jaxpr_results`, to read a jaxpr; `inner_programs`, `all_jaxprs`, for what
+  is within its equations (`InnerPrograms`: `InnerCall`, `InnerScan`, `InnerWhile`, `InnerCond`,
+  `InnerLinearSolve`, `InnerShardMap`); `retrace`, `without_dead_code`, `bind_jit`,
+  `jaxpr_as_function`, to make others and to run them; `debug_effect`, for primitives to keep.
 - Programs without the primitives of libraries: `finalise_fn`, `finalise_jaxpr` and others.
 
 The names that end in `_p` are the primitives themselves.
@@ -118,18 +124,31 @@ __all__ = [
     "Carried",
     "ClosureConverted",
     "ContainerMeta",
+    "Equation",
     "GetKey",
+    "InnerCall",
+    "InnerCond",
+    "InnerLinearSolve",
+    "InnerPrograms",
+    "InnerScan",
+    "InnerShardMap",
+    "InnerWhile",
+    "Interpreter",
     "MaybeBuffer",
     "NoProgressMeter",
     "TextProgressMeter",
     "TqdmProgressMeter",
+    "all_jaxprs",
+    "bind_jit",
     "buffer_at_set",
     "cached_filter_eval_shape",
     "closure_to_pytree",
     "create_vprim",
+    "debug_effect",
     "default_floating_dtype",
     "doc_remove_args",
     "doc_repr",
+    "equations",
     "eval_empty",
     "eval_zero",
     "filter_primitive_batching",
@@ -144,6 +163,13 @@ __all__ = [
     "finalise_make_jaxpr",
     "hashable_combine",
     "hashable_partition",
+    "inner_programs",
+    "is_dropped",
+    "is_literal",
+    "jaxpr_as_function",
+    "jaxpr_input_types",
+    "jaxpr_output_types",
+    "jaxpr_results",
     "left_broadcast_to",
     "materialise_zeros",
     "maybe_set_p",
@@ -163,6 +189,7 @@ __all__ = [
     "primitive_finalisations",
     "register_check",
     "register_impl_finalisation",
+    "retrace",
     "scan",
     "scan_trick",
     "select_if_vmap_p",
@@ -178,6 +205,7 @@ __all__ = [
     "unvmap_min",
     "unvmap_min_p",
     "while_loop",
+    "without_dead_code",
     "ω",
 ]
 

@@ -23,7 +23,10 @@ def _text(value: Any) -> str:
 
 
 class _FailedCheck(type):
-    # `except` goes by real classes only; `isinstance`, and with it `pytest.raises`, asks here.
+    """Makes exceptions of JAX that a check raised instances of `EquinoxRuntimeError`.
+
+    `except` goes by real classes only; `isinstance`, and with it `pytest.raises`, asks here.
+    """
 
     def __instancecheck__(cls, instance: Any) -> bool:
         if type.__instancecheck__(cls, instance):
@@ -137,7 +140,10 @@ def _is_of_program(error: Any) -> bool:
 
 
 class Failures:
-    """What failed in programs of late.
+    """What failed in programs of late: the `limit` last failures.
+
+    The callbacks of checks write (`marked`), on threads of JAX. `EquinoxRuntimeError.of`,
+    `isinstance` and `filter_jit` read (`find`), on the thread that called the program.
 
     Of an exception of a program JAX hands on the text alone. So that carries a random mark, by
     which the failure is found: nobody else can have it but by a copy. The oldest are forgotten:
