@@ -72,6 +72,7 @@ SHARED = {
         f"{LRU}; what two threads write is equal"
     ),
     "filtered_transforms._jax.debug_effect": LRU,
+    "filtered_transforms._jax._unspecified": LRU,
     # the others
     "tree_surgery._select.path_pattern.parse": LRU,
     "pytree_module._functions_by_name._public_modules": LRU,
@@ -79,12 +80,10 @@ SHARED = {
     "pytree_module._flatten_codegen._NAMESPACES": "one entry for each class, changed under a lock",
     "nn_layers._core.layer_protocol._TAKES_KEY_BY_CLASS": f"{IDEMPOTENT}; weak",
     "runtime_checks._failure.exceptions.FAILURES": "numbers of its own for each failure; bounded",
-    "runtime_checks._jax._unspecified": LRU,
-    "runtime_checks._jax.debug_effect": LRU,
     "runtime_checks._failure.pending_failures._register": (
         "what is registered twice does nothing the second time"
     ),
-    "runtime_checks.debug._dce._ENTRIES": "a lock",
+    "runtime_checks.debug._dce._STORED": "a lock; bounded",
     "runtime_checks.debug._retrace._TRACES": OWN,
     "runtime_checks.debug._retrace._listen": "a name that is noted twice is noted",
 }
@@ -92,15 +91,15 @@ CONSTANT = {  # never written once they are made
     "equinoctial._private_names.MODULES",
     "filtered_transforms._derivatives.jacobian._JAX",
     "filtered_transforms._filters.partition._MASKS",
+    "filtered_transforms._jaxprs.inner_programs._READERS",
     "nn_layers._attention.softmax_attention._LOGIT_BYTES_AT_ONCE",
     "nn_layers._conv.conv._PAD_MODES",
-    "nn_layers._models.remat._CALLS",
     "pytree_module._flatten_codegen._STUB_CODES",
     "pytree_module._field_names._PLAIN_TYPES",
     "pytree_module._pickling._IN_CONTAINER",
     "runtime_checks.Enumeration._names",
     "runtime_checks.Enumeration._texts",
-    "runtime_checks._functionalise.functionalise.RULES",
+    "runtime_checks._functionalise.rules.RULES",
     "runtime_checks._failure.exceptions._STATEMENTS",
     "runtime_checks.debug._announce._ONE_STEP",
     "tree_surgery._safetensors.header.CODES",

@@ -1,7 +1,9 @@
 """Everything that this distribution needs of JAX beyond its stable names. One function per need."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax.core
@@ -9,6 +11,8 @@ import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 from jax.interpreters import ad, batching, mlir, partial_eval
+
+from tree_surgery.extend import public
 
 Held = tuple[tuple[int, ...], Any]  # an array: its shape and dtype
 
@@ -30,20 +34,6 @@ def program_of(traced: Any) -> Any:
     return getattr(traced, "lojax", traced).jaxpr
 
 
-def sub_jaxprs(params: dict[str, Any]) -> Iterator[Any]:
-    """The jaxprs in the parameters of an equation, closed ones opened.
-
-    `jaxprs_in_params`, in `jax.extend.core` since JAX 0.10, in `jax.core` before.
-    """
-    found = getattr(jax.extend.core, "jaxprs_in_params", None)
-    return (found or jax.core.jaxprs_in_params)(params)
-
-
-def evaluate(jaxpr: Any, consts: list[Any], args: list[Any]) -> list[Any]:
-    """The results of a jaxpr. `jax.extend.core.jaxpr_as_fun`, all JAX versions."""
-    return jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(jaxpr, consts))(*args)
-
-
 def jitted_as(fun: Any) -> Any:
     """What a function of `jax.jit` and its copies share: how it was jitted, and which function.
 
@@ -51,34 +41,6 @@ def jitted_as(fun: Any) -> Any:
     """
     state = fun.__getstate__()
     return state.get("cache_miss", fun) if isinstance(state, dict) else fun
-
-
-def _own(jaxpr: Any) -> Any:
-    """A jaxpr, closed or not, whose inputs are its arguments: `opened` may put constants first."""
-    return getattr(jaxpr, "jaxpr", jaxpr)
-
-
-def used_arguments(jaxpr: Any) -> list[bool]:
-    """Which arguments of a closed jaxpr its results or effects need; JAX drops the others.
-
-    `jax.interpreters.partial_eval.dce_jaxpr`, all JAX versions.
-    """
-    inner, _ = opened(jaxpr)
-    used = list(partial_eval.dce_jaxpr(inner, [True] * len(inner.outvars))[1])
-    return used[len(used) - len(_own(jaxpr).invars) :]
-
-
-def ends_on_a_device(jaxpr: Any) -> tuple[list[Held], list[Held]]:
-    """What a device holds of each argument of a closed jaxpr, and of each result.
-
-    As far as types say so, which is on meshes of explicit axes. `aval.sharding`, all JAX versions.
-    """
-    inner = _own(jaxpr)
-    arguments, results = (
-        [(v.aval.sharding.shard_shape(v.aval.shape), v.aval.dtype) for v in variables]
-        for variables in (inner.invars, inner.outvars)
-    )
-    return arguments, results
 
 
 # --- primitives: for the toolkit in `extend`. `jax.interpreters`, all JAX versions.
@@ -187,9 +149,21 @@ def set_rules(
         )
 
 
+@public("filtered_transforms.extend")
 @functools.cache
 def debug_effect() -> Any:
-    """The effect of `jax.debug.callback`: no order, allowed everywhere, never left out. All JAX."""
+    """The effect of `jax.debug.callback`: no order, allowed everywhere, never left out. All JAX.
+
+    For the abstract evaluation of a primitive that has to stay in a program although nobody needs
+    what it returns.
+
+    ```python
+    import jax
+    from filtered_transforms.extend import debug_effect
+
+    assert debug_effect() in jax.make_jaxpr(lambda: jax.debug.print("here"))().effects
+    ```
+    """
     (effect,) = jax.make_jaxpr(lambda: jax.debug.callback(_nothing))().effects
     return effect
 
@@ -198,17 +172,233 @@ def _nothing() -> None:
     pass
 
 
-def rules_of(primitive: Any) -> tuple[Any, Any, Any]:
-    """How a primitive is evaluated, differentiated and transposed, by the rules that it has."""
-    return primitive.impl, ad.primitive_jvps.get(primitive), ad.primitive_transposes.get(primitive)
+# --- jaxprs: the only place that knows how they and their equations are written
 
 
-# --- jaxprs as data
+Literal = jax.extend.core.Literal
+_DropVar: Any = getattr(jax.extend.core, "DropVar", None) or jax.core.DropVar  # it has moved
 
 
-def is_jaxpr(value: Any) -> bool:
-    """Whether a parameter of an equation is a jaxpr, closed or not."""
-    return isinstance(value, (jax.extend.core.ClosedJaxpr, jax.extend.core.Jaxpr))
+@public("filtered_transforms.extend")
+def is_literal(value: Any) -> bool:
+    """Whether an input of an equation, or a result of a jaxpr, is a constant, not a variable.
+
+    **Arguments:**
+
+    - `value`: one of `Equation.inputs`.
+
+    The example is that of `Equation`.
+    """
+    return isinstance(value, Literal)
+
+
+@public("filtered_transforms.extend")
+def is_dropped(variable: Any) -> bool:
+    """Whether an output of an equation is dropped: it is computed, and nothing can refer to it.
+
+    Newer JAX drops nothing when it traces. There, an output that nobody reads is a variable.
+
+    **Arguments:**
+
+    - `variable`: one of `Equation.outputs`.
+
+    The example is that of `Equation`.
+    """
+    return isinstance(variable, _DropVar)
+
+
+@public("filtered_transforms.extend")
+class Equation:
+    """One equation of a jaxpr, `outputs = primitive[params](inputs)`, as an interpreter reads it.
+
+    It hides how the JAX at hand writes equations, which changes between versions. `equations`
+    makes them.
+
+    **Attributes:**
+
+    - `primitive`, `name`: a `jax.extend.core.Primitive`, and its name.
+    - `params`: its parameters, by name.
+    - `inputs`: for each operand a variable, or a constant (`is_literal`).
+    - `outputs`: for each result a variable, perhaps one that nobody can refer to (`is_dropped`).
+        Variables have a hash, and are equal to themselves alone.
+    - `input_types`, `output_types`: shape, dtype and the rest, as from `jax.typeof`.
+    - `scope`: the named scopes in which it was traced, outermost first, separated by `/`.
+    - `lines`: file, line and function of the Python frames that made it, JAX's included,
+        innermost first.
+    - `jaxprs`: all jaxprs among its parameters. `inner_programs` says what they are.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from filtered_transforms.extend import equations, is_dropped, is_literal
+
+    (equation,) = equations(jax.make_jaxpr(lambda x: 2 * x)(jnp.ones(3)))
+    assert equation.name == "mul" and equation.primitive is jax.lax.mul_p
+    assert [is_literal(value) for value in equation.inputs] == [True, False]
+    assert [is_dropped(variable) for variable in equation.outputs] == [False]
+    assert equation.output_types[0].shape == (3,)
+    assert "<lambda>" in [function for file, line, function in equation.lines]
+    assert equation.bind([3.0, 4.0]) == [12.0]
+    ```
+    """
+
+    __slots__ = ("_eqn",)
+
+    def __init__(self, eqn: Any):
+        self._eqn = eqn
+
+    @property
+    def primitive(self) -> Any:
+        return self._eqn.primitive
+
+    @property
+    def name(self) -> str:
+        return self._eqn.primitive.name
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self._eqn.params
+
+    @property
+    def inputs(self) -> list[Any]:
+        return self._eqn.invars
+
+    @property
+    def outputs(self) -> list[Any]:
+        return self._eqn.outvars
+
+    @property
+    def input_types(self) -> list[Any]:
+        return [atom.aval for atom in self._eqn.invars]
+
+    @property
+    def output_types(self) -> list[Any]:
+        return [variable.aval for variable in self._eqn.outvars]
+
+    @property
+    def scope(self) -> str:
+        return str(self._eqn.source_info.name_stack)
+
+    @property
+    def lines(self) -> list[tuple[str, int, str]]:
+        traceback = self._eqn.source_info.traceback
+        frames = () if traceback is None else traceback.frames
+        return [(f.file_name, f.line_num, f.function_name) for f in frames]
+
+    @property
+    def jaxprs(self) -> list[Any]:
+        return list(_jaxprs_among(self._eqn.params.values()))
+
+    def bind(self, inputs: Sequence[Any], **params: Any) -> list[Any]:
+        """What the primitive returns for other inputs, always as a list.
+
+        **Arguments:**
+
+        - `inputs`: arrays, traced or not.
+        - `**params`: what takes the place of its parameters of these names.
+
+        **Returns:** a list of arrays, computed in the scope of the equation.
+        """
+        eqn = self._eqn
+        found = eqn.primitive.get_bind_params({**eqn.params, **params})  # a pair up to JAX 0.9
+        functions, given = ((), found) if isinstance(found, dict) else found
+        # The context holds what was set around the equation, such as the mesh. All JAX versions.
+        with self.in_scope(), eqn.ctx.manager:
+            out = eqn.primitive.bind(*functions, *inputs, **given)
+        return list(out) if eqn.primitive.multiple_results else [out]
+
+    def in_scope(self) -> AbstractContextManager[None]:
+        """In this context, what is traced has the named scopes of the equation."""
+        scope = self.scope
+        return jax.named_scope(scope) if scope else contextlib.nullcontext()
+
+    def __repr__(self) -> str:
+        return f"<equation {self._eqn}>"
+
+
+def _jaxprs_among(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        for item in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(item, (ClosedJaxpr, Jaxpr)):
+                yield item
+
+
+def _own(jaxpr: Any) -> Any:
+    """A jaxpr, closed or not, whose inputs are its arguments: `opened` may put constants first."""
+    return getattr(jaxpr, "jaxpr", jaxpr)
+
+
+@public("filtered_transforms.extend")
+def equations(jaxpr: Any) -> list[Equation]:
+    """The equations of a jaxpr, in order. What is within them is not looked into.
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`, or a `Jaxpr`.
+
+    The example is that of `Equation`.
+    """
+    return [Equation(eqn) for eqn in _own(jaxpr).eqns]
+
+
+@public("filtered_transforms.extend")
+def jaxpr_results(jaxpr: Any) -> list[Any]:
+    """What a jaxpr returns: variables, and constants (`is_literal`).
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`, or a `Jaxpr`.
+
+    ```python
+    import jax
+    from filtered_transforms.extend import equations, jaxpr_results
+
+    jaxpr = jax.make_jaxpr(lambda x: 2 * x)(1.0)
+    assert jaxpr_results(jaxpr) == equations(jaxpr)[0].outputs
+    ```
+    """
+    return _own(jaxpr).outvars
+
+
+def constants(jaxpr: Any) -> list[Any]:
+    """The constants that a jaxpr holds: none, if it is not closed."""
+    return list(getattr(jaxpr, "consts", ()))
+
+
+def variables_of(jaxpr: Any) -> list[Any]:
+    """The variables of the constants of a jaxpr, and then those of its arguments."""
+    inner = _own(jaxpr)
+    return [*inner.constvars, *inner.invars]
+
+
+@public("filtered_transforms.extend")
+def jaxpr_input_types(jaxpr: Any) -> list[Any]:
+    """Shape, dtype and the rest of the arguments of a jaxpr, as from `jax.typeof`.
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`, or a `Jaxpr`.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from filtered_transforms.extend import jaxpr_input_types, jaxpr_output_types
+
+    jaxpr = jax.make_jaxpr(lambda x: x.sum())(jnp.ones(3))
+    assert [type_.shape for type_ in jaxpr_input_types(jaxpr)] == [(3,)]
+    assert [type_.shape for type_ in jaxpr_output_types(jaxpr)] == [()]
+    ```
+    """
+    return [variable.aval for variable in _own(jaxpr).invars]
+
+
+@public("filtered_transforms.extend")
+def jaxpr_output_types(jaxpr: Any) -> list[Any]:
+    """The same of the results of a jaxpr.
+
+    The example is that of `jaxpr_input_types`.
+    """
+    return [atom.aval for atom in _own(jaxpr).outvars]
 
 
 def opened(jaxpr: Any) -> tuple[Any, list[Any]]:
@@ -216,53 +406,229 @@ def opened(jaxpr: Any) -> tuple[Any, list[Any]]:
 
     They are one object since JAX 0.12; taken apart, the variables of the constants are inputs.
     """
-    inner, consts = _own(jaxpr), list(getattr(jaxpr, "consts", ()))
+    inner, consts = _own(jaxpr), constants(jaxpr)
     if consts and inner is jaxpr:
         inner = jaxpr.replace(consts=[])
     return inner, consts
 
 
-def traced_anew(jaxpr: Any, run: Callable[..., list[Any]]) -> Any:
-    """`run(jaxpr, consts, *args)`, traced for the arguments of `jaxpr`; closed as that is."""
+def evaluate(jaxpr: Any, consts: list[Any], args: list[Any]) -> list[Any]:
+    """The results of a jaxpr, its source lines and scopes kept.
+
+    `jax.extend.core.jaxpr_as_fun`, all JAX versions.
+    """
+    return jax.extend.core.jaxpr_as_fun(ClosedJaxpr(jaxpr, consts))(*args)
+
+
+@public("filtered_transforms.extend")
+def jaxpr_as_function(jaxpr: Any) -> Callable[..., list[Any]]:
+    """A jaxpr as a function of its arguments that returns a list of arrays.
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`, or a `Jaxpr` without constants.
+
+    ```python
+    import jax
+    from filtered_transforms.extend import jaxpr_as_function
+
+    double = jaxpr_as_function(jax.make_jaxpr(lambda x: 2 * x)(1.0))
+    assert double(3.0) == [6.0]
+    ```
+    """
     inner, consts = opened(jaxpr)
-    args = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype, weak_type=v.aval.weak_type)
-            for v in _own(jaxpr).invars]  # fmt: skip
-    made = jax.make_jaxpr(lambda *args: run(inner, consts, *args))(*args)
-    if isinstance(jaxpr, jax.extend.core.ClosedJaxpr):
+    return lambda *args: evaluate(inner, consts, list(args))
+
+
+def evaluate_part(
+    jaxpr: Any, part: Sequence[Equation], values: dict[Any, Any]
+) -> Iterable[tuple[Any, Any]]:
+    """Evaluates some equations of a jaxpr that stand together, their lines and scopes kept.
+
+    Returns the variables that they make, with their values. `values` has those that they need.
+    """
+    made: dict[Any, None] = {}
+    needed: dict[Any, None] = {}
+    for equation in part:
+        for atom in equation.inputs:
+            if not isinstance(atom, Literal) and atom not in made:
+                needed[atom] = None
+        made.update(dict.fromkeys(v for v in equation.outputs if not is_dropped(v)))
+    inner = _own(jaxpr)
+    excerpt = inner.replace(
+        constvars=[],
+        invars=list(needed),
+        outvars=list(made),
+        eqns=[equation._eqn for equation in part],
+        debug_info=inner.debug_info._replace(arg_names=None, result_paths=None),
+    )
+    found = jax.core.eval_jaxpr(excerpt, (), *[values[variable] for variable in needed])
+    return zip(made, found, strict=True)
+
+
+@public("filtered_transforms.extend")
+def retrace(jaxpr: Any, run: Callable[..., list[Any]]) -> Any:
+    """A jaxpr of what `run(jaxpr, args, consts)` does, for the arguments of a jaxpr.
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`, or a `Jaxpr`.
+    - `run`: such as `Interpreter.run`.
+
+    **Returns:** a jaxpr, closed as the one that was given.
+
+    The example is that of `Interpreter`.
+    """
+    inner, consts = opened(jaxpr)
+    args = [
+        jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+        for aval in jaxpr_input_types(jaxpr)
+    ]
+    made = jax.make_jaxpr(lambda *args: run(inner, args, consts))(*args)
+    if isinstance(jaxpr, ClosedJaxpr):
         return made
     assert not made.consts, "a jaxpr without constants cannot get any"
     return made.jaxpr
 
 
-def interpret(
-    jaxpr: Any,
-    consts: Any,
-    args: Any,
-    rule: Callable[[Any, list[Any], Callable[[dict[str, Any]], Any]], Any],
-    renews: Callable[[Any], bool] = lambda eqn: False,
-) -> list[Any]:
-    """The results of a jaxpr, each equation by `rule(eqn, operands, bind)`.
+def with_jaxprs(params: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Those of the parameters of an equation that hold jaxprs, each of them changed."""
 
-    `bind(params)` is what JAX would do, with these parameters. From an equation on that `renews`,
-    its last result stands for its first operand.
+    def changed(value: Any) -> Any:
+        if isinstance(value, (ClosedJaxpr, Jaxpr)):
+            return change(value)
+        if type(value) in (tuple, list) and any(_jaxprs_among(value)):
+            return type(value)(map(changed, value))
+        return value
+
+    new = {name: changed(value) for name, value in params.items()}
+    return {name: value for name, value in new.items() if value is not params[name]}
+
+
+def handed_on(closed: Any, primitive: Any) -> Any:
+    """The jaxpr in which each equation of a primitive returns its first operand for what follows.
+
+    Where that variable is read after the equation, its last result is read.
     """
-    env: dict[Any, Any] = {}
+    inner = _own(closed)
+    latest: dict[Any, Any] = {}
+    eqns: list[Any] = []
+    for eqn in inner.eqns:
+        eqn = _reading(eqn, latest)
+        if eqn.primitive is primitive:
+            *others, last = eqn.outvars
+            if is_dropped(last):
+                last = jax.extend.core.Var(last.aval)
+                eqn = eqn.replace(outvars=[*others, last])
+            # All names under which the array was known until here.
+            older = [name for name, now in latest.items() if now is eqn.invars[0]]
+            latest.update(dict.fromkeys((eqn.invars[0], *older), last))
+        eqns.append(eqn)
+    if not latest:
+        return closed
+    outvars = [v if isinstance(v, Literal) else latest.get(v, v) for v in inner.outvars]
+    new = inner.replace(eqns=eqns, outvars=outvars)
+    return new if closed is inner else closed.replace(jaxpr=new)
 
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, jax.extend.core.Literal) else env[atom]
 
-    inputs = [*jaxpr.constvars, *jaxpr.invars]
-    env.update(zip(inputs, [*consts, *args], strict=True))
-    for eqn in jaxpr.eqns:
-        operands = [read(atom) for atom in eqn.invars]
+def _reading(eqn: Any, latest: dict[Any, Any]) -> Any:
+    """The equation, which reads other variables in the place of some."""
+    if not any(not isinstance(v, Literal) and v in latest for v in eqn.invars):
+        return eqn
+    return eqn.replace(
+        invars=[v if isinstance(v, Literal) else latest.get(v, v) for v in eqn.invars]
+    )
 
-        def bind(params: dict[str, Any], eqn: Any = eqn, operands: Any = operands) -> Any:
-            found = eqn.primitive.get_bind_params(params)  # a pair up to JAX 0.9
-            functions, params = ((), found) if isinstance(found, dict) else found
-            return eqn.primitive.bind(*functions, *operands, **params)
 
-        out = rule(eqn, operands, bind)
-        env.update(zip(eqn.outvars, out if eqn.primitive.multiple_results else [out], strict=True))
-        if renews(eqn):
-            env[eqn.invars[0]] = out[-1]
-    return [read(atom) for atom in jaxpr.outvars]
+def used_arguments(jaxpr: Any) -> list[bool]:
+    """Which arguments of a closed jaxpr its results or effects need; JAX drops the others.
+
+    `jax.interpreters.partial_eval.dce_jaxpr`, all JAX versions.
+    """
+    inner, _ = opened(jaxpr)
+    used = list(partial_eval.dce_jaxpr(inner, [True] * len(inner.outvars))[1])
+    return used[len(used) - len(_own(jaxpr).invars) :]
+
+
+@public("filtered_transforms.extend")
+def without_dead_code(jaxpr: Any) -> Any:
+    """A closed jaxpr without the equations that nobody needs. `dce_jaxpr`, all JAX versions.
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`.
+
+    **Returns:** another, of the same arguments and results.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from filtered_transforms.extend import equations, without_dead_code
+
+    jaxpr = jax.make_jaxpr(lambda x: [jnp.sin(x), 2 * x][1])(1.0)
+    assert [equation.name for equation in equations(jaxpr)] == ["sin", "mul"]
+    assert [equation.name for equation in equations(without_dead_code(jaxpr))] == ["mul"]
+    ```
+    """
+    inner, consts = opened(jaxpr)
+    needed = [True] * len(inner.outvars)
+    smaller, _ = partial_eval.dce_jaxpr(inner, needed, instantiate=True)
+    return ClosedJaxpr(smaller, consts)
+
+
+def ends_on_a_device(jaxpr: Any) -> tuple[list[Held], list[Held]]:
+    """What a device holds of each argument of a closed jaxpr, and of each result.
+
+    As far as types say so, which is on meshes of explicit axes. `aval.sharding`, all JAX versions.
+    """
+    arguments, results = (
+        [(aval.sharding.shard_shape(aval.shape), aval.dtype) for aval in types]
+        for types in (jaxpr_input_types(jaxpr), jaxpr_output_types(jaxpr))
+    )
+    return arguments, results
+
+
+def scan_sizes(params: dict[str, Any]) -> tuple[int, int]:
+    """How many constants and how many values in the carry a scan has. JAX 0.12 keeps trees."""
+    if "num_carry" in params:
+        return params["num_consts"], params["num_carry"]
+    consts, carry, _ = params["ft_in"].unpack()
+    return len(consts.vals), len(carry.vals)
+
+
+@functools.cache
+def _unspecified() -> Any:
+    (eqn,) = jax.make_jaxpr(jax.jit(lambda x: x + 1))(1.0).jaxpr.eqns
+    return eqn.params["out_shardings"][0]
+
+
+@public("filtered_transforms.extend")
+def bind_jit(equation: Equation, jaxpr: Any, inputs: Sequence[Any]) -> list[Any]:
+    """What the equation of a jitted function returns, with another jaxpr of the same arguments.
+
+    **Arguments:**
+
+    - `equation`: of which `inner_programs` is an `InnerCall` of kind `"jit"`.
+    - `jaxpr`: closed. It may have more results: how they lie on devices, JAX decides.
+    - `inputs`: the operands.
+
+    **Returns:** the list of all results, those of the equation first.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from filtered_transforms.extend import bind_jit, equations
+
+    (equation,) = equations(jax.make_jaxpr(jax.jit(jnp.sin))(0.0))
+    both = jax.make_jaxpr(lambda x: (jnp.sin(x), jnp.cos(x)))(0.0)
+    assert bind_jit(equation, both, [0.0]) == [0.0, 1.0]
+    ```
+    """
+    params = equation.params
+    more = len(jaxpr_output_types(jaxpr)) - len(equation.outputs)
+    return equation.bind(
+        inputs,
+        jaxpr=jaxpr,
+        out_shardings=(*params["out_shardings"], *[_unspecified()] * more),
+        out_layouts=(*params["out_layouts"], *[None] * more),
+    )

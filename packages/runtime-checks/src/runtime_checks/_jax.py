@@ -1,16 +1,17 @@
 """Everything that this distribution needs of JAX beyond its stable names. One function per need."""
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.core
 import jax.extend.core
 import jax.numpy as jnp
-import jax.tree_util as jtu
-from jax.interpreters import ad, batching, mlir, partial_eval
+from jax.interpreters import ad, batching, mlir
+
+from filtered_transforms.extend import debug_effect
 
 Tracer: type = jax.core.Tracer
 """The class of traced values. All JAX versions."""
@@ -18,22 +19,6 @@ Tracer: type = jax.core.Tracer
 
 # It moved to `jax.extend.core` after JAX 0.7.2, which has it in `jax.core`.
 _core: Any = jax.extend.core if hasattr(jax.extend.core, "take_current_trace") else jax.core
-
-
-def abstract(x: Any) -> Any:
-    """Shape, dtype and the rest of what is known of `x` while tracing. `jax.typeof`, all JAX."""
-    return jax.typeof(x)
-
-
-@functools.cache
-def debug_effect() -> Any:
-    """The effect of `jax.debug.callback`: no order, allowed everywhere, never left out. All JAX."""
-    (effect,) = jax.make_jaxpr(lambda: jax.debug.callback(_nothing))().effects
-    return effect
-
-
-def _nothing() -> None:
-    pass
 
 
 class _PrimitiveInShards(jax.extend.core.Primitive):
@@ -59,6 +44,20 @@ def _in_body_of_shard_map() -> bool:
     return getattr(info, "traced_for", None) == "shard_map"
 
 
+class _Operands(NamedTuple):
+    """The operands of a check, or what belongs to them: tangents, axes."""
+
+    predicate: Any
+    values: list[Any]
+    through: list[Any]
+
+    @classmethod
+    def of(cls, operands: Sequence[Any], check: Any) -> Self:
+        predicate, *rest = operands
+        count = len(check.names)
+        return cls(predicate, rest[:count], rest[count:])
+
+
 def check_primitive(
     name: str,
     run: Callable[..., Any],
@@ -79,77 +78,90 @@ def check_primitive(
         if JAX knows the program device by device (`shard_map`). Returns `through`.
     - `alone(check)`: the exception where perhaps not all shards of a `shard_map` come by.
     """
-    primitive = _PrimitiveInShards(name)
+    rules = _CheckRules(_PrimitiveInShards(name), run, program, alone)
+    primitive: Any = rules.primitive
     primitive.multiple_results = True
+    primitive.def_impl(rules.impl)
+    primitive.def_effectful_abstract_eval(rules.shapes)
+    ad.primitive_jvps[primitive] = rules.jvp
+    ad.primitive_transposes[primitive] = rules.transpose
+    batching.primitive_batchers[primitive] = rules.batch
+    mlir.register_lowering(primitive, rules.lower)
+    return primitive
 
-    def apart(operands: Sequence[Any], check: Any) -> tuple[Any, list[Any], list[Any]]:
-        predicate, *rest = operands
-        return predicate, rest[: len(check.names)], rest[len(check.names) :]
 
-    def impl(*operands: Any, check: Any, **_: Any) -> list[Any]:
-        predicate, values, through = apart(operands, check)
-        run(check, predicate, values)
+@dataclasses.dataclass(frozen=True)
+class _CheckRules:
+    """The rules of a primitive of `check_primitive`, each as JAX calls it."""
+
+    primitive: Any
+    run: Callable[..., Any]
+    program: Callable[..., Any]
+    alone: Callable[..., Exception]
+
+    def impl(self, *operands: Any, check: Any, **_: Any) -> list[Any]:
+        predicate, values, through = _Operands.of(operands, check)
+        self.run(check, predicate, values)
         return through
 
-    def shapes(*operands: Any, check: Any, **_: Any) -> Any:
+    def shapes(self, *operands: Any, check: Any, **_: Any) -> Any:
         # The effect keeps it in the program. With one, JAX also calls the program by way of Python:
         # a call of plain `jax.jit` costs 130 us, not 6; but its quick way raises a `ValueError`
         # where this one raises a `JaxRuntimeError`, and the first call always comes this way.
-        return apart(operands, check)[2], {debug_effect()} if check.kept else set[Any]()
+        effects = {debug_effect()} if check.kept else set[Any]()
+        return _Operands.of(operands, check).through, effects
 
-    def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> Any:
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> Any:
         params["check"] = params["check"].differentiated()
-        return primitive.bind(*primals, **params), apart(tangents, params["check"])[2]
+        out = self.primitive.bind(*primals, **params)
+        return out, _Operands.of(tangents, params["check"]).through
 
-    def batch(operands: Any, dims: Any, *, check: Any, mapped: int, **_: Any) -> Any:
-        size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
-        predicate, values, through = apart(operands, check)
-        if dims[0] is not None or any(d is not None for d in apart(dims, check)[1]):
-            seen = [
-                # A constant may come as a number of JAX's own, which has no shape.
-                jnp.broadcast_to(x, (size, *jnp.shape(x))) if d is None else jnp.moveaxis(x, d, 0)
-                for x, d in zip((predicate, *values), dims, strict=False)
-            ]
-            predicate, values, mapped = seen[0], seen[1:], mapped + 1
-        out = primitive.bind(predicate, *values, *through, check=check, mapped=mapped)
-        return out, apart(dims, check)[2]
+    def batch(self, operands: Any, dims: Any, *, check: Any, mapped: int, **_: Any) -> Any:
+        predicate, values, through = _Operands.of(operands, check)
+        of_predicate, of_values, of_through = _Operands.of(dims, check)
+        seen, axes = [predicate, *values], [of_predicate, *of_values]
+        if any(axis is not None for axis in axes):
+            size = next(x.shape[d] for x, d in zip(seen, axes, strict=True) if d is not None)
+            seen = [_axis_in_front(x, d, size) for x, d in zip(seen, axes, strict=True)]
+            mapped += 1
+        return self.primitive.bind(*seen, *through, check=check, mapped=mapped), of_through
 
-    def lower(ctx: Any, *operands: Any, check: Any, together: bool, **_: Any) -> Any:
-        devices, axes, nested = _devices_and_axes(ctx)
-        if axes and devices > 1 and (nested or not together):
-            raise alone(check)
-
-        def traced(*operands: Any) -> Any:
-            return program(check, devices, axes, *apart(operands, check))
-
-        return mlir.lower_fun(traced, multiple_results=True)(ctx, *operands)
-
-    def transpose(cotangents: Sequence[Any], *operands: Any, check: Any, **params: Any) -> Any:
+    def transpose(self, cotangents: Any, *operands: Any, check: Any, **params: Any) -> Any:
         # What came through was linear, a tangent; its cotangent comes through on the way back.
-        predicate, values, through = apart(operands, check)
+        predicate, values, through = _Operands.of(operands, check)
         if any(map(ad.is_undefined_primal, (predicate, *values))):
             raise NotImplementedError(
                 f"The predicate of a check, or what it shows, is computed from tangents, and so "
                 f"is not known on the way back: {check.messages[0]!r}."
             )
-        out: list[Any] = [None] * len(operands)
         known = [i for i, c in enumerate(cotangents) if type(c) is not ad.Zero]
         given = [cotangents[i] for i in known]
-        passed = primitive.bind(
+        passed = self.primitive.bind(
             predicate, *values, *given, check=check.differentiated(), mapped=params["mapped"]
         )
+        out: list[Any] = [None] * len(operands)
         for i, c in zip(known, passed, strict=True):
             if ad.is_undefined_primal(through[i]):
                 out[1 + len(values) + i] = c
         return out
 
-    primitive.def_impl(impl)
-    primitive.def_effectful_abstract_eval(shapes)
-    ad.primitive_transposes[primitive] = transpose
-    ad.primitive_jvps[primitive] = jvp
-    batching.primitive_batchers[primitive] = batch
-    mlir.register_lowering(primitive, lower)
-    return primitive
+    def lower(self, ctx: Any, *operands: Any, check: Any, together: bool, **_: Any) -> Any:
+        devices, axes, nested = _devices_and_axes(ctx)
+        if axes and devices > 1 and (nested or not together):
+            raise self.alone(check)
+
+        def traced(*operands: Any) -> Any:
+            return self.program(check, devices, axes, *_Operands.of(operands, check))
+
+        return mlir.lower_fun(traced, multiple_results=True)(ctx, *operands)
+
+
+def _axis_in_front(x: Any, axis: int | None, size: int) -> Any:
+    """`x`, mapped along its first axis; copied, if it is not mapped."""
+    if axis is not None:
+        return jnp.moveaxis(x, axis, 0)
+    # A constant may come as a number of JAX's own, which has no shape.
+    return jnp.broadcast_to(x, (size, *jnp.shape(x)))
 
 
 def _devices_and_axes(ctx: Any) -> tuple[int, tuple[str, ...], bool]:
@@ -225,81 +237,6 @@ def varying(x: Any) -> Any:
     return x
 
 
-def is_literal(atom: Any) -> bool:
-    """Whether an operand of an equation is a constant. All JAX versions."""
-    return isinstance(atom, jax.extend.core.Literal)
-
-
-def opened(jaxpr: Any) -> tuple[Any, list[Any]]:
-    """A jaxpr, closed or not, as a jaxpr and its constants. (They are one since JAX 0.12.)"""
-    return getattr(jaxpr, "jaxpr", jaxpr), list(getattr(jaxpr, "consts", ()))
-
-
-def sub_jaxprs(params: dict[str, Any]) -> Iterator[Any]:
-    """The jaxprs in the parameters of an equation, as they stand there. All JAX versions."""
-    for value in params.values():
-        for item in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(item, (jax.extend.core.ClosedJaxpr, jax.extend.core.Jaxpr)):
-                yield item
-
-
-def evaluate(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
-    """The results of a jaxpr, its source lines and scopes kept. All JAX versions."""
-    return jax.core.eval_jaxpr(jaxpr, consts, *args)
-
-
-def excerpt(jaxpr: Any, eqns: Sequence[Any], invars: Sequence[Any], outvars: Sequence[Any]) -> Any:
-    """A jaxpr of some of the equations of another. All JAX versions."""
-    info = jaxpr.debug_info._replace(arg_names=None, result_paths=None)
-    return jaxpr.replace(
-        constvars=[], invars=list(invars), outvars=list(outvars), eqns=list(eqns), debug_info=info
-    )
-
-
-def scan_sizes(params: dict[str, Any]) -> tuple[int, int]:
-    """How many constants and how many values in the carry a scan has. JAX 0.12 keeps trees."""
-    if "num_carry" in params:
-        return params["num_consts"], params["num_carry"]
-    consts, carry, _ = params["ft_in"].unpack()
-    return len(consts.vals), len(carry.vals)
-
-
-@functools.cache
-def _unspecified() -> Any:
-    (eqn,) = jax.make_jaxpr(jax.jit(lambda x: x + 1))(1.0).jaxpr.eqns
-    return eqn.params["out_shardings"][0]
-
-
-def bind_jit(eqn: Any, args: Sequence[Any], jaxpr: Any, more: int) -> list[Any]:
-    """The equation of a jitted function, with another jaxpr that has `more` results. All JAX."""
-    params = dict(eqn.params)
-    params["jaxpr"] = jaxpr
-    params["out_shardings"] = (*params["out_shardings"], *[_unspecified()] * more)
-    params["out_layouts"] = (*params["out_layouts"], *[None] * more)
-    return eqn.primitive.bind(*args, **params)
-
-
-def as_function(jaxpr: Any) -> Callable[..., list[Any]]:
-    """A jaxpr, closed or not, as a function of its arguments."""
-    opened_jaxpr, consts = opened(jaxpr)
-    return lambda *args: evaluate(opened_jaxpr, consts, args)
-
-
-def avals_in(jaxpr: Any) -> list[jax.ShapeDtypeStruct]:
-    """What a jaxpr takes."""
-    return [var.aval for var in opened(jaxpr)[0].invars]
-
-
-def scope_of(eqn: Any) -> str:
-    """The named scopes in which an equation was traced, outermost first. All JAX versions."""
-    return str(eqn.source_info.name_stack)
-
-
-def leaves_of_specs(specs: Any) -> list[Any]:
-    """The partition specs of a shard_map, one for each array."""
-    return jtu.tree_leaves(specs, is_leaf=lambda x: isinstance(x, jax.sharding.PartitionSpec))
-
-
 def identity_primitive(name: str, on_event: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Any:
     """The identity on arrays, as a primitive that tells what is done to it. All JAX versions.
 
@@ -352,35 +289,3 @@ def identity_primitive(name: str, on_event: Callable[[str, dict[str, Any]], dict
     ad.primitive_transposes[primitive] = transpose
     mlir.register_lowering(primitive, lower)
     return primitive
-
-
-def any_primitive(name: str) -> Any:
-    """A primitive `array -> bool`, whether any element is true, of all mapped examples together."""
-    primitive = jax.extend.core.Primitive(name)
-    result = jax.core.ShapedArray((), bool)
-
-    def batch(args: Sequence[Any], dims: Sequence[Any]) -> Any:
-        del dims
-        return primitive.bind(*args), None
-
-    primitive.def_impl(jnp.any)
-    primitive.def_abstract_eval(lambda x: result)
-    batching.primitive_batchers[primitive] = batch
-    mlir.register_lowering(primitive, mlir.lower_fun(jnp.any, multiple_results=False))
-    return primitive
-
-
-def without_dead_code(jaxpr: Any) -> Any:
-    """A closed jaxpr without the equations that nobody needs. `dce_jaxpr`, all JAX versions."""
-    opened_jaxpr, consts = opened(jaxpr)
-    needed = [True] * len(opened_jaxpr.outvars)
-    smaller, _ = partial_eval.dce_jaxpr(opened_jaxpr, needed, instantiate=True)
-    return jax.extend.core.ClosedJaxpr(smaller, consts)
-
-
-def lines_of(eqn: Any) -> list[tuple[str, int, str]]:
-    """File, line and function of the Python frames that made an equation, innermost first."""
-    traceback = eqn.source_info.traceback
-    if traceback is None:
-        return []
-    return [(f.file_name, f.line_num, f.function_name) for f in traceback.frames]

@@ -8,7 +8,6 @@ import jax
 
 from tree_surgery.extend import public
 
-Mode = Literal["raise", "breakpoint", "nan", "off"]
 OnError = Literal["default", "raise", "breakpoint", "nan", "off"]
 
 _MODES = ("raise", "breakpoint", "nan", "off")

@@ -10,6 +10,6 @@ from ._check.bind import bind as bind
 from ._check.bind import check_tree as check_tree
 from ._check.primitive import check_p
 from ._failure.exceptions import FAILURES
-from ._functionalise.functionalise import carry
+from ._functionalise.functionalise import functionalise
 
-register_check(check_p, FAILURES.find, carry)
+register_check(check_p, FAILURES.find, functionalise)

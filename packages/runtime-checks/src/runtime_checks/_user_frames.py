@@ -8,8 +8,8 @@ from pytree_module.extend import user_frames
 _SHOWN = 4
 
 
-class Place(NamedTuple):
-    """A line of the user's."""
+class SourcePlace(NamedTuple):
+    """A line of the user's source."""
 
     file: str
     line: int
@@ -25,11 +25,11 @@ class Place(NamedTuple):
         return f"{head}\n    {source}" if source else head
 
 
-def places(limit: int = _SHOWN) -> tuple[Place, ...]:
+def places(limit: int = _SHOWN) -> tuple[SourcePlace, ...]:
     """The lines of the user's that led here, innermost first."""
-    found: list[Place] = []
+    found: list[SourcePlace] = []
     for frame in user_frames():
-        found.append(Place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+        found.append(SourcePlace(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
         if len(found) == limit:
             break
     return tuple(found)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from filtered_transforms._jax import Primitive, is_concrete, sub_jaxprs
+from filtered_transforms._jax import Primitive, equations, is_concrete
+from filtered_transforms._jaxprs.inner_programs import all_jaxprs
 from tree_surgery.extend import public
 
 Translate = Callable[[Exception], BaseException | None]
@@ -84,17 +85,10 @@ def any_checks() -> bool:
 
 def find_check(jaxpr: Any) -> Any:
     """A registered primitive that is somewhere in `jaxpr`, or `None`."""
-    seen: set[int] = set()
-    todo = [jaxpr]
-    while todo:
-        current = todo.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        for eqn in current.eqns:
-            if eqn.primitive in _CHECKS:
-                return eqn.primitive
-            todo.extend(sub_jaxprs(eqn.params))
+    for inner in all_jaxprs(jaxpr):
+        for equation in equations(inner):
+            if equation.primitive in _CHECKS:
+                return equation.primitive
     return None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.tree_util as jtu
 
-from filtered_transforms._jax import is_concrete, program_of
+from filtered_transforms._jax import is_concrete, jaxpr_input_types, program_of
 
 from .check_registry import any_checks, carry_of, wait
 
@@ -39,7 +39,7 @@ class Starting:
         """What is called from now on; finds out which, for arguments like these."""
         if self._chosen is None:
             chosen = self.program
-            if any_checks() and carry_of(program_of(chosen.trace(*args)).jaxpr) is not None:
+            if any_checks() and carry_of(program_of(chosen.trace(*args))) is not None:
                 chosen = Checked(chosen, self.stage)
             self._chosen = chosen
         self.replace(self._chosen)
@@ -93,10 +93,10 @@ def _carrying(program: Any) -> Callable[..., Any]:
     def flat(*args: Any) -> Any:
         traced = program.trace(*args)
         jaxpr, leaves = program_of(traced), jtu.tree_leaves(args)
-        carry = carry_of(jaxpr.jaxpr)
+        carry = carry_of(jaxpr)
         # Other arrays, other checks: there may be none. And what the function refers to of a
         # program around this one becomes an argument; then that program carries the checks.
-        if carry is None or len(leaves) != len(jaxpr.jaxpr.invars):
+        if carry is None or len(leaves) != len(jaxpr_input_types(jaxpr)):
             return program(*args), [], _Reader(None, False)
         carried = carry(jaxpr, leaves)
         out = jtu.tree_structure(traced.out_info).unflatten(carried.results)

@@ -209,7 +209,7 @@ def _settle(program: Any, args: tuple[Any, ...], arrays: list[Any], signature: S
         signature.has_checks = (
             any_checks()
             and not jit_is_disabled()  # then there is no program to read
-            and has_checks(program_of(program.trace(*args)).jaxpr)
+            and has_checks(program_of(program.trace(*args)))
         )
     if signature.has_checks:
         wait(arrays)

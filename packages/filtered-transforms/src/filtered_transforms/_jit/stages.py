@@ -109,7 +109,7 @@ class Traced(_Stage):
             program = program.chosen(*given)
         traced = program.trace(*given)
         lowered_for = _Call(plan, treedef, leaves, call[:-2], quick is not None)
-        lowered_for.has_checks = any_checks() and has_checks(program_of(traced).jaxpr)
+        lowered_for.has_checks = any_checks() and has_checks(program_of(traced))
         if isinstance(program, Checked):
             lowered_for.carried = program.carried.trace(*given)
         return cls(traced, lowered_for)

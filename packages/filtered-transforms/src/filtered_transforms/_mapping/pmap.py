@@ -197,7 +197,7 @@ class PmapWrapper(Wrapper):
             donate_argnums=self._given(traced, may_give, in_axes, axes_out),
             **self.options.jit_arguments(),
         )
-        is_checked = any_checks() and has_checks(traced.jaxpr)
+        is_checked = any_checks() and has_checks(traced)
         return _Program(pmapped, result.signature, is_checked)
 
     def _may_give(self, call: _Call) -> list[int]:

@@ -30,7 +30,7 @@ from filtered_transforms._jax import (
 from filtered_transforms._types import PyTree
 from tree_surgery.extend import public
 
-Rule = Callable[..., Any]
+PrimitiveRule = Callable[..., Any]
 
 
 class _Out:
@@ -129,7 +129,7 @@ def filter_primitive_bind(prim: Primitive, *args: PyTree) -> PyTree:
 
 
 @public("filtered_transforms.extend")
-def filter_primitive_def(rule: Rule) -> Rule:
+def filter_primitive_def(rule: PrimitiveRule) -> PrimitiveRule:
     """An `impl` or abstract-evaluation rule on trees, as JAX takes it.
 
     **Arguments:**
@@ -149,7 +149,7 @@ def filter_primitive_def(rule: Rule) -> Rule:
 
 
 @public("filtered_transforms.extend")
-def filter_primitive_jvp(rule: Rule) -> Rule:
+def filter_primitive_jvp(rule: PrimitiveRule) -> PrimitiveRule:
     """A rule for derivatives forwards on trees, as JAX takes it.
 
     **Arguments:**
@@ -176,9 +176,13 @@ def filter_primitive_jvp(rule: Rule) -> Rule:
 
 
 @overload
-def filter_primitive_transpose(*, materialise_zeros: bool = False) -> Callable[[Rule], Rule]: ...
+def filter_primitive_transpose(
+    *, materialise_zeros: bool = False
+) -> Callable[[PrimitiveRule], PrimitiveRule]: ...
 @overload
-def filter_primitive_transpose(rule: Rule, *, materialise_zeros: bool = False) -> Rule: ...
+def filter_primitive_transpose(
+    rule: PrimitiveRule, *, materialise_zeros: bool = False
+) -> PrimitiveRule: ...
 @public("filtered_transforms.extend")
 def filter_primitive_transpose(rule: Any = ..., *, materialise_zeros: bool = False) -> Any:
     """A rule for the transpose of a linear primitive on trees, as JAX takes it.
@@ -219,7 +223,7 @@ def _cotangent(ct: Any, materialise: bool) -> Any:
 
 
 @public("filtered_transforms.extend")
-def filter_primitive_batching(rule: Rule) -> Rule:
+def filter_primitive_batching(rule: PrimitiveRule) -> PrimitiveRule:
     """A rule for `vmap` on trees, as JAX takes it.
 
     **Arguments:**

@@ -22,7 +22,7 @@ from filtered_transforms._jax import (
 from filtered_transforms._tracing.finalise import primitive_finalisations
 from tree_surgery.extend import public
 
-Rule = Callable[..., Any]
+VPrimRule = Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,11 @@ def _inner(avals: Sequence[Any], levels: Sequence[_Level]) -> list[Any]:
 
 @public("filtered_transforms.extend")
 def create_vprim(
-    name: str, impl: Rule, abstract_eval: Rule, jvp: Rule | None, transpose: Rule | None
+    name: str,
+    impl: VPrimRule,
+    abstract_eval: VPrimRule,
+    jvp: VPrimRule | None,
+    transpose: VPrimRule | None,
 ) -> Primitive:
     """A primitive with these rules, and with one for `vmap` that maps each of them.
 
@@ -99,7 +103,7 @@ def create_vprim(
     return primitive
 
 
-def _mapped_impl(impl: Rule) -> Rule:
+def _mapped_impl(impl: VPrimRule) -> VPrimRule:
     def run(*operands: Any, levels: tuple[_Level, ...], **params: Any) -> Any:
         def one(*operands: Any) -> Any:
             return impl(*operands, **params)
@@ -111,7 +115,7 @@ def _mapped_impl(impl: Rule) -> Rule:
     return run
 
 
-def _mapped_shapes(abstract_eval: Rule) -> Rule:
+def _mapped_shapes(abstract_eval: VPrimRule) -> VPrimRule:
     def shapes(*avals: Any, levels: tuple[_Level, ...], **params: Any) -> list[Any]:
         sizes = tuple(level.size for level in reversed(levels))
         found = abstract_eval(*_inner(avals, levels), **params)
@@ -120,7 +124,7 @@ def _mapped_shapes(abstract_eval: Rule) -> Rule:
     return shapes
 
 
-def _mapped_jvp(jvp: Rule) -> Rule:
+def _mapped_jvp(jvp: VPrimRule) -> VPrimRule:
     def rule(
         primals: Any, tangents: Any, *, levels: tuple[_Level, ...], **params: Any
     ) -> tuple[list[Any], list[Any]]:
@@ -143,7 +147,7 @@ def _mapped_jvp(jvp: Rule) -> Rule:
     return rule
 
 
-def _mapped_transpose(transpose: Rule) -> Rule:
+def _mapped_transpose(transpose: VPrimRule) -> VPrimRule:
     def rule(
         cotangents: Any, *operands: Any, levels: tuple[_Level, ...], **params: Any
     ) -> list[Any]:
@@ -174,7 +178,7 @@ def _mapped_transpose(transpose: Rule) -> Rule:
     return rule
 
 
-def _transposed_level(one: Rule, level: _Level, linear: list[bool]) -> Rule:
+def _transposed_level(one: VPrimRule, level: _Level, linear: list[bool]) -> VPrimRule:
     """Maps cotangents to the axes of their operands; those of an operand for all are summed."""
     axes, known_axes = split(list(level.axes), linear)
 

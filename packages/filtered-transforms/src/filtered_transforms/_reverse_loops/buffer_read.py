@@ -43,8 +43,8 @@ def _transpose(cts: Any, array: Any, *indices: Any, places: Places) -> list[Any]
 
 
 read_p: Any = create_vprim("read_place", _read, _shapes, _jvp, _transpose)
-"""`array[item]`, and the array. Where it is the latter that is read and written from then on, the
-derivative of what is read is added to that of the array in place."""
+"""`array[item]`, and the array. Where it is the latter that is read and written from then on
+(`handed_on`), the derivative of what is read is added to that of the array in place."""
 
 
 def read(array: Any, item: Item) -> Any:
@@ -64,8 +64,3 @@ def read_apart(x: Any, item: Item) -> Any:
 def _parts(item: Item) -> tuple[list[Any], list[Any]]:
     items = list(item) if isinstance(item, tuple) else [item]
     return items, [jnp.asarray(i) for i in items if is_array(i)]
-
-
-def renews(eqn: Any) -> bool:
-    """Whether an equation is a read, after which its second result stands for the array."""
-    return eqn.primitive is read_p

@@ -7,7 +7,7 @@ import jax
 
 from filtered_transforms._jax import new_primitive, set_rules
 from filtered_transforms._tracing.finalise import register_impl_finalisation
-from filtered_transforms._tracing.jaxpr_rules import Rule
+from filtered_transforms._tracing.jaxpr_rules import Replacement
 
 
 def _run(state: Any, pred: Any, *args: Any, function: Callable[..., None]) -> Any:
@@ -35,5 +35,5 @@ def show(state: Any, pred: Any, function: Callable[..., None], *args: Any) -> An
     return _show_p.bind(state, pred, *args, function=function)
 
 
-QUIET = Rule(lambda eqn: eqn.primitive is _show_p, lambda eqn, operands, evaluate: operands[0])
-"""Nothing is shown."""
+WITHOUT_SHOW = Replacement(lambda eqn: eqn.primitive is _show_p, lambda _, __, inputs: inputs[:1])
+"""`show` is the identity: nothing is shown again."""

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from filtered_transforms._jax import opened, sub_jaxprs
-from filtered_transforms._tracing.jaxpr_rules import WITHOUT_VJP, Rule, evaluate_with, renewed
+from filtered_transforms._jax import equations, handed_on, jaxpr_output_types, opened
+from filtered_transforms._tracing.jaxpr_rules import WITHOUT_VJP, Replacement, Replacing
 
-from .buffer_read import renews
+from .buffer_read import read_p
 from .loop_state import LoopState
-from .show_once import QUIET
+from .show_once import WITHOUT_SHOW
 from .write_marks import Arrays, Marks
 
 T = TypeVar("T")
@@ -101,18 +101,18 @@ def trace_body(
     pred = jnp.array(True)
     while True:
         n_carry = len(state.carry)
-        closed = renewed(jax.make_jaxpr(body)(state.carry, state.buffers, xs, pred), renews)
-        if state.fit([var.aval for var in closed.jaxpr.outvars[:n_carry]]):
+        closed = handed_on(jax.make_jaxpr(body)(state.carry, state.buffers, xs, pred), read_p)
+        if state.fit(jaxpr_output_types(closed)[:n_carry]):
             break
     n_buffers = len(state.buffers)
     avals = [jax.typeof(x) for x in state.carry]
     jaxpr, found = opened(closed)
 
-    def by(*rules: Rule) -> Step:
-        evaluate = evaluate_with(*rules)
+    def by(*replacements: Replacement) -> Step:
+        run = Replacing(*replacements).run
 
         def step(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any) -> Stepped:
-            out = evaluate(jaxpr, consts, [*carry, *buffers, *xs, pred])
+            out = run(jaxpr, [*carry, *buffers, *xs, pred], consts)
             new = [
                 jax.lax.convert_element_type(x, a.dtype) if _is_weak(x) and not a.weak_type else x
                 for x, a in zip(out[:n_carry], avals, strict=True)
@@ -121,15 +121,18 @@ def trace_body(
 
         return step
 
-    forward, forward_again = by(WITHOUT_VJP), by(QUIET, WITHOUT_VJP)
-    return found, Steps(by(), by(QUIET), forward, forward_again, _size(jaxpr))
+    forward, forward_again = by(WITHOUT_VJP), by(WITHOUT_SHOW, WITHOUT_VJP)
+    return found, Steps(by(), by(WITHOUT_SHOW), forward, forward_again, _size(jaxpr))
 
 
 def _size(jaxpr: Any) -> int:
     """How many equations of a jaxpr, and within them, compute more than one number."""
-    shapes = [[getattr(x.aval, "shape", ()) for x in eqn.outvars] for eqn in jaxpr.eqns]
-    large = sum(any(n != 1 for shape in of_one for n in shape) for of_one in shapes)
-    return large + sum(_size(sub) for eqn in jaxpr.eqns for sub in sub_jaxprs(eqn.params))
+    size = 0
+    for equation in equations(jaxpr):
+        shapes = [getattr(type_, "shape", ()) for type_ in equation.output_types]
+        size += any(n != 1 for shape in shapes for n in shape)
+        size += sum(map(_size, equation.jaxprs))
+    return size
 
 
 def _is_weak(x: Any) -> bool:
@@ -150,14 +153,14 @@ def trace_while(
     of_body, steps = trace_body(body, state, [])
     closed = jax.make_jaxpr(condition)(state.carry, state.buffers)
     jaxpr, of_test = opened(closed)
-    evaluate = evaluate_with(WITHOUT_VJP)
+    run = Replacing(WITHOUT_VJP).run
     count, both = len(of_body), len(of_body) + len(of_test)
 
     def of_all(step: Step) -> Step:
         return lambda consts, *args: step(consts[:count], *args)
 
     def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
-        return evaluate(jaxpr, consts[count:both], [*carry, *buffers])[0]
+        return run(jaxpr, [*carry, *buffers], consts[count:both])[0]
 
     return [*of_body, *of_test], TracedLoop(steps.map(of_all), test, bool(closed.effects))
 

@@ -14,7 +14,7 @@ from filtered_transforms._filters.partition import split
 from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._filters.static_leaf import same_value
 from filtered_transforms._filters.structure_errors import describe, first_difference
-from filtered_transforms._jax import Jaxpr, evaluate, opened
+from filtered_transforms._jax import Jaxpr, evaluate, jaxpr_output_types, opened
 from filtered_transforms._types import Converted, P, PyTree, R
 from pytree_module import Module, field
 from tree_surgery import path_str
@@ -167,6 +167,8 @@ def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) ->
 
     closed = jax.make_jaxpr(flat)(*arrays)
     shapes_in = tuple(jax.ShapeDtypeStruct(jnp.shape(array), array.dtype) for array in arrays)
-    shapes_out = tuple(jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.out_avals)
+    shapes_out = tuple(
+        jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in jaxpr_output_types(closed)
+    )
     ends = _Shape(shapes_in, rest), _Shape(shapes_out, found)
     return ClosureConverted(*opened(closed), *ends)

@@ -12,11 +12,11 @@ import jax
 import jax.tree_util as jtu
 from jax.typing import ArrayLike
 
-from filtered_transforms._jax import ClosedJaxpr, Jaxpr, Primitive, opened, traced_anew
+from filtered_transforms._jax import ClosedJaxpr, Equation, Jaxpr, Primitive, opened, retrace
 from filtered_transforms._types import P, R
 from tree_surgery.extend import public
 
-from .jaxpr_rules import WITHOUT_JVP, WITHOUT_VJP, Rule, evaluate_with
+from .jaxpr_rules import WITHOUT_JVP, WITHOUT_VJP, Replacement, Replacing
 
 primitive_finalisations: dict[Any, Callable[..., Any]] = {}
 """Of each primitive that finalisation replaces, the function that takes its place."""
@@ -33,8 +33,8 @@ def register_impl_finalisation(prim: Primitive) -> None:
     ```python
     import jax.numpy as jnp
     from filtered_transforms.extend import (
-        create_vprim, filter_primitive_bind, filter_primitive_def, finalise_make_jaxpr,
-        register_impl_finalisation,
+        create_vprim, equations, filter_primitive_bind, filter_primitive_def,
+        finalise_make_jaxpr, register_impl_finalisation,
     )
 
     @filter_primitive_def
@@ -45,7 +45,7 @@ def register_impl_finalisation(prim: Primitive) -> None:
     double_p = create_vprim("double", double, shape, None, None)
     register_impl_finalisation(double_p)
     jaxpr = finalise_make_jaxpr(lambda x: filter_primitive_bind(double_p, x))(jnp.array(1.0))
-    assert [eqn.primitive.name for eqn in jaxpr.eqns] == ["mul"]
+    assert [equation.name for equation in equations(jaxpr)] == ["mul"]
     ```
     """
     primitive_finalisations[prim] = lambda *args, **params: prim.impl(*args, **params)
@@ -63,15 +63,17 @@ def finalise_eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: ArrayLike) -
 
     **Returns:** a list of arrays.
     """
-    return _evaluate(jaxpr, consts, args)
+    return _interpreter.run(jaxpr, args, consts)
 
 
-_FINALISED = Rule(
-    lambda eqn: eqn.primitive in primitive_finalisations,
-    lambda eqn, args, _: primitive_finalisations[eqn.primitive](*args, **eqn.params),
-)
+def _finalised(_: Any, equation: Equation, inputs: list[Any]) -> Sequence[Any]:
+    out = primitive_finalisations[equation.primitive](*inputs, **equation.params)
+    return out if equation.primitive.multiple_results else [out]
+
+
+_FINALISED = Replacement(lambda eqn: eqn.primitive in primitive_finalisations, _finalised)
 # The rules of functions have had their day, too.
-_evaluate = evaluate_with(_FINALISED, WITHOUT_JVP, WITHOUT_VJP)
+_interpreter = Replacing(_FINALISED, WITHOUT_JVP, WITHOUT_VJP)
 
 
 @public("filtered_transforms.extend")
@@ -84,7 +86,7 @@ def finalise_jaxpr(jaxpr: ClosedJaxpr) -> ClosedJaxpr:
 
     **Returns:** another, of the same arguments and results.
     """
-    return traced_anew(jaxpr, finalise_eval_jaxpr)
+    return retrace(jaxpr, _interpreter.run)
 
 
 @public("filtered_transforms.extend")

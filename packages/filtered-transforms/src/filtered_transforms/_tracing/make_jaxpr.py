@@ -64,9 +64,10 @@ def filter_make_jaxpr(fun: Callable[P, Any]) -> MakeJaxpr[P]:
     ```python
     import jax.numpy as jnp
     from filtered_transforms import filter_make_jaxpr
+    from filtered_transforms.extend import equations
 
     jaxpr, shapes, rest = filter_make_jaxpr(lambda x, name: (x * 2, name))(jnp.ones(3), "twice")
-    assert len(jaxpr.eqns) == 1 and shapes[0].shape == (3,) and rest == (None, "twice")
+    assert len(equations(jaxpr)) == 1 and shapes[0].shape == (3,) and rest == (None, "twice")
     ```
     """
     wrapped: Any = decorate(MakeJaxprWrapper, fun, "filter_make_jaxpr")

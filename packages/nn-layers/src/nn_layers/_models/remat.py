@@ -7,7 +7,13 @@ from typing import Any, Literal
 import jax
 import jax.tree_util as jtu
 
-from nn_layers._jax import evaluate, sub_jaxprs
+from filtered_transforms.extend import (
+    InnerCall,
+    all_jaxprs,
+    equations,
+    inner_programs,
+    jaxpr_as_function,
+)
 
 Remat = bool | Literal["elementwise"] | Callable[..., Any]
 
@@ -23,17 +29,6 @@ _ELEMENTWISE = """
     transpose xor
 """
 _ELEMENTWISE_NAMES = frozenset(_ELEMENTWISE.split())
-
-# The calls that are opened to look at what they compute.
-_CALLS = {
-    "checkpoint",
-    "closed_call",
-    "custom_jvp_call",
-    "custom_vjp_call",
-    "jit",
-    "pjit",
-    "remat2",
-}
 
 
 def checked_remat(remat: Any) -> Any:
@@ -67,19 +62,20 @@ class _Elementwise:
 
     def __call__(self, *args: Any) -> Any:
         closed, shapes = jax.make_jaxpr(self.step, return_shape=True)(*args)
-        run: Any = evaluate(closed)
-        if not closed.effects and _is_straight(closed.jaxpr):
+        run: Any = jaxpr_as_function(closed)
+        if not closed.effects and _is_straight(closed):
             run = jax.checkpoint(run, prevent_cse=False, policy=_is_kept)
         return jtu.tree_unflatten(jtu.tree_structure(shapes), run(*jtu.tree_leaves(args)))
 
 
 def _is_straight(jaxpr: Any) -> bool:
     """Whether nothing in it but calls, so no loop and no branch, has a program of its own."""
-    for eqn in jaxpr.eqns:
-        for inner in sub_jaxprs(eqn.params):
-            if eqn.primitive.name not in _CALLS or not _is_straight(inner):
-                return False
-    return True
+    return all(
+        isinstance(inner_programs(equation), InnerCall)
+        for inner in all_jaxprs(jaxpr)
+        for equation in equations(inner)
+        if equation.jaxprs
+    )
 
 
 def _is_kept(primitive: Any, *_: Any, **__: Any) -> bool:

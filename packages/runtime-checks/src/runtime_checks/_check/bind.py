@@ -52,30 +52,44 @@ def check_tree(
     leaves, treedef = jtu.tree_flatten(x)
     arrays = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
     indices = [] if index is None else [index]
-    through = [leaves[i] for i in arrays]
-    in_program = any(isinstance(v, Tracer) for v in (predicate, *indices, *through))
-    # Known while tracing: a constant, or an array that the traced function did not compute. (What
-    # `grad` and `vmap` do without `jit` is no tracing in this sense: there is no program.)
-    concrete = not isinstance(predicate, Tracer) and not isinstance(index, Tracer)
-    known = isinstance(predicate, np.ndarray) and not isinstance(index, (Tracer, jax.Array))
-    if in_program and concrete and not known:
-        known = bool(np.any(np.asarray(predicate))) and isinstance(jnp.any(predicate), Tracer)
-    if len(arrays) == 0 and not (known and mode != "nan"):
+    in_program = any(
+        isinstance(v, Tracer) for v in (predicate, *indices, *(leaves[i] for i in arrays))
+    )
+    fails_now = _is_known_to_fail(predicate, indices, in_program)
+    if len(arrays) == 0 and not (fails_now and mode != "nan"):
         raise ValueError(
             "No arrays to thread error on to. `error_if(x, ...)` needs at least one array in `x`, "
             "and the caller has to use what it returns."
         )
     if mode == "nan":
         return _with_nan(x, predicate)
-    if known:
+    if fails_now:
         fail_now(predicate, indices, messages, mode)
     if not in_program and not bool(jnp.any(predicate)):
         return x
-    through = [jnp.asarray(leaf) for leaf in through]
+    through = [jnp.asarray(leaves[i]) for i in arrays]
     checked = bind(predicate, through, messages, mode, indices, kept=kept)
     for i, leaf in zip(arrays, checked, strict=True):
         leaves[i] = leaf
     return treedef.unflatten(leaves)
+
+
+def _is_known_to_fail(predicate: Any, indices: Sequence[Any], in_program: bool) -> bool:
+    """Whether a check fails for certain, before the program that is traced runs.
+
+    `predicate` is true somewhere if it is an array of NumPy.
+    """
+    if any(isinstance(v, Tracer) for v in (predicate, *indices)):
+        return False
+    if isinstance(predicate, np.ndarray) and not any(isinstance(i, jax.Array) for i in indices):
+        return True
+    # An array that the traced function did not compute. Under `jit`, a reduction of it is traced;
+    # what `grad` and `vmap` do without `jit` is no tracing in this sense: there is no program.
+    return (
+        in_program
+        and bool(np.any(np.asarray(predicate)))
+        and isinstance(jnp.any(predicate), Tracer)
+    )
 
 
 def bind(

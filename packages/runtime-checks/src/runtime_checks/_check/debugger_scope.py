@@ -9,7 +9,7 @@ import jax.tree_util as jtu
 
 from filtered_transforms import is_array
 from pytree_module.extend import user_frames
-from runtime_checks._user_frames import Place
+from runtime_checks._user_frames import SourcePlace
 
 
 class Scope:
@@ -59,12 +59,12 @@ class Scope:
                 self.visit(arrays)
 
 
-def _place(frame: FrameType) -> Place:
-    return Place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+def _place(frame: FrameType) -> SourcePlace:
+    return SourcePlace(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
 
 
 def _at(
-    place: Place,
+    place: SourcePlace,
     variables: dict[str, Any],
     around: dict[str, Any],
     inner: tuple[Any, ...] | None,

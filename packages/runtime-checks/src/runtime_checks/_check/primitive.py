@@ -13,7 +13,7 @@ from runtime_checks._failure.failed_elements import Failed, Shards
 from runtime_checks._failure.packed_report import unfused
 from runtime_checks._failure.pending_failures import forget_failures_at_exit
 from runtime_checks._jax import callback_primitive, check_primitive, on_each_device
-from runtime_checks._user_frames import Place
+from runtime_checks._user_frames import SourcePlace
 
 from .debugger_scope import Scope
 
@@ -30,7 +30,7 @@ class Check:
     """
 
     messages: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[SourcePlace, ...]
     shown: tuple[str, ...] = ()
     scope: Scope | None = None
     kept: bool = True

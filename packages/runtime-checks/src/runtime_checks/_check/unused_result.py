@@ -3,14 +3,21 @@
 import warnings
 from typing import Any
 
-from runtime_checks import _jax
+from filtered_transforms.extend import (
+    Equation,
+    all_jaxprs,
+    equations,
+    is_literal,
+    jaxpr_results,
+)
 
 from .primitive import Check, check_p
 
 
 def warn_of_unused(jaxpr: Any) -> None:
     """Warns of each check in a program whose results are not used where it stands."""
-    for check in dict.fromkeys(_unused(jaxpr, set())):
+    unused = [check for inner in all_jaxprs(jaxpr) for check in _unused(inner)]
+    for check in dict.fromkeys(unused):
         place = check.places[0]
         warnings.warn_explicit(
             f"The result of this check is not used: {check.messages[0]!r}. Write "
@@ -22,22 +29,24 @@ def warn_of_unused(jaxpr: Any) -> None:
         )
 
 
-# A derivative need not use what the function itself does, such as the rules of a `custom_vjp`.
-def _unused(jaxpr: Any, seen: set[int]) -> list[Check]:
-    if id(jaxpr) in seen:
-        return []
-    seen.add(id(jaxpr))
-    opened, _ = _jax.opened(jaxpr)
-    used = {atom for atom in opened.outvars if not _jax.is_literal(atom)}
-    for eqn in opened.eqns:
-        used.update(atom for atom in eqn.invars if not _jax.is_literal(atom))
-    found: list[Check] = []
-    for eqn in opened.eqns:
-        if eqn.primitive is check_p:
-            check = eqn.params["check"]
-            by_hand = check.by_hand and "jvp(" not in _jax.scope_of(eqn)
-            if by_hand and check.places and used.isdisjoint(eqn.outvars):
-                found.append(check)
-        for inner in _jax.sub_jaxprs(eqn.params):
-            found.extend(_unused(inner, seen))
-    return found
+def _unused(jaxpr: Any) -> list[Check]:
+    """The checks in a jaxpr, not within its equations, whose results are not used there.
+
+    Of those that a user wrote there. A derivative need not use what the function itself does, such
+    as the rules of a `custom_vjp`.
+    """
+    of_jaxpr = equations(jaxpr)
+    read = [*jaxpr_results(jaxpr), *(atom for eqn in of_jaxpr for atom in eqn.inputs)]
+    used = {atom for atom in read if not is_literal(atom)}
+    return [
+        equation.params["check"]
+        for equation in of_jaxpr
+        if equation.primitive is check_p
+        and _is_by_hand(equation)
+        and used.isdisjoint(equation.outputs)
+    ]
+
+
+def _is_by_hand(equation: Equation) -> bool:
+    check = equation.params["check"]
+    return check.by_hand and bool(check.places) and "jvp(" not in equation.scope

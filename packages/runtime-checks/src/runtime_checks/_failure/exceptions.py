@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jax.errors import JaxRuntimeError
 
-from runtime_checks._user_frames import Place
+from runtime_checks._user_frames import SourcePlace
 from tree_surgery.extend import public
 
 _NEXT = (
@@ -24,7 +24,10 @@ def _text(value: Any) -> str:
 
 
 class _FailedCheck(type):
-    # `except` goes by real classes only; `isinstance`, and with it `pytest.raises`, asks here.
+    """Makes exceptions of JAX that a check raised instances of `EquinoxRuntimeError`.
+
+    `except` goes by real classes only; `isinstance`, and with it `pytest.raises`, asks here.
+    """
 
     def __instancecheck__(cls, instance: Any) -> bool:
         if type.__instancecheck__(cls, instance):
@@ -66,7 +69,7 @@ class EquinoxRuntimeError(_Base, metaclass=_FailedCheck):
     def __init__(
         self,
         message: str,
-        places: tuple[Place, ...] = (),
+        places: tuple[SourcePlace, ...] = (),
         index: tuple[tuple[int, ...], ...] = (),
         values: Mapping[str, Any] | None = None,
         note: str = "",
@@ -140,7 +143,10 @@ def _is_of_program(error: Any) -> bool:
 
 
 class Failures:
-    """What failed in programs of late.
+    """What failed in programs of late: the `limit` last failures.
+
+    The callbacks of checks write (`marked`), on threads of JAX. `EquinoxRuntimeError.of`,
+    `isinstance` and `filter_jit` read (`find`), on the thread that called the program.
 
     Of an exception of a program JAX hands on the text alone. So that carries a random mark, by
     which the failure is found: nobody else can have it but by a copy. The oldest are forgotten:

@@ -42,11 +42,16 @@ def packed(seen: Any, failed: Any) -> tuple[list[Any], Callable[[Sequence[Any]],
 def unfused(x: Any) -> Any:
     """`x`; predicates and codes of many examples are computed apart from what they come from.
 
-    XLA's CPU compiler writes what an elementwise result comes from into one kernel, reductions
-    too, again at each place where they are used: for the codes of a solver under `jax.vmap` that
-    took 100 ms to compile. Into a reduction it does not put others, so this is one. It passes over
-    `x` once more, so that large arrays, or of a size not known yet, stay as they are.
+    It passes over `x` once more, so that large arrays, or of a size not known yet, stay as they
+    are.
     """
+    # XLA's CPU compiler fuses an elementwise result with all that it comes from, reductions too,
+    # and writes them again into each kernel that uses the result: for the codes of a solver under
+    # `jax.vmap` one such kernel took 100 ms to compile. It does not fuse one reduction into
+    # another, so `x` is made the result of a reduction: over an axis of two, of which the second
+    # element is neutral. The compiler must not see that it is: hence the iota, not a constant.
+    # Seen to be needed in JAX 0.7.2, 0.10.2 and 0.12. It can go when `test_packed_report.py` finds
+    # no kernel with several reductions without it, in the oldest JAX that is supported.
     if jnp.ndim(x) == 0 or not isinstance(x.size, int) or x.size > _FEW:
         return x
     first = jax.lax.broadcasted_iota(jnp.int32, (2, *x.shape), 0) == 0

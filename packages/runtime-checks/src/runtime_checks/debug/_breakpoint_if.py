@@ -5,11 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from runtime_checks._jax import any_primitive
+from filtered_transforms.extend import unvmap_any
 from runtime_checks._types import Pred
 from tree_surgery.extend import public
-
-_any_p = any_primitive("any_of_all")
 
 
 @public
@@ -35,4 +33,4 @@ def breakpoint_if(pred: Pred, **kwargs: Any) -> None:
     def stop() -> None:
         jax.debug.breakpoint(**kwargs)
 
-    jax.lax.cond(_any_p.bind(pred), stop, lambda: None)
+    jax.lax.cond(unvmap_any(pred), stop, lambda: None)

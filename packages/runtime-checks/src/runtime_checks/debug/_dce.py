@@ -1,8 +1,9 @@
 """Which arrays the compiler has left out, since nobody needs them."""
 
 import threading
+from collections import deque
 from collections.abc import Hashable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,19 +20,50 @@ from tree_surgery.extend import public
 
 
 class _Entry(NamedTuple):
-    # One call of `store_dce` in one trace: `used` says of which arrays the program has told.
+    """One call of `store_dce` in one trace: `used` says of which arrays the program has told."""
+
     leaves: list[Any]
     treedef: Any
     used: set[int]
 
 
 class _LeftOut:
+    """Stands in what is printed for an array that the compiler has left out."""
+
     def __repr__(self) -> str:
         return "<DCE'd>"
 
 
-_ENTRIES: dict[Any, list[_Entry]] = {}
-_LOCK = threading.Lock()
+class _StoredCalls:
+    """The calls of `store_dce`, by their names.
+
+    `store_dce` writes, in each trace of the function that calls it; `inspect_dce` reads. Of each
+    name the last calls are kept, up to `calls_per_name`, and of the names the last ones, up to
+    `names`: whoever traces a function again and again wants to know of its last trace.
+    """
+
+    calls_per_name: ClassVar[int] = 1024
+    names: ClassVar[int] = 1024
+
+    def __init__(self) -> None:
+        self._calls: dict[Hashable, deque[_Entry]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, name: Hashable, entry: _Entry) -> None:
+        with self._lock:
+            # The name that was used last stands last.
+            calls = self._calls.pop(name, None) or deque(maxlen=self.calls_per_name)
+            self._calls[name] = calls
+            calls.append(entry)
+            if len(self._calls) > self.names:
+                del self._calls[next(iter(self._calls))]
+
+    def of(self, name: Hashable) -> list[_Entry]:
+        with self._lock:
+            return list(self._calls.get(name, ()))
+
+
+_STORED = _StoredCalls()
 
 
 @public
@@ -73,8 +105,7 @@ def store_dce(x: T, name: Hashable = None) -> T:
         jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if is_array(leaf) else leaf for leaf in leaves
     ]
     entry = _Entry(shapes, treedef, set())
-    with _LOCK:
-        _ENTRIES.setdefault(name, []).append(entry)
+    _STORED.add(name, entry)
     told = [_telling(leaf, entry, i) if is_array(leaf) else leaf for i, leaf in enumerate(leaves)]
     return treedef.unflatten(told)
 
@@ -113,7 +144,7 @@ def inspect_dce(name: Hashable = None) -> None:
     ```
     """
     wait_for_callbacks()
-    entries = list(_ENTRIES.get(name, ()))
+    entries = _STORED.of(name)
     calls = "call" if len(entries) == 1 else "calls"
     print(f"Found {len(entries)} {calls} to `debug.store_dce`.")
     for number, (leaves, treedef, used) in enumerate(entries):

@@ -1,8 +1,9 @@
 """`find_nan`: the first operation that makes a NaN or an infinity out of finite numbers."""
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,28 +12,24 @@ import jax.tree_util as jtu
 import numpy as np
 
 from filtered_transforms import combine, is_array, partition
+from filtered_transforms.extend import (
+    Equation,
+    InnerCall,
+    InnerCond,
+    InnerScan,
+    InnerWhile,
+    Interpreter,
+    inner_programs,
+    is_dropped,
+    jaxpr_as_function,
+)
 from pytree_module.extend import is_library_file
-from runtime_checks import _jax
 from runtime_checks._types import P
-from runtime_checks._user_frames import Place
+from runtime_checks._user_frames import SourcePlace
 from tree_surgery import tree_pformat
 from tree_surgery.extend import public
 
 from ._instrument import instrument
-
-_CALLS = frozenset(
-    {
-        "pjit",
-        "jit",
-        "closed_call",
-        "core_call",
-        "custom_jvp_call",
-        "custom_vjp_call",
-        "custom_vjp_call_jaxpr",
-        "checkpoint",
-        "remat2",
-    }
-)
 
 
 @public
@@ -49,7 +46,7 @@ class NanReport:
     """
 
     operation: str
-    places: tuple[Place, ...]
+    places: tuple[SourcePlace, ...]
     module: str
     loop: tuple[int, ...]
     inputs: tuple[Any, ...]
@@ -69,7 +66,8 @@ class NanReport:
 
 
 class _Found(Exception):
-    # The way out of all loops and functions in which the operation stands.
+    """The way out of all loops and functions in which the operation stands."""
+
     def __init__(self, report: NanReport):
         self.report = report
 
@@ -115,117 +113,104 @@ def find_nan(fn: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> NanRepo
         return [leaf for leaf in jtu.tree_leaves(out) if is_array(leaf)]
 
     jaxpr = jax.make_jaxpr(flat)(leaves)
-    opened, consts = _jax.opened(jaxpr)
     try:
-        _Search(paths).run(opened, consts, leaves, ())
+        _Search(paths).run(jaxpr, leaves)
     except _Found as found:
         return found.report
     return None
 
 
-class _Search:
+class _Search(Interpreter):
+    """Evaluates equation by equation; raises `_Found` at the operation sought."""
+
     def __init__(self, paths: list[str]):
+        super().__init__({})
         self.paths = sorted(paths, key=len, reverse=True)
-        self.within: list[Any] = []  # the equations in whose jaxprs we are, the innermost last
+        self.within: list[Equation] = []  # those in whose jaxprs we are, the innermost last
+        self.loop: tuple[int, ...] = ()  # the steps of the loops in which we are, likewise
 
-    def run(
-        self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], loop: tuple[int, ...]
-    ) -> list[Any]:
-        """The results of a jaxpr; raises `_Found` at the operation sought."""
-        values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
-        values.update(zip(jaxpr.invars, args, strict=True))
+    def rule_for(self, equation: Equation) -> Any:
+        return _searched
 
-        def read(atom: Any) -> Any:
-            return atom.val if _jax.is_literal(atom) else values[atom]
-
-        for eqn in jaxpr.eqns:
-            inputs = [read(v) for v in eqn.invars]
-            self.within.append(eqn)
-            outputs = self.equation(jaxpr, eqn, inputs, loop)
-            self.within.pop()
-            values.update(zip(eqn.outvars, outputs, strict=True))
-        return [read(v) for v in jaxpr.outvars]
-
-    def equation(self, jaxpr: Any, eqn: Any, inputs: list[Any], loop: tuple[int, ...]) -> list[Any]:
-        inner = list(_jax.sub_jaxprs(eqn.params))
-        if eqn.primitive.name in _CALLS and inner:
-            key = next(k for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params)
-            opened, consts = _jax.opened(eqn.params[key])
-            return self.run(opened, consts, inputs, loop)
-        if eqn.primitive.name == "cond":
-            branches = eqn.params["branches"]
-            index = min(max(int(inputs[0]), 0), len(branches) - 1)
-            opened, consts = _jax.opened(branches[index])
-            return self.run(opened, consts, inputs[1:], loop)
-        outvars = [v for v in eqn.outvars if type(v).__name__ != "DropVar"]
-        made = self.evaluate(jaxpr, eqn, inputs, outvars)
+    def outputs(self, equation: Equation, inputs: list[Any]) -> list[Any]:
+        """What an equation returns, if it makes nothing that is not finite of what is."""
+        inner = inner_programs(equation)
+        if isinstance(inner, InnerCall):
+            return self.run(inner.jaxpr, inputs)
+        if isinstance(inner, InnerCond):
+            index, *operands = inputs
+            index = min(max(int(index), 0), len(inner.branches) - 1)
+            return self.run(inner.branches[index], operands)
+        outputs = equation.bind(inputs)
+        kept = zip(outputs, equation.outputs, strict=True)
+        made = [x for x, variable in kept if not is_dropped(variable)]
         if not all(map(_finite, made)) and all(map(_finite, inputs)):
-            if eqn.primitive.name == "scan":
-                self.scan(eqn, inputs, loop)
-            elif eqn.primitive.name == "while":
-                self.loop(eqn, inputs, loop)
-            self.found(eqn, inputs, made, loop)
-        made_by = dict(zip(outvars, made, strict=True))
-        return [made_by.get(v) for v in eqn.outvars]
+            # In a loop it is an operation of the body, unless that is finite in each step.
+            if isinstance(inner, InnerScan):
+                self.scan(inner, inputs)
+            elif isinstance(inner, InnerWhile):
+                self.while_loop(inner, inputs)
+            raise _Found(self.report(equation, inputs, made))
+        return outputs
 
-    def evaluate(self, jaxpr: Any, eqn: Any, inputs: list[Any], outvars: list[Any]) -> list[Any]:
-        atoms = [(v, x) for v, x in zip(eqn.invars, inputs, strict=True) if not _jax.is_literal(v)]
-        known = dict(atoms)
-        part = _jax.excerpt(jaxpr, [eqn], list(known), outvars)
-        return _jax.evaluate(part, (), list(known.values()))
-
-    def scan(self, eqn: Any, inputs: list[Any], loop: tuple[int, ...]) -> None:
-        params = eqn.params
-        num_consts, num_carry = _jax.scan_sizes(params)
-        consts, rest = inputs[:num_consts], inputs[num_consts:]
-        carry, xs = rest[:num_carry], rest[num_carry:]
-        opened, closed_over = _jax.opened(params["jaxpr"])
-        body = jax.jit(_jax.as_function(params["jaxpr"]))
-        steps = range(params["length"])
-        for step in reversed(steps) if params["reverse"] else steps:
+    def scan(self, inner: InnerScan, inputs: list[Any]) -> None:
+        """Searches the first step of a scan that returns something not finite."""
+        consts, carry, xs = inner.split(inputs)
+        body = jax.jit(jaxpr_as_function(inner.jaxpr))
+        steps = range(inner.length)
+        for step in reversed(steps) if inner.reverse else steps:
             given = [*consts, *carry, *(x[step] for x in xs)]
-            out = body(*given)
-            if not all(map(_finite, out)):
-                self.run(opened, closed_over, given, (*loop, step))
-            carry = out[:num_carry]
+            out = self.step(inner.jaxpr, body, given, step)
+            carry = out[: inner.num_carry]
 
-    def loop(self, eqn: Any, inputs: list[Any], loop: tuple[int, ...]) -> None:
-        params = eqn.params
-        of_cond, rest = inputs[: params["cond_nconsts"]], inputs[params["cond_nconsts"] :]
-        of_body, state = rest[: params["body_nconsts"]], rest[params["body_nconsts"] :]
-        opened, closed_over = _jax.opened(params["body_jaxpr"])
-        body = jax.jit(_jax.as_function(params["body_jaxpr"]))
-        test = jax.jit(_jax.as_function(params["cond_jaxpr"]))
-        step = 0
-        while np.any(test(*of_cond, *state)[0]):
-            out = body(*of_body, *state)
-            if not all(map(_finite, out)):
-                self.run(opened, closed_over, [*of_body, *state], (*loop, step))
-            state, step = out, step + 1
+    def while_loop(self, inner: InnerWhile, inputs: list[Any]) -> None:
+        """The same for a loop that ends by a condition."""
+        cond_consts, body_consts, carry = inner.split(inputs)
+        body = jax.jit(jaxpr_as_function(inner.body))
+        cond = jax.jit(jaxpr_as_function(inner.cond))
+        for step in itertools.count():
+            if not np.any(cond(*cond_consts, *carry)[0]):
+                break
+            carry = self.step(inner.body, body, [*body_consts, *carry], step)
 
-    def places(self) -> list[Place]:
+    def step(self, jaxpr: Any, compiled: Any, given: list[Any], number: int) -> list[Any]:
+        """The results of one step of a loop, which is searched if one is not finite."""
+        out = compiled(*given)
+        if not all(map(_finite, out)):
+            self.loop = (*self.loop, number)
+            self.run(jaxpr, given)
+            self.loop = self.loop[:-1]
+        return out
+
+    def report(self, equation: Equation, inputs: list[Any], made: list[Any]) -> NanReport:
+        scope = "/".join(around.scope for around in self.within)
+        module = next((path for path in self.paths if path in scope), "") or _named(scope)
+        return NanReport(
+            equation.name, tuple(self.places()[:3]), module, self.loop, tuple(inputs), tuple(made)
+        )
+
+    def places(self) -> list[SourcePlace]:
         """The user's lines, innermost first.
 
         JAX traces a jitted function once. What it does at a later call still has the lines of the
         first; of those only the innermost counts then, and the callers are those of the later call.
         """
-        known: list[Place] = []
-        for eqn in self.within:
-            own = [Place(*line) for line in _jax.lines_of(eqn) if not is_library_file(line[0])]
+        known: list[SourcePlace] = []
+        for equation in self.within:
+            lines = equation.lines
+            own = [SourcePlace(*line) for line in lines if not is_library_file(line[0])]
             if own[len(own) - len(known) :] == known:
                 known = own
             else:
                 known = [place for place in own[:1] if place not in known] + known
         return known
 
-    def found(self, eqn: Any, inputs: list[Any], made: list[Any], loop: tuple[int, ...]) -> None:
-        scope = "/".join(map(_jax.scope_of, self.within))
-        module = next((path for path in self.paths if path in scope), "") or _named(scope)
-        places = self.places()
-        report = NanReport(
-            eqn.primitive.name, tuple(places[:3]), module, loop, tuple(inputs), tuple(made)
-        )
-        raise _Found(report)
+
+def _searched(search: _Search, equation: Equation, inputs: list[Any]) -> list[Any]:
+    search.within.append(equation)
+    outputs = search.outputs(equation, inputs)
+    search.within.pop()
+    return outputs
 
 
 def _named(scope: str) -> str:

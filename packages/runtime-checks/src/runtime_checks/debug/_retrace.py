@@ -22,7 +22,12 @@ Report = Callable[[str], Any]
 
 
 class _Traces(threading.local):
-    # The names of functions that JAX has traced in this thread, while somebody wants to know.
+    """The names of functions that JAX has traced in this thread, while somebody wants to know.
+
+    JAX tells the listener of `_listen`, which writes; a call of an `Explained` sets a list before
+    it runs, reads it, and puts back what was there. Each thread has its own.
+    """
+
     names: list[str] | None = None
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from filtered_transforms import is_array
 from pytree_module import Module
-from runtime_checks._jax import Tracer, abstract
+from runtime_checks._jax import Tracer
 from tree_surgery import path_str
 
 _NUMBERS = (bool, int, float, complex)
@@ -41,7 +41,7 @@ def leaf_of(x: Any, numbers_are_arrays: bool) -> Leaf:
     number = numbers_are_arrays and type(x) in _NUMBERS
     if not (is_array(x) or number or isinstance(x, np.ndarray | np.generic)):
         return Leaf("static", value=x)
-    aval = abstract(x)
+    aval = jax.typeof(x)
     sharding = "" if isinstance(x, Tracer) else _sharding(x)
     dtype, weak = str(aval.dtype), bool(getattr(aval, "weak_type", False))
     value = x if number else None

@@ -12,7 +12,7 @@ from ._signature import Signature, nearest
 
 
 class _Calls:
-    # All calls so far. Equal to itself alone, so that JAX takes it as static data.
+    """All calls so far. Equal to itself alone, so that JAX takes it as static data."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
