@@ -50,7 +50,7 @@ class Source:
     @property
     def folder(self) -> str:
         """The folder that it stands in, or its own name if it stands in the root."""
-        return (self.name.split(".") + ["__init__"])[1]
+        return [*self.name.split("."), "__init__"][1]
 
     def imports(self) -> Iterator[tuple[ast.stmt | ast.expr, str]]:
         """(node, dotted name) of every import, at any depth; `from a import b` is a.b."""
