@@ -118,34 +118,6 @@ class CNN(eqx.Module):
         return self.classifier(self.features(image), key=key)
 
 
-def is_module(node: object) -> bool:
-    return isinstance(node, eqx.Module)
-
-
-def is_layer(node: object) -> bool:
-    """A module without another module inside."""
-    inside = jax.tree.leaves(node, is_leaf=lambda x: x is not node and is_module(x))
-    return is_module(node) and not any(map(is_module, inside))
-
-
-def summary(model: CNN) -> str:
-    """A table of the layers that have parameters: path, type, shapes, count."""
-    rows = [("layer", "type", "parameters", "count")]
-    total = 0
-    for path, layer in jax.tree.leaves_with_path(model, is_leaf=is_layer):
-        arrays = [x for x in jax.tree.leaves(layer) if eqx.is_array(x)]
-        if arrays:
-            count = sum(x.size for x in arrays)
-            total += count
-            shapes = ", ".join("x".join(map(str, x.shape)) for x in arrays)
-            rows.append((eqx.path_str(path), type(layer).__name__, shapes, f"{count:,}"))
-    rows.append(("total", "", "", f"{total:,}"))
-    a, b, c, d = (max(map(len, column)) for column in zip(*rows, strict=True))
-    lines = [f"  {w:{a}}  {x:{b}}  {y:{c}}  {z:>{d}}" for w, x, y, z in rows]
-    rule = "  " + "-" * (a + b + c + d + 6)
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
-
-
 # ------------------------------------------------------------------------------------ the training
 
 
@@ -230,10 +202,10 @@ def score(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
 def check_round_trip(model: CNN, path: Path, images: np.ndarray) -> list[str]:
     """Saves the model, loads it into a fresh skeleton, and says what is not the same."""
-    eqx.tree_serialise_leaves(path, model)
+    eqx.save(path, model)
     # The skeleton is the structure of the model, with shapes for arrays: nothing is initialised.
     skeleton = eqx.filter_eval_shape(CNN, *images.shape[2:], key=jax.random.key(0))
-    loaded = eqx.tree_deserialise_leaves(path, skeleton)
+    loaded = eqx.load(path, skeleton)
     faults = []
     if not eqx.tree_equal(model, loaded, typematch=True):
         faults.append("a leaf of the loaded model differs")
@@ -270,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{'MNIST' if options.mnist else 'Digits'}: {sizes}; {height} x {width} pixels\n")
 
     model = CNN(height, width, key=jax.random.key(options.seed))
-    print(summary(model), end="\n\n")
+    print(eqx.nn.summary(model, data.test.images[0], key=jax.random.key(0)), end="\n\n")
     start = time.perf_counter()
     epochs = options.epochs or (3 if options.mnist else 30)
     model, history = train(model, data, epochs, options.batch_size, options.seed)
@@ -279,12 +251,12 @@ def main(arguments: list[str] | None = None) -> int:
     seconds = time.perf_counter() - start
     print(f"\nTrained in {seconds:.1f} s. Test: loss {loss:.3f}, {accuracy:.2%} right.")
 
-    faults = check_round_trip(model, options.out / "model.eqx", data.test.images)
+    faults = check_round_trip(model, options.out / "model.safetensors", data.test.images)
     if not faults:
         print("Saved, loaded into a fresh skeleton: every leaf and prediction is the same.")
     digits_figures.draw_curve(history, accuracy, options.out / "curve.png")
     digits_figures.draw_predictions(*data.test, logits, options.out / "predictions.png")
-    print(f"See {options.out}: model.eqx, curve.png, predictions.png")
+    print(f"See {options.out}: model.safetensors, curve.png, predictions.png")
     if options.epochs is None and accuracy < GOAL:
         faults.append(f"{accuracy:.2%} of the test digits are right; expected at least {GOAL:.0%}")
     for fault in faults:

@@ -111,7 +111,8 @@ def score(probability: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.n
 # ------------------------------------------------------------------------- the picture, and main
 
 
-def draw(members, states, points, labels, probability, test_labels, path: Path) -> None:
+def draw(members, states, train, probability, test_labels, path: Path) -> None:
+    points, labels = train
     first, second = np.meshgrid(np.linspace(-2.5, 3.5, 120), np.linspace(-2, 2.5, 120))
     grid = jnp.asarray(np.stack([first.ravel(), second.ravel()], 1), jnp.float32)
     on_grid = np.asarray(predict(members, states, grid))
@@ -160,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, own, all_of_them in zip(("loss", "right"), each, together, strict=True):
         print(f"Test {name}: {all_of_them:.3f} together; alone {own.mean():.3f} on average.")
     file = options.out / "members.png"
-    draw(members, states, *given, probability, labels[TRAIN:], file)
+    draw(members, states, given, probability, labels[TRAIN:], file)
     print(f"See {file}")
     if together[0] >= each[0].mean():
         print("error: the ensemble should predict better than its members do", file=sys.stderr)

@@ -158,8 +158,8 @@ def draw(history: list[dict[str, float]], accuracy: float, model, state, path: P
     middle.set(xlabel="epoch", title="Share that is right, by running averages")
     middle.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
     middle.legend(loc="lower right")
-    norms = [x for x in jax.tree.leaves(model, is_leaf=is_norm) if is_norm(x)]
-    for depth, norm in enumerate(norms, start=1):
+    norms = eqx.tree_select(model, nn.BatchNorm)
+    for depth, norm in enumerate(norms.values(), start=1):
         mean, variance = state.get(norm.batch_state_index)
         right.scatter(mean, np.sqrt(variance), s=12, color=plt.cm.viridis(depth / len(norms)))
     right.set_title("State: one point a channel, brighter is deeper")
@@ -168,10 +168,6 @@ def draw(history: list[dict[str, float]], accuracy: float, model, state, path: P
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-def is_norm(node: object) -> bool:
-    return isinstance(node, nn.BatchNorm)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -188,14 +184,14 @@ def main(arguments: list[str] | None = None) -> int:
     _, accuracy = score(logits, data.test.labels)
     print(f"\nTrained in {time.perf_counter() - start:.1f} s. Test: {accuracy:.2%} right.")
 
-    file = options.out / "model.eqx"
-    eqx.tree_serialise_leaves(file, (model, state))
+    file = options.out / "model.safetensors"
+    eqx.save(file, (model, state))
     skeleton = eqx.filter_eval_shape(nn.make_with_state(make_resnet), jax.random.key(0))
-    loaded = eqx.tree_deserialise_leaves(file, skeleton)
+    loaded = eqx.load(file, skeleton)
     same = np.array_equal(predict(*loaded, data.test.images), logits)
     print(f"Model and state, saved and loaded, predict {'the same' if same else 'otherwise'}.")
     draw(history, accuracy, model, state, options.out / "training.png")
-    print(f"See {options.out}: model.eqx, training.png")
+    print(f"See {options.out}: model.safetensors, training.png")
     too_low = options.epochs >= 12 and accuracy < GOAL
     if too_low:
         print(f"error: expected at least {GOAL:.0%} of the test digits right", file=sys.stderr)

@@ -107,7 +107,7 @@ def draw_curve(history: list[float], test: float, path: Path) -> None:
 
 def draw_memory(model: Adder, xs: np.ndarray, mask: np.ndarray, total: float, path: Path) -> None:
     """What the memory holds while the sequence goes by: it changes at the marked elements."""
-    rnn = eqx.nn.RNN(model.rnn.cell)
+    rnn = eqx.tree_replace(model.rnn, return_sequences=True)
     hidden = np.asarray(rnn(jnp.asarray(xs), mask=jnp.asarray(mask)))
     figure, (top, bottom) = plt.subplots(
         2, 1, figsize=(11, 6), sharex=True, height_ratios=(1, 3), layout="constrained"

@@ -70,13 +70,13 @@ def test_the_main_job(tmp_path: Path):
     assert float(re.search(r"([\d.]+)% right", done.stdout).group(1)) >= 97
     assert "every leaf and prediction is the same" in done.stdout
     # The summary: layers by path, and the number of parameters that this network has.
-    assert re.search(r"features\.layers\[0\] +Conv2d +16x1x3x3, 16x1x1 +160\n", done.stdout)
+    assert re.search(r"features\.layers\[0\] +Conv2d +160 +float32\[16,8,8\]", done.stdout)
     count = 160 + (32 * 16 * 9 + 32) + (64 * 512 + 64) + 2 * 64 + (10 * 64 + 10)
-    assert re.search(rf"total +{count:,}\n", done.stdout)
+    assert re.search(rf"total +CNN +{count:,} ", done.stdout)
     assert "val_accuracy=" in done.stderr  # the progress bar
     assert "loss=" in done.stderr
     out = tmp_path / "out" / "digits"
-    assert (out / "model.eqx").stat().st_size > 4 * count
+    assert (out / "model.safetensors").stat().st_size > 4 * count
     assert is_picture(out / "curve.png")
     assert is_picture(out / "predictions.png")
 

@@ -1,7 +1,9 @@
-"""The rules of what may import what, read from the source (design.md: the order of dependency)."""
+"""The rules of what may import what, read from the source (docs/architecture.toml states them)."""
 
 import ast
+import functools
 import graphlib
+import importlib.util
 import re
 import sys
 import tomllib
@@ -12,43 +14,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# A distribution may use those before it; the layers are free of run-time checks.
-ORDER = ["tree_surgery", "pytree_module", "filtered_transforms", "runtime_checks", "nn_layers"]
-MAY_USE = {name: set(ORDER[:i]) for i, name in enumerate(ORDER)} | {"equinoctial": set(ORDER)}
-MAY_USE["nn_layers"] -= {"runtime_checks"}
+_spec = importlib.util.spec_from_file_location("docs_imports", ROOT / "docs" / "imports.py")
+drawn = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = drawn  # where `dataclass` looks for annotations
+_spec.loader.exec_module(drawn)
+
+RULES, MAY_USE = drawn.RULES, drawn.MAY_USE
 COMES_WITH = {"numpy": "jax", "jaxlib": "jax"}  # JAX cannot be installed without these two
 STDLIB = sys.stdlib_module_names | {"annotationlib"}  # since Python 3.14
 # To type checkers it is of the standard library. When a program runs it may be missing.
 FOR_CHECKERS = {"typing_extensions"}
 UNSTABLE = re.compile(r"jax\.(_src|interpreters|extend|core)\b")
 
-FOLDERS = {f.parent.name: f.parents[2] for f in sorted(ROOT.glob("packages/*/src/*/__init__.py"))}
-MODULES = {  # dotted name -> (file, tree)
-    re.sub(r"\.__init__$", "", ".".join(f.relative_to(p / "src").with_suffix("").parts)): (
-        f,
-        ast.parse(f.read_text()),
-    )
-    for p in FOLDERS.values()
-    for f in sorted((p / "src").rglob("*.py"))
-}
-
-
-def imported(name: str) -> Iterator[tuple[int, str]]:
-    """(line, dotted name) of every import in a module, at any depth; `from a import b` is a.b."""
-    file, tree = MODULES[name]
-    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
-        elif name != "tree_surgery._lazy" and (  # that imports what the tables of others say
-            isinstance(node, ast.Call)
-            and ast.unparse(node.func).endswith(("import_module", "__import__"))
-        ):
-            yield from ((node.lineno, ast.literal_eval(arg)) for arg in node.args[:1])
+PROJECTS = {f.parent.name: f.parents[2] for f in sorted(ROOT.glob("packages/*/src/*/__init__.py"))}
+SOURCES = drawn.sources()
 
 
 def seen_by_checkers(tree: ast.Module) -> set[int]:
@@ -61,53 +40,149 @@ def seen_by_checkers(tree: ast.Module) -> set[int]:
     return {node.lineno for block in blocks for node in block}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_uses_only_what_it_may(name: str):
-    """Layer order, public names only, nothing undeclared, unstable JAX in `_jax.py` alone."""
-    own = name.split(".")[0]
-    project = tomllib.loads((FOLDERS[own] / "pyproject.toml").read_text())["project"]
+@functools.cache
+def declared(own: str) -> set[str]:
+    """What the distribution requires, extras included."""
+    project = tomllib.loads((PROJECTS[own] / "pyproject.toml").read_text())["project"]
     requirements = [
         *project["dependencies"],
         *chain(*project.get("optional-dependencies", {}).values()),
     ]
-    declared = {re.match(r"[\w-]+", r).group().replace("-", "_") for r in requirements}
+    return {re.match(r"[\w-]+", r).group().replace("-", "_") for r in requirements}
+
+
+def faults_of_import(own: str, root: str, rest: list[str]) -> Iterator[str]:
+    """What is wrong if `own` imports `root.rest`, whatever the file."""
+    target = ".".join([root, *rest])
+    if root in MAY_USE and root != own:
+        if root not in MAY_USE[own]:
+            yield f"{own} may not use {root}"
+        if any(re.match(r"_(?!_\w+__$)", part) for part in rest):
+            yield f"{target} is private to {root}"
+    required = declared(own)
+    if root not in required | {own, *STDLIB} and COMES_WITH.get(root) not in required:
+        yield f"{root} is not declared in {PROJECTS[own].name}/pyproject.toml"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_uses_only_what_it_may(name: str):
+    """Order of distributions, public names only, nothing undeclared, unstable JAX in `_jax.py`."""
+    source, own = SOURCES[name], name.split(".")[0]
     wrong = []
-    for line, target in imported(name):
+    for node, target in source.imports():
         root, *rest = target.split(".")
-        if root in FOR_CHECKERS and line in seen_by_checkers(MODULES[name][1]):
+        if root in FOR_CHECKERS and node.lineno in seen_by_checkers(source.tree):
             continue
-        if root in MAY_USE and root != own:
-            if root not in MAY_USE[own]:
-                wrong.append(f"line {line}: {own} may not use {root}")
-            if any(re.match(r"_(?!_\w+__$)", part) for part in rest):
-                wrong.append(f"line {line}: {target} is private to {root}")
-        if root not in declared | {own, *STDLIB} and COMES_WITH.get(root) not in declared:
-            wrong.append(
-                f"line {line}: {root} is not declared in {FOLDERS[own].name}/pyproject.toml"
-            )
+        wrong += [f"line {node.lineno}: {fault}" for fault in faults_of_import(own, root, rest)]
         if UNSTABLE.match(target) and not name.endswith("._jax"):
-            wrong.append(f"line {line}: {target} is unstable, and belongs in _jax.py")
-    file, tree = MODULES[name]
-    for node in (n for n in ast.walk(tree) if isinstance(n, ast.Attribute)):
+            wrong.append(f"line {node.lineno}: {target} is unstable, and belongs in _jax.py")
+    for node in (n for n in ast.walk(source.tree) if isinstance(n, ast.Attribute)):
         if UNSTABLE.fullmatch(ast.unparse(node)) and not name.endswith("._jax"):
             wrong.append(f"line {node.lineno}: {ast.unparse(node)} belongs in _jax.py")
-    assert not wrong, f"{file.relative_to(ROOT)}:\n" + "\n".join(wrong)
+    assert not wrong, f"{source.file.relative_to(ROOT)}:\n" + "\n".join(wrong)
 
 
-@pytest.mark.parametrize("own", FOLDERS)
-def test_no_cycle(own: str):
+@pytest.mark.parametrize("own", drawn.ORDER)
+def test_each_folder_has_its_place_in_the_order(own: str):
+    stated = [*RULES[own]["leaves"], *RULES[own]["folders"]]
+    there = {source.folder for name, source in SOURCES.items() if name.split(".")[0] == own}
+    assert len(stated) == len(set(stated))
+    assert set(stated) == there - {*drawn.FRONT}, "docs/architecture.toml lists every folder"
+
+
+@pytest.mark.parametrize("own", drawn.ORDER)
+def test_no_folder_imports_a_later_one(own: str):
+    stated = [*RULES[own]["leaves"], *RULES[own]["folders"]]
+    place = {folder: i for i, folder in enumerate(stated)}
+    upward = [
+        f"{name} imports {target}"
+        for name, targets in drawn.file_graph(own, SOURCES).items()
+        for target in sorted(targets)
+        if place[SOURCES[target].folder] > place[SOURCES[name].folder]
+    ]
+    assert not upward, "\n".join(upward)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_private_files_are_reached_in_one_way(name: str):
+    """Inside a folder by `from .file`, across folders by the full name, never by the front."""
+    source, own = SOURCES[name], name.split(".")[0]
+    if source.folder in drawn.FRONT:
+        return
+    wrong = []
+    for node, target in source.imports():
+        parts = target.split(".")
+        if parts[0] != own:
+            continue
+        is_relative = isinstance(node, ast.ImportFrom) and node.level > 0
+        if len(parts) == 1 or parts[1] in drawn.FRONT or f"{own}.{parts[1]}" not in SOURCES:
+            wrong.append(f"line {node.lineno}: {target} is imported by way of the front")
+        elif is_relative != (parts[: len(source.package)] == source.package):
+            how = "by its full name" if is_relative else "by `from .`"
+            wrong.append(f"line {node.lineno}: {target} is to be imported {how}")
+    assert not wrong, f"{source.file.relative_to(ROOT)}:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("own", drawn.ORDER)
+def test_no_cycle_and_no_more_floors_than_stated(own: str):
+    # Of files and of folders. `floors` raises CycleError, which names the cycle.
+    files, folders = drawn.file_graph(own, SOURCES), drawn.folder_graph(own, SOURCES)
+    for what, graph in (("files", files), ("folders", folders)):
+        height, stated = drawn.floors(graph), RULES[own]["floors"][what]
+        highest = max(height, key=height.__getitem__)
+        assert height[highest] <= stated, f"{highest} is on floor {height[highest]} of {what}"
+
+
+def test_no_cycle_among_all_files():
+    # The fronts included, and all distributions at once.
     graph = {}
-    for name in (m for m in MODULES if m.split(".")[0] == own):
-        targets = {t if t in MODULES else t.rpartition(".")[0] for _, t in imported(name)}
-        graph[name] = targets & MODULES.keys()
-    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
+    for name, source in SOURCES.items():
+        targets = {t if t in SOURCES else t.rpartition(".")[0] for _, t in source.imports()}
+        graph[name] = targets & SOURCES.keys() - {name}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_the_drawing_is_that_of_now():
+    page = drawn.PAGE.read_text()
+    assert drawn.page(page) == page, "run `python docs/imports.py`"
+
+
+def test_floors_and_arrows_of_a_small_graph():
+    graph = {"roof": {"hall", "cellar"}, "hall": {"cellar"}, "shed": set(), "cellar": set()}
+    assert drawn.floors(graph) == {"roof": 3, "hall": 2, "shed": 1, "cellar": 1}
+    assert drawn.reduced(graph) == graph | {"roof": {"hall"}}
+    with pytest.raises(graphlib.CycleError):
+        drawn.floors(graph | {"cellar": {"roof"}})
+
+
+def test_imports_are_seen_wherever_they_stand(tmp_path: Path):
+    folder = tmp_path / "packages/own/src/own/_folder"
+    folder.mkdir(parents=True)
+    for file in (folder.parent / "__init__.py", folder / "__init__.py", folder / "b.py"):
+        file.write_text("")
+    (folder / "a.py").write_text(
+        "import os.path\nfrom . import b\nfrom .b import name\nfrom own._other import x\n"
+        "def f():\n    import inside\nif TYPE_CHECKING:\n    import checked\n"
+        "importlib.import_module('dynamic')\n"
+    )
+    every = drawn.sources(tmp_path)
+    assert {target for _, target in every["own._folder.a"].imports()} == {
+        *("os.path", "own._folder.b", "own._folder.b.name", "own._other.x"),
+        *("inside", "checked", "dynamic"),
+    }
+    assert drawn.file_graph("own", every)["own._folder.a"] == {"own._folder.b"}
+
+
+def test_the_order_names_every_distribution():
+    assert set(drawn.ORDER) == {name.split(".")[0] for name in SOURCES}
+    assert MAY_USE["nn_layers"] == {"tree_surgery", "pytree_module", "filtered_transforms"}
 
 
 def test_private_jax_is_rare():
     uses = [
-        f"{f.relative_to(ROOT)}"
-        for f, _ in MODULES.values()
-        for _ in re.findall(r"jax\._src", f.read_text())
+        f"{source.file.relative_to(ROOT)}"
+        for source in SOURCES.values()
+        for _ in re.findall(r"jax\._src", source.file.read_text())
     ]
     assert len(uses) <= 5, uses
 

@@ -4,7 +4,8 @@
 
 For each: build the wheel from a copy of the sources (by way of the sdist, so both are whole);
 install it and what it declares into a fresh environment; see that nothing else of ours came
-along; run a copy of its tests against what was installed.
+along; run a copy of its tests against what was installed. Once for all: pip finds the siblings of
+each in a checkout.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 import tomllib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +81,56 @@ def call(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-def build(distribution: Distribution, work: Path, wheels: Path) -> None:
-    copy = work / "sources" / distribution.folder.name
+def copy_of_sources(work: Path) -> Path:
+    """A checkout of what builds are made from, committed, so that pip can clone it."""
+    sources = work / "sources"
     ignore = shutil.ignore_patterns("__pycache__", "dist", "build", "*.egg-info")
-    shutil.copytree(distribution.folder, copy, ignore=ignore)
-    call(sys.executable, "-m", "build", "--no-isolation", "-o", wheels, copy, cwd=work)
+    shutil.copytree(ROOT / "packages", sources / "packages", ignore=ignore)
+    shutil.copy(ROOT / "hatch_build.py", sources)
+    call("git", "init", "--quiet", cwd=sources)
+    call("git", "add", ".", cwd=sources)
+    who = ("-c", "user.name=isolation", "-c", "user.email=isolation@localhost")
+    call("git", *who, "commit", "--quiet", "--message", "sources", cwd=sources)
+    return sources
+
+
+def build(distribution: Distribution, sources: Path, wheels: Path) -> None:
+    """The wheel as an index has it: its siblings are required by version."""
+    folder = sources / "packages" / distribution.folder.name
+    call(sys.executable, "-m", "build", "--no-isolation", "-o", wheels, folder, cwd=sources)
+    (wheel,) = wheels.glob(f"{distribution.module}-*.whl")
+    for sibling, requirement in required_siblings(distribution, wheel).items():
+        if not requirement.startswith(f"{sibling}=="):
+            raise Failure(f"the wheel of {distribution.name} requires {requirement}")
+
+
+def find_siblings(known: dict[str, Distribution], sources: Path) -> None:
+    """Raise `Failure` unless pip finds siblings in a checkout: each folder, and a clone of it."""
+    folders = {name: sources / "packages" / one.folder.name for name, one in known.items()}
+    clones = {
+        # `localhost`: pip of before 2024 takes no URL of a requirement that names no host.
+        name: f"{name} @ git+file://localhost{sources.as_posix()}#subdirectory=packages/{f.name}"
+        for name, f in folders.items()
+    }
+    pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation")
+    for given in (folders, clones):
+        with tempfile.TemporaryDirectory() as out:
+            call(*pip, "--wheel-dir", out, *given.values(), cwd=sources)
+            for name, distribution in known.items():
+                (wheel,) = Path(out).glob(f"{distribution.module}-*.whl")
+                for sibling, requirement in required_siblings(distribution, wheel).items():
+                    if not re.fullmatch(rf"{sibling} @ file://.*/packages/{sibling}", requirement):
+                        raise Failure(f"pip, given {given[name]}, looks for {requirement}")
+
+
+def required_siblings(distribution: Distribution, wheel: Path) -> dict[str, str]:
+    """By the name of each sibling, how a wheel requires it."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        lines = archive.read(name).decode().splitlines()
+    required = (x.removeprefix("Requires-Dist: ") for x in lines if x.startswith("Requires-Dist:"))
+    found = {re.match(r"[\w-]+", r)[0]: r for r in required}
+    return {sibling: found[sibling] for sibling in distribution.requires}
 
 
 def installed(python: Path, work: Path, ours: set[str]) -> set[str]:
@@ -153,8 +200,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="isolation-") as folder:
         work = Path(folder).resolve()
         wheels = work / "wheels"
+        sources = copy_of_sources(work)
         for name in sorted(set().union(*(closure(n, known) for n in names))):
-            build(known[name], work, wheels)
+            build(known[name], sources, wheels)
+        find_siblings(known, sources)
         for name in names:
             start = time.monotonic()
             try:

@@ -1,0 +1,4 @@
+"""Layers put together: `Sequential`, `Stacked`, shared layers, inference mode, summaries.
+
+Tests: `tests/nn_layers/_models`.
+"""

@@ -1,0 +1,4 @@
+"""Replacing nodes out of place: `tree_at`, edits by selector, casts, stacking.
+
+Tests: `tests/tree_surgery/_edit`.
+"""

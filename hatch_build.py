@@ -3,18 +3,24 @@
 A distribution requires its siblings by version, as an index has them. When pip builds one from a
 checkout in order to install it, they are required from where they lie: beside it. All else keeps
 the versions: editable installations, the wheels and source distributions that `hatch build` and
-`python -m build` make. Every distribution has the same copy; a test compares them.
+`python -m build` make. The requirements stand in pyproject.toml, by version, where tools read them
+without building.
 
-The requirements stand in pyproject.toml, by version, where tools read them without building.
+All distributions share this file, by the path `../../hatch_build.py` in their pyproject.toml. A
+source distribution has no folder above it. It holds a copy, and a pyproject.toml that names that.
 """
 
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
+
+SHARED, COPY = '"../../hatch_build.py"', '"hatch_build.py"'
 
 
 class SiblingsOfTheCheckout(MetadataHookInterface):
@@ -31,3 +37,19 @@ class SiblingsOfTheCheckout(MetadataHookInterface):
         if (folder / "pyproject.toml").is_file():
             return f"{name} @ {folder.as_uri()}"
         return requirement
+
+
+class WholeSourceDistribution(BuildHookInterface):
+    """Puts this file into the source distribution, and its new path into pyproject.toml there."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        project = Path(self.root, "pyproject.toml")
+        rewritten = Path(self._folder.name, "pyproject.toml")
+        rewritten.write_text(project.read_text("utf-8").replace(SHARED, COPY), "utf-8")
+        included = build_data["force_include"]
+        del included[str(project)]
+        included |= {str(rewritten): "pyproject.toml", __file__: "hatch_build.py"}
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        self._folder.cleanup()
