@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from .activity import Linear
 from .batching import unless_alone
-from .checkpoint_schedule import apart, reach
-from .traced_loop import put, row, select
+from .checkpoint_schedule import reversible_steps, steps_to_checkpoint
+from .traced_loop import read_row, select, write_row
 from .write_marks import Arrays
 
 # From how many equations on, of those that compute more than one number, a step is large: then its
@@ -20,7 +20,7 @@ LARGE = 16
 
 class Reversal(NamedTuple):
     # What is the same in all steps of the way back. `buffers` are those at the end of the loop:
-    # each place is written once; and if the loop reads them, they tell when, so that a step reads
+    # each slot is written once; and if the loop reads them, they tell when, so that a step reads
     # what it read before.
 
     linear: Linear
@@ -29,20 +29,20 @@ class Reversal(NamedTuple):
     buffers: Arrays
     xs: Arrays
     n: Any
-    places: int
+    slots: int
     ends: Any
     is_large: bool
 
     def again(self, i: Any, carry: Arrays) -> Arrays:
         """The carry after step `i`. What it writes is in the buffers already."""
         active = unless_alone(i < self.n)
-        xs = [row(x, i) for x in self.xs]
+        xs = [read_row(x, i) for x in self.xs]
         return select(active, self.step(self.consts, carry, self.buffers, xs, active).carry, carry)
 
     def linearized(self, i: Any, carry: Arrays) -> tuple[Arrays, Callable[..., "Cotangents"]]:
         """The carry after step `i`, and from cotangents after it (and of `ys`) to those before."""
         active = unless_alone(i < self.n)
-        xs = [row(x, i) for x in self.xs]
+        xs = [read_row(x, i) for x in self.xs]
         step, at = self.linear.at(self.consts, carry, self.buffers, xs, active)
         (moving, _, _), pull, still = jax.vjp(step, *at, has_aux=True)
 
@@ -50,14 +50,14 @@ class Reversal(NamedTuple):
             zeros = [jnp.zeros_like(x) for x in cts.carry]
             given = select(active, cts.carry, zeros)
             to_consts, to_carry, to_buffers, to_xs = pull(
-                (given, cts.buffers, [row(y, i) for y in ys])
+                (given, cts.buffers, [read_row(y, i) for y in ys])
             )
             to_consts = select(active, to_consts, [jnp.zeros_like(x) for x in to_consts])
             return Cotangents(
                 [x + y for x, y in zip(cts.consts, to_consts, strict=True)],
                 select(active, to_carry, cts.carry),  # for one that had stopped, it is void
                 to_buffers,
-                [put(all_, one, i) for all_, one in zip(cts.xs, to_xs, strict=True)],
+                [write_row(all_, one, i) for all_, one in zip(cts.xs, to_xs, strict=True)],
             )
 
         return select(active, self.linear.carry(moving, still), carry), back
@@ -101,7 +101,7 @@ def reverse_all(
 
     def one_back(state: Any) -> Any:
         end, cts = state
-        carry = [row(r, end - 1) for r in kept.rows]
+        carry = [read_row(r, end - 1) for r in kept.rows]
         return end - 1, way.back(end - 1, carry, cts, ys_ct)
 
     state = (total, _start(way, kept, carry_ct, buffers_ct))
@@ -129,11 +129,11 @@ def reverse(
 
         def has_state(state: Any) -> Any:
             end, top, _ = state
-            return (end > 0) & (row(steps, order(jnp.maximum(top, 0))) == end - 1)
+            return (end > 0) & (read_row(steps, order(jnp.maximum(top, 0))) == end - 1)
 
         def one_back(state: Any) -> Any:
             end, top, cts = state
-            cts = way.back(end - 1, [row(r, order(top)) for r in rows], cts, ys_ct)
+            cts = way.back(end - 1, [read_row(r, order(top)) for r in rows], cts, ys_ct)
             return end - 1, top - 1, cts
 
         end, top, cts = jax.lax.while_loop(has_state, one_back, (end, top, cts))
@@ -144,21 +144,21 @@ def reverse(
 
 
 def _stacked(kept: Any) -> tuple[Any, tuple[Any, Any, Arrays]]:
-    """What was kept as a stack: the row of each place in it, and the last place in use, the steps
+    """What was kept as a stack: the row of each slot in it, and the last slot in use, the steps
     of all rows, and the rows."""
-    order = (lambda top: top) if kept.order is None else (lambda top: row(kept.order, top))
+    order = (lambda top: top) if kept.order is None else (lambda top: read_row(kept.order, top))
     return order, (kept.top, kept.steps, kept.rows)
 
 
-def _kept_at(place: Any, steps: Any, rows: Arrays) -> tuple[Any, Arrays]:
+def _kept_at(slot: Any, steps: Any, rows: Arrays) -> tuple[Any, Arrays]:
     """The step before which the state in a row was kept, and that state."""
-    return row(steps, place), [row(r, place) for r in rows]
+    return read_row(steps, slot), [read_row(r, slot) for r in rows]
 
 
 def _is_short(way: Reversal) -> bool:
     """Whether between any two states that were kept there is room for all those between."""
     most = way.ends.limit if way.ends.length is None else way.ends.length
-    return isinstance(most, int) and reach(way.places, 2) >= most
+    return isinstance(most, int) and reversible_steps(way.slots, 2) >= most
 
 
 def _far(way: Reversal, order: Any, end: Any, state: Any) -> Any:
@@ -166,31 +166,31 @@ def _far(way: Reversal, order: Any, end: Any, state: Any) -> Any:
 
     def is_far(state: Any) -> Any:
         i, _, top, _, _ = state
-        left = way.places - top
+        left = way.slots - top
         return (left > 1) & (end - i > left + 1)
 
     def advance(state: Any) -> Any:
         i, carry, top, steps, rows = state
-        target = i + apart(way.places - top, end - i)
+        target = i + steps_to_checkpoint(way.slots - top, end - i)
         i, carry = jax.lax.while_loop(
             lambda s: s[0] < target, lambda s: (s[0] + 1, way.again(*s)), (i, carry)
         )
         top = top + 1
-        rows = [put(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
-        return i, carry, top, put(steps, i, order(top)), rows
+        rows = [write_row(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
+        return i, carry, top, write_row(steps, i, order(top)), rows
 
     return jax.lax.while_loop(is_far, advance, state)
 
 
 def _near(way: Reversal, order: Any, end: Any, state: Any) -> Any:
-    """Keeps each state up to that before step `end - 1`; without a place for all, the last one."""
+    """Keeps each state up to that before step `end - 1`; without a slot for all, the last one."""
 
     def advance(state: Any) -> Any:
         i, carry, top, steps, rows = state
         carry = way.again(i, carry)
-        i, top = i + 1, jnp.minimum(top + 1, way.places)
-        rows = [put(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
-        return i, carry, top, put(steps, i, order(top)), rows
+        i, top = i + 1, jnp.minimum(top + 1, way.slots)
+        rows = [write_row(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
+        return i, carry, top, write_row(steps, i, order(top)), rows
 
     return jax.lax.while_loop(lambda s: s[0] < end - 1, advance, state)
 
@@ -202,22 +202,24 @@ def reverse_large(
 
     Each step forward is ready to be reversed. Where it is the next to be, it is.
     """
-    places, is_short = way.places, _is_short(way)
+    slots, is_short = way.slots, _is_short(way)
 
     def next_kept(i: Any, top: Any, end: Any) -> Any:
-        return i + (1 if is_short else apart(places - top, end - i))
+        return i + (1 if is_short else steps_to_checkpoint(slots - top, end - i))
 
     def step(state: Any) -> Any:
         end, i, carry, target, (top, steps, rows), cts = state
         new, back = way.linearized(i, carry)
         is_last = i == end - 1
         cts = _if(is_last, back, cts, ys_ct)
-        keeps = (i + 1 == target) & (top < places - 1) & ~is_last
-        place = jnp.where(keeps, top + 1, places)  # that of the state that is worked on
-        rows = [put(r, x, order(place)) for r, x in zip(rows, new, strict=True)]
-        steps, top = put(steps, i + 1, order(place)), jnp.where(keeps, top + 1, top)
+        keeps = (i + 1 == target) & (top < slots - 1) & ~is_last
+        slot = jnp.where(keeps, top + 1, slots)  # that of the state that is worked on
+        rows = [write_row(r, x, order(slot)) for r, x in zip(rows, new, strict=True)]
+        steps, top = write_row(steps, i + 1, order(slot)), jnp.where(keeps, top + 1, top)
         end = jnp.where(is_last, i, end)
-        top = jnp.where(is_last & (row(steps, order(top)) == end), jnp.maximum(top - 1, 0), top)
+        top = jnp.where(
+            is_last & (read_row(steps, order(top)) == end), jnp.maximum(top - 1, 0), top
+        )
         last, at_last = _kept_at(order(top), steps, rows)
         i, carry = jnp.where(is_last, last, i + 1), select(is_last, at_last, new)
         target = jnp.where(is_last | keeps, next_kept(i, top, end), target)

@@ -11,10 +11,8 @@ from jax.typing import ArrayLike
 from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._types import Index, Scalar, T
 
-from .buffer_read import read, read_apart
+from .buffer_read import materialised_read, read
 from .masked_write import write, write_anywhere
-
-Item = Any
 
 
 class Origin:
@@ -88,16 +86,16 @@ class Buffer:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, item: Item) -> Any:
+    def __getitem__(self, index: Index) -> Any:
         origin = self.origin
         origin.mark_read()
-        found = read(self.array, item)
+        found = read(self.array, index)
         if self.now is not None:
-            known = self.written[item] < self.now
+            known = self.written[index] < self.now
             for written, start in origin.around:
-                known = known | (written[item] < start)
-            found = jnp.where(known, found, origin.first[item])
-        return read_apart(found, item)
+                known = known | (written[index] < start)
+            found = jnp.where(known, found, origin.first[index])
+        return materialised_read(found, index)
 
     @property
     def at(self) -> "_At":
@@ -138,16 +136,16 @@ class _At:
     def __init__(self, buffer: Buffer):
         self.buffer = buffer
 
-    def __getitem__(self, item: Item) -> "_Place":
-        return _Place(self.buffer, item)
+    def __getitem__(self, index: Index) -> "_AtIndex":
+        return _AtIndex(self.buffer, index)
 
 
-class _Place:
-    __slots__ = ("buffer", "item")
+class _AtIndex:
+    __slots__ = ("buffer", "index")
 
-    def __init__(self, buffer: Buffer, item: Item):
+    def __init__(self, buffer: Buffer, index: Index):
         self.buffer = buffer
-        self.item = item
+        self.index = index
 
     def set(self, x: Any, *, pred: Any = True, **_: Any) -> Buffer:
         """The buffer with `x` at this place, if `pred`. Other options make no difference."""
@@ -156,9 +154,9 @@ class _Place:
         written, now = buffer.written, buffer.now
         if written is not None:
             mark = True if now is None else _after(now, x)
-            written = write(written, self.item, mark, allowed, exact=True)
+            written = write(written, self.index, mark, allowed, exact=True)
         timed = now is not None
-        array = write(buffer.array, self.item, x, allowed, buffer.origin.exact, timed)
+        array = write(buffer.array, self.index, x, allowed, buffer.origin.exact, timed)
         later = now + 1 if timed else None
         return Buffer(array, written, later, buffer.pred, buffer.origin)
 
@@ -192,8 +190,8 @@ class MaybeBuffer:
     ```
     """
 
-    def __class_getitem__(cls, item: Any) -> Any:
-        return Union[item, Buffer]  # noqa: UP007  (a string has no `|`)
+    def __class_getitem__(cls, index: Any) -> Any:
+        return Union[index, Buffer]  # noqa: UP007  (a string has no `|`)
 
 
 def is_buffer(x: Any) -> bool:
@@ -201,8 +199,10 @@ def is_buffer(x: Any) -> bool:
     return x.__class__ is Buffer
 
 
-def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, **kwargs: Any) -> T:
-    """`buffer.at[item].set(x)` if `pred`, for buffers of loops and for arrays.
+def buffer_at_set(
+    buffer: T, index: Index, x: ArrayLike, *, pred: Scalar = True, **kwargs: Any
+) -> T:
+    """`buffer.at[index].set(x)` if `pred`, for buffers of loops and for arrays.
 
     For functions that are called as the body of `while_loop` or `scan`, where `buffer` is one of
     its buffers, and also outside of it, where it is an array.
@@ -210,8 +210,8 @@ def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, 
     **Arguments:**
 
     - `buffer`: an array, or a buffer of a loop.
-    - `item`: an index, as in `buffer[item]`. Of an array of indices no two may be equal.
-    - `x`: what is written, broadcast against `buffer[item]`.
+    - `index`: an index, as in `buffer[index]`. Of an array of indices no two may be equal.
+    - `x`: what is written, broadcast against `buffer[index]`.
     - `pred`: a scalar `bool`, traced or not: whether to write at all.
     - `**kwargs`: as for `jax.Array.at[...].set`.
 
@@ -228,10 +228,10 @@ def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, 
     """
     written: Any = buffer
     if is_buffer(written):
-        return written.at[item].set(x, pred=pred, **kwargs)
+        return written.at[index].set(x, pred=pred, **kwargs)
     if pred is True:
-        return written.at[item].set(x, **kwargs)
-    return write_anywhere(jnp.asarray(written), item, x, pred, **kwargs)
+        return written.at[index].set(x, **kwargs)
+    return write_anywhere(jnp.asarray(written), index, x, pred, **kwargs)
 
 
 def find_buffers(

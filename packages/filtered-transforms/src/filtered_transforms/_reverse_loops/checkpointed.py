@@ -22,7 +22,7 @@ from .backward_pass import LARGE, Reversal, reverse, reverse_all, reverse_large
 from .batching import any_of, any_of_kept, same_for_all, unless_alone
 from .checkpoint_schedule import Plan, in_turns, plan, turns
 from .loop_state import LoopState
-from .traced_loop import TracedLoop, put, row, select
+from .traced_loop import TracedLoop, read_row, select, write_row
 from .write_marks import NEVER, Arrays, Marks
 
 IN_CONSTS = "in consts"
@@ -43,13 +43,13 @@ class Ends(NamedTuple):
         known = self.limit if self.length is None else self.length
         return known if isinstance(known, int) else None
 
-    def in_turns(self, places: int) -> bool:
+    def in_turns(self, slots: int) -> bool:
         """Whether its state is kept as `turns` says."""
-        return self.length is None and in_turns(places, self.most())
+        return self.length is None and in_turns(slots, self.most())
 
-    def plan(self, places: int) -> Plan:
-        """When to keep its state, in so many places."""
-        return plan(places, self.length, self.most())
+    def plan(self, slots: int) -> Plan:
+        """When to keep its state, in so many slots."""
+        return plan(slots, self.length, self.most())
 
     def limit_of(self, consts: Arrays) -> Any:
         """The greatest number of steps, if there is one, of a loop with these `consts`."""
@@ -125,7 +125,7 @@ class _Rules:
     ys: Arrays
     ends: Ends
     marks: Marks
-    places: int
+    slots: int
     keeps_all: bool
     types: Any
     known: dict[Any, Perturbed]
@@ -137,11 +137,11 @@ class _Rules:
         plain = loop.without_marks(marks)
         most = ends.most()
         keeps_all = most is not None and most <= checkpoints
-        places = max(most or 1, 1) if keeps_all else checkpoints
+        slots = max(most or 1, 1) if keeps_all else checkpoints
         asked = loop if marks.is_asked else plain
         *types, xs = jax.tree.map(jax.typeof, given)
         types = *types, [x.update(shape=x.shape[1:]) for x in xs]
-        return cls(loop, plain, asked, ys, ends, marks, places, keeps_all, types, {})
+        return cls(loop, plain, asked, ys, ends, marks, slots, keeps_all, types, {})
 
     def perturbed(self, start: Any) -> Perturbed:
         """What of the loop `asked` is perturbed."""
@@ -162,7 +162,7 @@ class _Rules:
         )
         consts, carry, buffers, xs = values
         perturbed = self.perturbed(start)
-        # Which places are written matters if what was there before is differentiated, or read.
+        # Which slots are written matters if what was there before is differentiated, or read.
         is_marked = self.marks.is_asked or self.marks.timed or any(start[2])
         chosen = self.loop if is_marked else self.plain
         if is_marked and not self.marks.is_asked:
@@ -176,8 +176,8 @@ class _Rules:
         if self.keeps_all:
             keep = _keep_all
         else:
-            keep = _keep_in_turns if self.ends.in_turns(self.places) else _keep_some
-        running, kept = keep(run, first, self.places)
+            keep = _keep_in_turns if self.ends.in_turns(self.slots) else _keep_some
+        running, kept = keep(run, first, self.slots)
         asked = self.marks.asked(running.carry, running.buffers)
         residuals = consts, running.buffers, xs, (running.i, running.n), kept
         return (*asked, running.ys), (Held((perturbed, is_marked)), *residuals)
@@ -197,7 +197,7 @@ class _Rules:
             buffers,
             xs,
             n,
-            self.places,
+            self.slots,
             self.ends,
             is_large,
         )
@@ -257,96 +257,96 @@ class _Run(NamedTuple):
         """One step."""
         pred, i, n, carry, buffers, ys = at
         running = unless_alone(pred)
-        rows = [row(x, i) for x in self.xs]
+        rows = [read_row(x, i) for x in self.xs]
         new, buffers, y = self.loop.steps.forward(self.consts, carry, buffers, rows, running)
         carry = select(running, new, carry)
-        ys = [put(all_, one, i) for all_, one in zip(ys, y, strict=True)]
+        ys = [write_row(all_, one, i) for all_, one in zip(ys, y, strict=True)]
         n, i = n + running.astype(n.dtype), i + 1
         return _Running(pred & self._test(i, carry, buffers), i, n, carry, buffers, ys)
 
 
-def _keep_all(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
-    """Runs the loop, and keeps the state before each step. There is a place for every one."""
+def _keep_all(run: _Run, first: _Running, slots: int) -> tuple[_Running, _Kept]:
+    """Runs the loop, and keeps the state before each step. There is a slot for every one."""
 
     def keep_and_advance(state: Any) -> Any:
         at, rows = state
-        rows = [put(r, x, at.i) for r, x in zip(rows, at.carry, strict=True)]
+        rows = [write_row(r, x, at.i) for r, x in zip(rows, at.carry, strict=True)]
         return run.advance(at), rows
 
-    rows = [jnp.broadcast_to(x, (places, *x.shape)) for x in first.carry]
+    rows = [jnp.broadcast_to(x, (slots, *x.shape)) for x in first.carry]
     start = first, rows
     at, rows = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_advance, start)
     return at, _Kept(jnp.int32(0), None, jnp.zeros(1, jnp.int32), rows)
 
 
-def _keep_in_turns(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
+def _keep_in_turns(run: _Run, first: _Running, slots: int) -> tuple[_Running, _Kept]:
     """Runs the loop, and keeps what `turns` says."""
 
     def turn(state: Any) -> Any:
         at, steps, rows, k = state
-        begin, k = turns(places, k + 1), k + 1
+        begin, k = turns(slots, k + 1), k + 1
 
         def keep_and_advance(state: Any) -> Any:
             at, steps, rows = state
-            place = at.i - begin + k
-            rows = [put(r, x, place) for r, x in zip(rows, at.carry, strict=True)]
-            return run.advance(at), put(steps, at.i, place), rows
+            slot = at.i - begin + k
+            rows = [write_row(r, x, slot) for r, x in zip(rows, at.carry, strict=True)]
+            return run.advance(at), write_row(steps, at.i, slot), rows
 
         at, steps, rows = jax.lax.while_loop(
-            lambda s: run.goes_on(s[0]) & (s[0].i - begin <= places - k),
+            lambda s: run.goes_on(s[0]) & (s[0].i - begin <= slots - k),
             keep_and_advance,
             (at, steps, rows),
         )
         return at, steps, rows, k
 
-    rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
-    start = first, jnp.zeros(places + 1, jnp.int32), rows, jnp.int32(-1)
+    rows = [jnp.broadcast_to(x, (slots + 1, *x.shape)) for x in first.carry]
+    start = first, jnp.zeros(slots + 1, jnp.int32), rows, jnp.int32(-1)
     at, steps, rows, k = jax.lax.while_loop(lambda s: run.goes_on(s[0]), turn, start)
-    return at, _Kept(*_order_in_turns(places, k, at.i), steps, rows)
+    return at, _Kept(*_order_in_turns(slots, k, at.i), steps, rows)
 
 
-def _order_in_turns(places: int, k: Any, i: Any) -> tuple[Any, Any]:
+def _order_in_turns(slots: int, k: Any, i: Any) -> tuple[Any, Any]:
     """`top` and `order` of what was kept after `i` steps, in turn `k`."""
-    # In place `k` and after it there are `new` states of this turn, then those before.
-    new = jnp.minimum(i - turns(places, k), places - k)
-    top = jnp.where(k == 0, new, places) - 1
-    place = jnp.arange(places + 1, dtype=jnp.int32)
-    order = place + jnp.where(place < places - new, new, new + k - places)
-    return top, jnp.where((place < k) | (k == 0) | (place == places), place, order)
+    # In slot `k` and after it there are `new` states of this turn, then those before.
+    new = jnp.minimum(i - turns(slots, k), slots - k)
+    top = jnp.where(k == 0, new, slots) - 1
+    slot = jnp.arange(slots + 1, dtype=jnp.int32)
+    order = slot + jnp.where(slot < slots - new, new, new + k - slots)
+    return top, jnp.where((slot < k) | (k == 0) | (slot == slots), slot, order)
 
 
-def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
+def _keep_some(run: _Run, first: _Running, slots: int) -> tuple[_Running, _Kept]:
     """Runs the loop, and keeps what is planned: in a batch the same for all examples."""
-    planned = run.ends.plan(places)
+    planned = run.ends.plan(slots)
     planned_steps = jnp.array([*planned.steps, NEVER], jnp.int32)
-    planned_places = jnp.array(planned.places, jnp.int32)
+    planned_slots = jnp.array(planned.slots, jnp.int32)
 
     def keep_and_run(state: Any) -> Any:
         at, steps, rows, j = state
-        place, target = row(planned_places, j), row(planned_steps, j + 1)
-        rows = [put(r, x, place) for r, x in zip(rows, at.carry, strict=True)]
-        steps = put(steps, at.i, place)
+        slot, target = read_row(planned_slots, j), read_row(planned_steps, j + 1)
+        rows = [write_row(r, x, slot) for r, x in zip(rows, at.carry, strict=True)]
+        steps = write_row(steps, at.i, slot)
         at = jax.lax.while_loop(lambda at: run.goes_on(at) & (at.i < target), run.advance, at)
         return at, steps, rows, j + 1
 
-    rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
-    start = first, jnp.zeros(places + 1, jnp.int32), rows, jnp.int32(0)
+    rows = [jnp.broadcast_to(x, (slots + 1, *x.shape)) for x in first.carry]
+    start = first, jnp.zeros(slots + 1, jnp.int32), rows, jnp.int32(0)
     at, steps, rows, j = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
-    top, order = _order_as_planned(planned, places, jnp.maximum(j - 1, 0), at.i)
+    top, order = _order_as_planned(planned, slots, jnp.maximum(j - 1, 0), at.i)
     return at, _Kept(top, order, steps, rows)
 
 
-def _order_as_planned(planned: Plan, places: int, j: Any, i: Any) -> tuple[Any, Any]:
+def _order_as_planned(planned: Plan, slots: int, j: Any, i: Any) -> tuple[Any, Any]:
     """`top` and `order` of what was kept after `i` steps, the `j`th state last."""
-    top, orders = row(jnp.array(planned.places, jnp.int32), j), planned.orders
+    top, orders = read_row(jnp.array(planned.slots, jnp.int32), j), planned.orders
     if planned.turns is not None:
         last = len(planned.turns)
-        k = row(jnp.array([*planned.turns, 0], jnp.int32), jnp.minimum(j, last))
+        k = read_row(jnp.array([*planned.turns, 0], jnp.int32), jnp.minimum(j, last))
         # In turn 0 the order is as they lie.
-        first, order = _order_in_turns(places, k, i)
+        first, order = _order_in_turns(slots, k, i)
         return jnp.where(j < last, first, top), order
     if orders is None:
         return top, None
     last = len(orders) - 1
-    order = row(jnp.array(orders), jnp.minimum(j, last)).astype(jnp.int32)
-    return jnp.where(j < last, jnp.minimum(j, places - 1), top), order
+    order = read_row(jnp.array(orders), jnp.minimum(j, last)).astype(jnp.int32)
+    return jnp.where(j < last, jnp.minimum(j, slots - 1), top), order

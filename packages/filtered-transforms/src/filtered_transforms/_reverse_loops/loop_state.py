@@ -15,7 +15,7 @@ from filtered_transforms._filters.structure_errors import describe, first_differ
 from tree_surgery import path_str
 
 from .buffer import Buffer, Origin, find_buffers, is_buffer
-from .write_marks import NEVER, Arrays, Marks, places
+from .write_marks import NEVER, Arrays, Marks, was_written
 
 
 class LoopState:
@@ -102,7 +102,7 @@ class LoopState:
         """The state, as the functions of the loop see it while `pred`."""
         wrapped: Arrays = []
         parts = zip(
-            *self.marks.apart(buffers), self._times(carry), self._outer, self._origins, strict=True
+            *self.marks.parted(buffers), self._times(carry), self._outer, self._origins, strict=True
         )
         for array, written, now, outer, origin in parts:
             allowed = pred if outer is None else jnp.logical_and(pred, outer.pred)
@@ -119,7 +119,7 @@ class LoopState:
     def result(self, carry: Arrays, buffers: Arrays) -> Any:
         """The state, as the caller of the loop sees it."""
         found: Arrays = []
-        parts = zip(*self.marks.apart(buffers), self._times(carry), self._outer, strict=True)
+        parts = zip(*self.marks.parted(buffers), self._times(carry), self._outer, strict=True)
         for array, written, now, outer in parts:
             if outer is None:
                 found.append(array)
@@ -215,5 +215,5 @@ def _later(outer: Buffer, written: Any) -> tuple[Any, Any]:
     if outer.written is None:
         return None, None
     if outer.now is None:
-        return outer.written | places(written), None
-    return jnp.where(places(written), outer.now, outer.written), outer.now + 1
+        return outer.written | was_written(written), None
+    return jnp.where(was_written(written), outer.now, outer.written), outer.now + 1

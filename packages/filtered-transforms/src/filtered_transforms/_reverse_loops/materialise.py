@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .batching import any_of
 
 
-def apart(x: Any, indices: Sequence[Any]) -> Any:
+def materialise(x: Any, indices: Sequence[Any]) -> Any:
     """`x`, which was read of an array at `indices`, in a loop that also writes to it.
 
     XLA's CPU compiler reads it anew in each kernel that uses it. If one of them does not come
@@ -20,17 +20,17 @@ def apart(x: Any, indices: Sequence[Any]) -> Any:
         return x
     # Hardly an index is as small as that, which the compiler does not know.
     dtype = jnp.int64 if index.dtype.itemsize == 8 else jnp.int32
-    return _apart(x, any_of(jnp.min(index).astype(dtype) == jnp.iinfo(dtype).min))
+    return _hidden(x, any_of(jnp.min(index).astype(dtype) == jnp.iinfo(dtype).min))
 
 
 @jax.custom_jvp
-def _apart(x: Any, rare: Any) -> Any:
+def _hidden(x: Any, rare: Any) -> Any:
     return jax.lax.platform_dependent(x, rare, cpu=_by_branch, default=lambda x, _: x)
 
 
-@_apart.defjvp
-def _apart_jvp(primals: Any, tangents: Any) -> Any:
-    return _apart(*primals), tangents[0]
+@_hidden.defjvp
+def _hidden_jvp(primals: Any, tangents: Any) -> Any:
+    return _hidden(*primals), tangents[0]
 
 
 def _by_branch(x: Any, rare: Any) -> Any:

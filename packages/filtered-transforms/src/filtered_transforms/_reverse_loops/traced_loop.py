@@ -180,11 +180,11 @@ def select(pred: Any, new: Arrays, old: Arrays) -> Arrays:
     return [jax.lax.select(pred, x, y) for x, y in zip(new, old, strict=True)]
 
 
-def row(x: Any, i: Any) -> Any:
+def read_row(x: Any, i: Any) -> Any:
     """`x[i]`, for an `i` in bounds."""
     return jax.lax.dynamic_index_in_dim(x, i, 0, keepdims=False)
 
 
-def put(xs: Any, x: Any, i: Any) -> Any:
+def write_row(xs: Any, x: Any, i: Any) -> Any:
     """`xs` with `x` at `i`, in bounds."""
     return jax.lax.dynamic_update_index_in_dim(xs, x, i, 0)

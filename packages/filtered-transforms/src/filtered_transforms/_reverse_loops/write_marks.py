@@ -52,7 +52,7 @@ class Marks(NamedTuple):
         """Those of `carry` and `buffers` that the caller of the loop wants."""
         return (carry, buffers) if self.is_asked else self.removed(carry, buffers)
 
-    def apart(self, buffers: Arrays) -> tuple[Arrays, Arrays]:
+    def parted(self, buffers: Arrays) -> tuple[Arrays, Arrays]:
         """The arrays of the buffers, and for each which places were written, when, or `None`."""
         count = len(self.tracked)
         if len(buffers) == count:
@@ -62,14 +62,14 @@ class Marks(NamedTuple):
 
     def untouched(self, buffers: Arrays, values: Arrays) -> Arrays:
         """`values`, one for each of the arrays `buffers`, with zeros where a buffer was written."""
-        masks = self.apart(buffers)[1]
+        masks = self.parted(buffers)[1]
         beyond = [None] * (len(values) - len(self.tracked))
         return [
-            x if mask is None or x is None else jnp.where(places(mask), jnp.zeros_like(x), x)
+            x if mask is None or x is None else jnp.where(was_written(mask), jnp.zeros_like(x), x)
             for x, mask in zip(values, masks + beyond, strict=True)
         ]
 
 
-def places(written: Any) -> Any:
+def was_written(mark: Any) -> Any:
     """Which places were written, of which it is known, or of which it is known when."""
-    return written if written.dtype == bool else written != NEVER
+    return mark if mark.dtype == bool else mark != NEVER
