@@ -4,9 +4,9 @@ from . import extend as extend
 from ._clear_caches import clear_caches as clear_caches
 from ._control_flow.branches import filter_cond as filter_cond
 from ._control_flow.branches import filter_switch as filter_switch
-from ._control_flow.lax_loops import filter_fori_loop as filter_fori_loop
-from ._control_flow.lax_loops import filter_scan as filter_scan
-from ._control_flow.lax_loops import filter_while_loop as filter_while_loop
+from ._control_flow.filter_fori_loop import filter_fori_loop as filter_fori_loop
+from ._control_flow.filter_scan import filter_scan as filter_scan
+from ._control_flow.filter_while_loop import filter_while_loop as filter_while_loop
 from ._control_flow.maps import filter_associative_scan as filter_associative_scan
 from ._control_flow.maps import filter_map as filter_map
 from ._derivatives.checkpoint import filter_checkpoint as filter_checkpoint
@@ -36,8 +36,8 @@ from ._mapping.pmap import filter_pmap as filter_pmap
 from ._mapping.shard import filter_shard as filter_shard
 from ._mapping.vmap import filter_vmap as filter_vmap
 from ._publish import publish as _publish
-from ._reverse_loops.scan import scan as scan
-from ._reverse_loops.while_loop import while_loop as while_loop
+from ._reverse_loops.library_loops import scan as scan
+from ._reverse_loops.library_loops import while_loop as while_loop
 from ._tracing.closure_convert import filter_closure_convert as filter_closure_convert
 from ._tracing.pure_callback import filter_pure_callback as filter_pure_callback
 

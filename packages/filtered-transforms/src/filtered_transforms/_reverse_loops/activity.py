@@ -76,7 +76,7 @@ def pick(values: Arrays, mask: Mask) -> Arrays:
     return split(values, list(mask))[0]
 
 
-def longer(mask: Mask, values: Arrays) -> Mask:
+def padded(mask: Mask, values: Arrays) -> Mask:
     """The mask of values to which others were added that have no derivative."""
     return mask + (False,) * (len(values) - len(mask))
 

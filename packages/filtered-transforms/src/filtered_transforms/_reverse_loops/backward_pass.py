@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from .activity import Linear
 from .batching import unless_alone
 from .checkpoint_schedule import reversible_steps, steps_to_checkpoint
+from .forward_pass import Kept
+from .loop_end import LoopEnd
 from .traced_loop import read_row, select, write_row
 from .write_marks import Arrays
 
@@ -30,19 +32,19 @@ class Reversal(NamedTuple):
     xs: Arrays
     n: Any
     slots: int
-    ends: Any
+    end: LoopEnd
     is_large: bool
 
     def again(self, i: Any, carry: Arrays) -> Arrays:
         """The carry after step `i`. What it writes is in the buffers already."""
         active = unless_alone(i < self.n)
-        xs = [read_row(x, i) for x in self.xs]
+        xs = [read_row(x, self.end.row(i)) for x in self.xs]
         return select(active, self.step(self.consts, carry, self.buffers, xs, active).carry, carry)
 
     def linearized(self, i: Any, carry: Arrays) -> tuple[Arrays, Callable[..., "Cotangents"]]:
         """The carry after step `i`, and from cotangents after it (and of `ys`) to those before."""
         active = unless_alone(i < self.n)
-        xs = [read_row(x, i) for x in self.xs]
+        xs = [read_row(x, self.end.row(i)) for x in self.xs]
         step, at = self.linear.at(self.consts, carry, self.buffers, xs, active)
         (moving, _, _), pull, still = jax.vjp(step, *at, has_aux=True)
 
@@ -50,14 +52,17 @@ class Reversal(NamedTuple):
             zeros = [jnp.zeros_like(x) for x in cts.carry]
             given = select(active, cts.carry, zeros)
             to_consts, to_carry, to_buffers, to_xs = pull(
-                (given, cts.buffers, [read_row(y, i) for y in ys])
+                (given, cts.buffers, [read_row(y, self.end.row(i)) for y in ys])
             )
             to_consts = select(active, to_consts, [jnp.zeros_like(x) for x in to_consts])
             return Cotangents(
                 [x + y for x, y in zip(cts.consts, to_consts, strict=True)],
                 select(active, to_carry, cts.carry),  # for one that had stopped, it is void
                 to_buffers,
-                [write_row(all_, one, i) for all_, one in zip(cts.xs, to_xs, strict=True)],
+                [
+                    write_row(all_, one, self.end.row(i))
+                    for all_, one in zip(cts.xs, to_xs, strict=True)
+                ],
             )
 
         return select(active, self.linear.carry(moving, still), carry), back
@@ -86,7 +91,7 @@ def _if(pred: Any, back: Callable[..., Cotangents], cts: Cotangents, ys: Arrays)
     return jax.lax.while_loop(lambda s: s[0], lambda s: (s[0] & False, back(s[1], ys)), state)[1]
 
 
-def _start(way: Reversal, kept: Any, carry_ct: Arrays, buffers_ct: Arrays) -> Cotangents:
+def _start(way: Reversal, kept: Kept, carry_ct: Arrays, buffers_ct: Arrays) -> Cotangents:
     consts, _, _, xs = way.linear.at(
         way.consts, [x[0] for x in kept.rows], way.buffers, way.xs, jnp.array(True)
     )[1]
@@ -95,7 +100,7 @@ def _start(way: Reversal, kept: Any, carry_ct: Arrays, buffers_ct: Arrays) -> Co
 
 
 def reverse_all(
-    way: Reversal, total: Any, kept: Any, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
+    way: Reversal, total: Any, kept: Kept, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
 ) -> Cotangents:
     """As `reverse`, where row `i` of what was kept is the state before step `i`: of each step."""
 
@@ -109,7 +114,7 @@ def reverse_all(
 
 
 def reverse(
-    way: Reversal, total: Any, kept: Any, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
+    way: Reversal, total: Any, kept: Kept, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
 ) -> Cotangents:
     """The cotangents of what the loop was given.
 
@@ -143,7 +148,7 @@ def reverse(
     return jax.lax.while_loop(lambda s: s[0] > 0, until_next, state)[2]
 
 
-def _stacked(kept: Any) -> tuple[Any, tuple[Any, Any, Arrays]]:
+def _stacked(kept: Kept) -> tuple[Any, tuple[Any, Any, Arrays]]:
     """What was kept as a stack: the row of each slot in it, and the last slot in use, the steps
     of all rows, and the rows."""
     order = (lambda top: top) if kept.order is None else (lambda top: read_row(kept.order, top))
@@ -157,7 +162,7 @@ def _kept_at(slot: Any, steps: Any, rows: Arrays) -> tuple[Any, Arrays]:
 
 def _is_short(way: Reversal) -> bool:
     """Whether between any two states that were kept there is room for all those between."""
-    most = way.ends.limit if way.ends.length is None else way.ends.length
+    most = way.end.limit if way.end.length is None else way.end.length
     return isinstance(most, int) and reversible_steps(way.slots, 2) >= most
 
 
@@ -196,7 +201,7 @@ def _near(way: Reversal, order: Any, end: Any, state: Any) -> Any:
 
 
 def reverse_large(
-    way: Reversal, total: Any, kept: Any, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
+    way: Reversal, total: Any, kept: Kept, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
 ) -> Cotangents:
     """As `reverse`, for steps that are large programs: only one of them stands in what is compiled.
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from .activity import Linear, find_perturbed, longer, nonzero, pick, spread
+from .activity import Linear, find_perturbed, nonzero, padded, pick, spread
 from .batching import any_of, unless_alone
 from .forward_only import run_lax
 from .loop_state import LoopState
@@ -43,7 +43,7 @@ def run_bounded(
         chosen = loop if is_marked else plain
         if is_marked and not was_marked:
             carry, buffers = marks.added(carry, buffers)
-            start = start[0], longer(start[1], carry), longer(start[2], buffers)
+            start = start[0], padded(start[1], carry), padded(start[2], buffers)
         perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, []), (*start, ()))
         last, final = runs(is_marked)(consts, carry, buffers)
         given = [

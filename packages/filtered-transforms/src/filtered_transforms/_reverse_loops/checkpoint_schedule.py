@@ -19,13 +19,13 @@ import numpy as np
 _MOST_STEPS = 4096  # of those that are chosen by what they cost, and
 _MOST_WORK = 50_000  # steps times slots: some 30 milliseconds
 _MOST_IN_TURNS = 16384  # steps of a plan in which states are kept in turns: see `turns`
-_MOST_RUNS = 8192  # of a plan: with two slots, for 33 million steps
+_MOST_REPEATS = 8192  # of a plan: with two slots, for 33 million steps
 _LAST = 2**31 - 1  # counters are of 32 bits
 
 
-def reversible_steps(slots: int, runs: int) -> int:
-    """How many steps can be reversed in so many slots if none is to run more than `runs` times."""
-    return math.comb(slots + runs, runs)
+def reversible_steps(slots: int, repeats: int) -> int:
+    """How many steps can be reversed from so many slots, each run again at most `repeats` times."""
+    return math.comb(slots + repeats, repeats)
 
 
 def default_checkpoints(max_steps: int) -> int:
@@ -86,63 +86,86 @@ def plan(slots: int, length: int | None, limit: int | None) -> Plan:
     if slots == 1:
         return Plan([0], [0])
     if limit is not None and limit <= _MOST_STEPS and limit * slots <= _MOST_WORK:
-        found, kept = _online_plan(slots, limit, frozenset())
-        best = _offline_steps(slots, limit)
-        if _total_steps(kept, limit, slots) <= 1.06 * _total_steps(best, limit, slots):
-            return found
-        return _online_plan(slots, limit, frozenset(best))[0]
-    runs = 1
-    while reversible_steps(slots, runs + 1) <= min(_MOST_STEPS, _MOST_WORK // slots):
-        runs += 1
-    if runs == 1 and reversible_steps(slots, 2) <= _MOST_IN_TURNS:
-        runs = 2
-        begins = [turns(slots, k) for k in range(slots)]
-        found = Plan(
-            [begin + j for k, begin in enumerate(begins) for j in range(slots - k)],
-            [slot for k in range(slots) for slot in range(k, slots)],
-            turns=[k for k in range(slots) for _ in range(k, slots)],
-        )
-    elif runs == 1:  # the first states are all kept
-        found = Plan(list(range(slots)), list(range(slots)))
-    else:
-        found = _online_plan(slots, reversible_steps(slots, runs) - 1, frozenset())[0]
-    first = reversible_steps(slots, runs)
-    return _extended_plan(found, slots, runs, first, _LAST if limit is None else limit)
+        return _limited_plan(slots, limit)
+    return _unlimited_plan(slots, _LAST if limit is None else limit)
 
 
-def _extended_plan(begun: Plan, slots: int, runs: int, first: int, limit: int) -> Plan:
-    """A plan beyond `reversible_steps(slots, runs)` steps, up to `limit`.
+def _limited_plan(slots: int, limit: int) -> Plan:
+    """The plan for at most `limit` steps, that never costs six percent more than it must there."""
+    found, kept = _online_plan(slots, limit, frozenset())
+    best = _offline_steps(slots, limit)
+    if _total_steps(kept, limit, slots) <= 1.06 * _total_steps(best, limit, slots):
+        return found
+    return _online_plan(slots, limit, frozenset(best))[0]
 
-    In all slots but that of the start states are kept anew so that up to `reversible_steps(slots, r)` steps
-    can be reversed with none run more than `r` times: first for `r = runs + 1`, then for the next.
+
+def _unlimited_plan(slots: int, limit: int) -> Plan:
+    """The plan for very many steps: by cost for the first, then by repetitions alone.
+
+    The first steps are as many as can be reversed with `repeats` repetitions, which a plan by cost
+    is made for in some 30 milliseconds.
     """
+    affordable = min(_MOST_STEPS, _MOST_WORK // slots)
+    repeats = max(_repeats(slots, affordable + 1) - 1, 1)
+    if repeats > 1:
+        first = reversible_steps(slots, repeats)
+        begun = _online_plan(slots, first - 1, frozenset())[0]
+    elif reversible_steps(slots, 2) <= _MOST_IN_TURNS:
+        repeats = 2
+        begun = _plan_in_turns(slots)
+    else:  # the first states are all kept
+        begun = Plan(list(range(slots)), list(range(slots)))
+    return _extended_plan(begun, slots, repeats, limit)
+
+
+def _plan_in_turns(slots: int) -> Plan:
+    """The plan by which the state before step `turns(slots, k) + j` is kept, in slot `k + j`."""
+    begins = [turns(slots, k) for k in range(slots)]
+    return Plan(
+        [begin + j for k, begin in enumerate(begins) for j in range(slots - k)],
+        [slot for k in range(slots) for slot in range(k, slots)],
+        turns=[k for k in range(slots) for _ in range(k, slots)],
+    )
+
+
+def _extended_plan(begun: Plan, slots: int, repeats: int, limit: int) -> Plan:
+    """A plan beyond `reversible_steps(slots, repeats)` steps, up to `limit`.
+
+    In all slots but that of the start states are kept anew, so that as many steps as can be
+    reversed with none run more than `r` times are: first for `r = repeats + 1`, then for the next.
+    """
+    first = reversible_steps(slots, repeats)
     steps, used, step = [*begun.steps], [*begun.slots], first
-    while step < limit and runs < _MOST_RUNS:
+    while step < limit and repeats < _MOST_REPEATS:
         for slot in range(1, slots):
             if step >= limit:
                 break
             steps.append(step)
             used.append(slot)
             left = slots - slot
-            step += reversible_steps(left, runs) if left > 1 else runs + 2
-        runs += 1
+            step += reversible_steps(left, repeats) if left > 1 else repeats + 2
+        repeats += 1
     return begun._replace(steps=steps, slots=used, first=first)
 
 
+def _repeats(slots: int, length: int) -> int:
+    """The least `r >= 1` for which `length` steps can be reversed with `r` repetitions."""
+    repeats = 1
+    while reversible_steps(slots, repeats) < length:
+        repeats += 1
+    return repeats
+
+
 def _offline_steps(slots: int, length: int) -> list[int]:
-    """The steps whose states are kept so that the number that are run is least."""
+    """The steps whose states are kept of a loop of known length: the least number is run."""
     found = [0]
     for left in range(slots, 1, -1):
         rest = length - found[-1]
         if rest <= 1:
             break
-        runs = 1
-        while reversible_steps(left, runs) < rest:
-            runs += 1
-        found.append(
-            found[-1]
-            + min(reversible_steps(left, runs - 1), rest - reversible_steps(left - 1, runs - 1))
-        )
+        repeats = _repeats(left, rest)
+        most = reversible_steps(left, repeats - 1)
+        found.append(found[-1] + min(most, rest - reversible_steps(left - 1, repeats - 1)))
     return found
 
 
@@ -201,10 +224,8 @@ def _repeated_steps(length: int, slots: int) -> int:
     """How many steps are run to reverse so many, of which the first state is kept."""
     if length <= 1:
         return 0
-    runs = 1
-    while reversible_steps(slots, runs) < length:
-        runs += 1
-    return runs * length - math.comb(slots + runs, runs - 1)
+    repeats = _repeats(slots, length)
+    return repeats * length - math.comb(slots + repeats, repeats - 1)
 
 
 def _total_steps(kept: list[int], length: int, slots: int) -> int:

@@ -10,6 +10,7 @@ from filtered_transforms._jax import opened, sub_jaxprs
 from filtered_transforms._tracing.jaxpr_rules import WITHOUT_VJP, Rule, evaluate_with, renewed
 
 from .buffer_read import renews
+from .loop_options import LoopOptions
 from .loop_state import LoopState
 from .show_once import QUIET
 from .write_marks import Arrays, Marks
@@ -75,19 +76,18 @@ class TracedLoop(NamedTuple):
 
 
 def trace_exactly(
-    begin: Callable[[bool], LoopState], trace: Callable[[LoopState], T]
+    init: Any, options: LoopOptions, trace: Callable[[LoopState], T]
 ) -> tuple[LoopState, T]:
-    """A loop's state, and the loop, traced once more with times of writes if a buffer is read.
+    """The state of a loop that can be differentiated in reverse, and what `trace` makes of it.
 
-    **Arguments:**
-
-    - `begin(timed)`: its state, of a loop that can be differentiated in reverse.
-    - `trace`: the loop of a state.
+    Whether to retrace with write times: a buffer was read, and no enclosing loop will retrace
+    anyway. Without them a step that runs again on the way back would read what a later step wrote.
+    Times cost an `int32` for each element of a buffer, so that a loop that only writes has none.
     """
-    state = begin(False)
+    state = LoopState(init, options, track=True)
     traced = trace(state)
     if state.needs_times:
-        state = begin(True)
+        state = LoopState(init, options, track=True, timed=True)
         traced = trace(state)
     return state, traced
 
@@ -145,7 +145,7 @@ def trace_while(
         return *state.returned(body_fun(state.given(carry, buffers, pred))), []
 
     def condition(carry: Arrays, buffers: Arrays) -> Any:
-        return _checked(cond_fun(state.given(carry, buffers, jnp.array(False))), state.name)
+        return _checked(cond_fun(state.given(carry, buffers, jnp.array(False))), state.caller.name)
 
     of_body, steps = trace_body(body, state, [])
     closed = jax.make_jaxpr(condition)(state.carry, state.buffers)
