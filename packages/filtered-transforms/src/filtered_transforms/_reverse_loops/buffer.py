@@ -1,4 +1,16 @@
-"""Arrays in the carry of a loop that are written at an index, and never copied."""
+"""Arrays in the carry of a loop that are written at an index, and never copied.
+
+Invariants:
+
+- Each index is written at most once, which the user promises. So the array at the end of the loop
+  holds what any step wrote, and no step's array has to be kept for the way back.
+- A read must give what was there at the time. If the index was written before, that is the array at
+  the end; else it is the array before the loop. The times of writes tell which.
+- A write of an example that has stopped, or that `pred` forbids, writes nothing: it goes out of
+  bounds. So a buffer is never selected between an old and a new one, which would copy it.
+- An `Origin` is compared by identity: it tells that what a body returns for a buffer is that
+  buffer, and not another array of the same shape.
+"""
 
 from collections.abc import Callable
 from typing import Any, Union
@@ -16,16 +28,17 @@ from .masked_write import write, write_anywhere
 
 
 class Origin:
-    # Which buffer of which loop a buffer is; every one of a loop has its own.
-    #
-    # - `exact`: whether the derivatives of a write are to be right by themselves; else the loop
-    #   sees to it.
-    # - `first`: the array before the outermost of the loops around it that keep times; `None` if
-    #   no loop does.
-    # - `around`: of each loop around this one that keeps times, those of its writes, and the time
-    #   at which this loop begins.
-    # - `outer`: the same of the next loop around it whose buffer it is.
-    # - `is_read`: whether it was indexed while the loop was traced.
+    """Which buffer of which loop a buffer is; every one of a loop has its own.
+
+    - `exact`: whether the derivatives of a write are to be right by themselves; else the loop sees
+        to it.
+    - `first`: the array before the outermost of the enclosing loops that keep times; `None` if no
+        loop does.
+    - `around`: of each enclosing loop that keeps times, those of its writes, and the time at which
+        this loop begins.
+    - `outer`: the origin of the same buffer in the next enclosing loop.
+    - `is_read`: whether it was indexed while the loop was traced.
+    """
 
     __slots__ = ("around", "exact", "first", "is_read", "outer")
 
@@ -44,16 +57,17 @@ class Origin:
 
 
 class Buffer:
-    # An array of a loop, as its functions see it: it can be indexed, and written by `.at[].set`.
-    #
-    # - `pred`: whether the loop still runs, for this example; writes of one that has stopped do
-    #   nothing.
-    # - `written`: which places have been written, if the loop can be differentiated in reverse,
-    #   else `None`. If buffers are read in the loop: when they were written.
-    # - `now`: the time, if `written` holds times, else `None`. It counts the writes.
-    #
-    # On the way back through a loop, `array` and `written` are those at its end. So a place holds
-    # what it held at the time if it was written before now; else it held what it holds in `first`.
+    """An array of a loop, as its functions see it: it can be indexed, and written by `.at[].set`.
+
+    - `pred`: whether the loop still runs, for this example; writes of one that has stopped do
+        nothing.
+    - `written`: which elements have been written, if the loop can be differentiated in reverse,
+        else `None`. If buffers are read in the loop: when they were written.
+    - `now`: the time, if `written` holds times, else `None`. It counts the writes.
+
+    On the way back through a loop, `array` and `written` are those at its end. So an element is
+    what it was at the time if it was written before now; else it was what it is in `first`.
+    """
 
     __slots__ = ("array", "now", "origin", "pred", "written")
 
@@ -164,8 +178,10 @@ class _AtIndex:
 def _after(now: Any, x: Any) -> Any:
     """`now`, by a computation that takes `x`, so that it is written after what `x` was made of.
 
-    XLA would copy the times in each step if it could write them before they are read. It does not
-    see that this adds nothing.
+    What `x` was made of may have read the times. Without an order between that read and this write,
+    XLA's CPU compiler copies the times in each step. It cannot see that zero is added here: it does
+    not know that a comparison as an integer is never negative. Seen to be needed with JAX 0.7.2,
+    0.10.2 and 0.12; it can go when `test_compiler_tricks.py` finds no copy without it.
     """
     x = jnp.asarray(x)
     if jnp.issubdtype(x.dtype, jax.dtypes.extended):
