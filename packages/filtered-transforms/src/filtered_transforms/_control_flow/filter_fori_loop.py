@@ -1,5 +1,6 @@
 """`filter_fori_loop`: a loop over a range of integers, of any kind."""
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any, Literal
@@ -88,7 +89,9 @@ def filter_fori_loop(
     if kind == "lax" and is_plain:
         body = _FORI.of(body_fun)
         return release(jax.lax.fori_loop(lower, upper, body, hold(init_val), unroll=unroll))
-    given = {"checkpoints": checkpoints, "buffers": _of_pair(of_held(buffers))}
+    chosen = functools.partial(
+        choose, _CALLER, kind, checkpoints=checkpoints, buffers=_of_pair(of_held(buffers))
+    )
     begin, length = _known_range(lower, upper, max_steps)
     order = Order(unroll=1 if unroll is None else unroll)
 
@@ -98,13 +101,13 @@ def filter_fori_loop(
         return i + 1, next_carry_with_buffers(carry, body_fun(i, carry), _CALLER)
 
     if length is not None and kind != "bounded":
-        options = choose(_CALLER, kind, length=length, **given)
+        options = chosen(length=length)
         check_order(options, order)
         pair = begin, hold(init_val)
         last = run_scan(lambda pair, _: (step(pair), None), pair, None, length, options, order)[0]
         return release(last[1])
     _check_not_unrolled(order)
-    options = choose(_CALLER, kind, max_steps=max_steps if length is None else length, **given)
+    options = chosen(max_steps=max_steps if length is None else length)
     first, end = _bounds(lower, upper)
     return release(run_while(lambda pair: pair[0] < end, step, (first, hold(init_val)), options)[1])
 
@@ -114,14 +117,16 @@ def _of_pair(buffers: Callable[[Any], Any] | None) -> Callable[[Any], Any] | Non
 
 
 def _known_range(lower: Any, upper: Any, max_steps: Any) -> tuple[int, int | None]:
-    """The first index, and how many steps there are; `None` if one of these is traced."""
+    """The first index, and how many steps there are; `None` if that is not known."""
     try:
         begin, end = operator.index(lower), operator.index(upper)
         most = None if max_steps is None else operator.index(max_steps)
     except TypeError:
         return 0, None
+    if most is not None and most < 0:
+        return 0, None  # an error, which `choose` raises
     length = max(end - begin, 0)
-    return begin, length if most is None or most < 0 else min(length, most)
+    return begin, length if most is None else min(length, most)
 
 
 def _check_not_unrolled(order: Order) -> None:

@@ -181,7 +181,7 @@ def _after(now: Any, x: Any) -> Any:
     What `x` was made of may have read the times. Without an order between that read and this write,
     XLA's CPU compiler copies the times in each step. It cannot see that zero is added here: it does
     not know that a comparison as an integer is never negative. Seen to be needed with JAX 0.7.2,
-    0.10.2 and 0.12; it can go when `test_compiler_tricks.py` finds no copy without it.
+    0.10.2 and 0.12.0; it can go when `test_compiler_tricks.py` finds no copy without it.
     """
     x = jnp.asarray(x)
     if jnp.issubdtype(x.dtype, jax.dtypes.extended):

@@ -2,13 +2,13 @@
 
 A workaround for XLA's CPU compiler; on other platforms it is nothing. XLA fuses a read into every
 consumer. Where one of these does not come before the write to the array, the read of the old array
-must survive the write, and XLA copies the whole array, in each step of the loop. An
-`optimization_barrier` does not help: the CPU compiler drops it before it fuses. A conditional does,
-because nothing is fused into it, nor over it.
+must survive the write, and XLA copies the whole array, in each step of the loop. Nothing is fused
+into a conditional, nor over it.
 
-Seen to be needed with JAX 0.7.2, 0.10.2 and 0.12. It can go when
-`tests/filtered_transforms/_reverse_loops/test_compiler_tricks.py` finds no copy without it on any
-JAX that is supported: the tests named `without_it` fail then.
+Seen to be needed with JAX 0.7.2, 0.10.2 and 0.12.0. With 0.7.2 and 0.10.2 nothing simpler helps;
+with 0.12.0 a `jax.lax.optimization_barrier` does as well. So the conditional can become a barrier
+when JAX before 0.12 is no longer supported, and the module can go when a read that is left as it is
+copies nothing. `tests/filtered_transforms/_reverse_loops/test_compiler_tricks.py` tests each.
 """
 
 from collections.abc import Sequence
