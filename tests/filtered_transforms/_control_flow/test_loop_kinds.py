@@ -41,7 +41,7 @@ class State(Module):
 def advance(w: Any, state: State, i: Any) -> State:
     assert state.activation is jnp.sin and state.factor == 0.5 and type(state.factor) is float
     assert state.flag is True and state.names == ("cell", 3)
-    y = state.activation(w @ state.y) + state.factor * i * state.y
+    y = state.activation(w @ state.y) + state.factor * jnp.asarray(i, jnp.float32) * state.y
     return State(y, buffer_at_set(state.seen, i, y[0] * w[0, 0]))
 
 

@@ -1,4 +1,15 @@
-"""The way back through a loop, from states of it that were kept."""
+"""The way back through a checkpointed loop, from the states that the way forward kept.
+
+The checkpoints are a stack: the last one is the state before the latest step that has one. From it
+steps run forward again, and leave checkpoints of their own in the slots that are free, until the
+step before `end` has its state. That step is reversed, `end` falls by one, and what lies beyond it
+is popped. Invariants:
+
+- The state before step 0 stays at the bottom of the stack.
+- Each step is reversed once, from the last to the first.
+- A step that runs again writes nothing that matters: the buffers are those at the end of the loop.
+- An example of a batch that had stopped before step `i` gets its cotangents unchanged.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,16 +25,23 @@ from .loop_end import LoopEnd
 from .traced_loop import read_row, select, write_row
 from .write_marks import Arrays
 
-# From how many equations on, of those that compute more than one number, a step is large: then its
-# programs, and what the compiler makes of two in one kernel, cost more than to keep them apart.
-# Measured on a CPU: of 17 a gradient takes 0.2 to 1.1 of its time, of 9 and fewer 1.0 to 2.
+# A step is large from so many equations on that compute more than one number. To go back through it
+# takes `reverse_large`, in which the step is compiled once. In `reverse` it is compiled twice, and
+# XLA may fuse it with its derivative. Measured on a CPU: with 17 equations a gradient by
+# `reverse_large` takes 0.2 to 1.1 of the time of one by `reverse`; with 9 and fewer, 1.0 to 2.
 LARGE = 16
 
 
 class Reversal(NamedTuple):
-    # What is the same in all steps of the way back. `buffers` are those at the end of the loop:
-    # each slot is written once; and if the loop reads them, they tell when, so that a step reads
-    # what it read before.
+    """What is the same in all steps of the way back.
+
+    - `linear`: the step, as a function of what has a derivative; `step`: the step, run again.
+    - `consts`, `xs`: as in the way forward.
+    - `buffers`: those at the end of the loop; their marks say what each step had read.
+    - `n`: how many steps each example ran.
+    - `slots`: how many checkpoints there may be. `end`: when the loop ends.
+    - `is_large`: whether a step is a large program.
+    """
 
     linear: Linear
     step: Any
@@ -46,7 +64,7 @@ class Reversal(NamedTuple):
         active = unless_alone(i < self.n)
         xs = [read_row(x, self.end.row(i)) for x in self.xs]
         step, at = self.linear.at(self.consts, carry, self.buffers, xs, active)
-        (moving, _, _), pull, still = jax.vjp(step, *at, has_aux=True)
+        (changed, _, _), pull, constant = jax.vjp(step, *at, has_aux=True)
 
         def back(cts: Cotangents, ys: Arrays) -> Cotangents:
             zeros = [jnp.zeros_like(x) for x in cts.carry]
@@ -65,7 +83,7 @@ class Reversal(NamedTuple):
                 ],
             )
 
-        return select(active, self.linear.carry(moving, still), carry), back
+        return select(active, self.linear.carry(changed, constant), carry), back
 
     def back(self, i: Any, carry: Arrays, cts: "Cotangents", ys: Arrays) -> "Cotangents":
         """The cotangents before step `i`, from those after it."""
@@ -74,6 +92,8 @@ class Reversal(NamedTuple):
 
 
 class Cotangents(NamedTuple):
+    """Cotangents of what a step takes, where it has them; those of `xs` are stacked."""
+
     consts: Arrays
     carry: Arrays
     buffers: Arrays
@@ -217,10 +237,13 @@ def reverse_large(
         new, back = way.linearized(i, carry)
         is_last = i == end - 1
         cts = _if(is_last, back, cts, ys_ct)
+        # A state that is not to be kept is written to the spare row: a branch would copy all rows.
         keeps = (i + 1 == target) & (top < slots - 1) & ~is_last
         slot = jnp.where(keeps, top + 1, slots)  # that of the state that is worked on
         rows = [write_row(r, x, order(slot)) for r, x in zip(rows, new, strict=True)]
         steps, top = write_row(steps, i + 1, order(slot)), jnp.where(keeps, top + 1, top)
+        # Where step `end - 1` was reversed, go on from the last checkpoint before the new end, and
+        # pop it if it is the state of the step that is next.
         end = jnp.where(is_last, i, end)
         top = jnp.where(
             is_last & (read_row(steps, order(top)) == end), jnp.maximum(top - 1, 0), top

@@ -105,6 +105,8 @@ class Buffer:
         origin.mark_read()
         found = read(self.array, index)
         if self.now is not None:
+            # On the way back the arrays are those at the end. Written before now, by this loop or,
+            # before it began, by an enclosing one: the array has it. Else it is as it was first.
             known = self.written[index] < self.now
             for written, start in origin.around:
                 known = known | (written[index] < start)
@@ -168,6 +170,7 @@ class _AtIndex:
         written, now = buffer.written, buffer.now
         if written is not None:
             mark = True if now is None else _after(now, x)
+            # `exact`: a mark has no derivative that a rule could be for.
             written = write(written, self.index, mark, allowed, exact=True)
         timed = now is not None
         array = write(buffer.array, self.index, x, allowed, buffer.origin.exact, timed)

@@ -37,15 +37,17 @@ def default_checkpoints(max_steps: int) -> int:
 
 
 class Plan(NamedTuple):
-    # Before which steps to keep the state, and in which slot: what it held is given up.
-    #
-    # - Before the step `first`, or without one: after the `j`th state was kept, all are in the
-    #   slots `orders[j]`, in the order of the steps. Without `orders`: as they lie.
-    # - From it on, and without `orders`: all are in the slots up to that which was written last,
-    #   as they lie, which is also the last of `orders`. What is in the others is given up, too.
-    #
-    # `turns`: that of each state before `first`, if they are kept as the function `turns` says, and
-    # so in the order of that.
+    """Which states to keep: the `j`th is that before step `steps[j]`, in slot `slots[j]`.
+
+    What the slot held is given up. On the way back the states are wanted in the order of the steps:
+
+    - Up to the step `first` (or always, without one), after the `j`th state was kept, they are in
+        the slots `orders[j]`, or, without `orders`, in the order of the slots.
+    - From step `first` on, they are in the order of the slots, up to the slot written last. What is
+        in later slots is given up, too.
+    - `turns`: the turn of each state before `first`, if those are kept as `turns` says, and so are
+        in the order of that.
+    """
 
     steps: list[int]
     slots: list[int]

@@ -132,6 +132,8 @@ class _Rules:
             tuple(x.perturbed and is_inexact(x.value) for x in group) for group in args
         )
         perturbed = self.perturbed(start)
+        # Not if buffers are only written, and what they held before has no derivative: marks cost
+        # as much memory as the buffers.
         is_marked = self.marks.is_asked or self.marks.timed or any(start[2])
         if is_marked and not self.marks.is_asked:
             carry, buffers = self.marks.added(carry, buffers)

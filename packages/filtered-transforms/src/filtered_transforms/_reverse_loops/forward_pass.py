@@ -98,8 +98,7 @@ def run_and_keep(run: Forward, first: Running, slots: int, all_fit: bool) -> tup
 
 
 def _slots(carry: Arrays, count: int) -> Arrays:
-    # Broadcast, not zeros: a slot that is read before it is written holds a state at which the
-    # derivatives of a step are finite.
+    # Of the first carry, not of zeros: each slot holds a state in which a step can run.
     return [jnp.broadcast_to(x, (count, *x.shape)) for x in carry]
 
 

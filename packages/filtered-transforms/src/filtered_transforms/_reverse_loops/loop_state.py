@@ -76,14 +76,11 @@ class LoopState:
         self._track = track
         self._structure = _Structure(init, options.buffers, options.caller.name)
         carry, given, _ = self._structure.parts(self._structure.leaves)
-        self._outer = [x if is_buffer(x) else None for x in given]
-        arrays = [x.array if is_buffer(x) else x for x in given]
+        arrays, self._outer = _unwrapped(given)
         begun = [self._begin(*both, timed) for both in zip(arrays, self._outer, strict=True)]
         self._origins = [origin for origin, _, _ in begun]
-        self._tracked = [mark is not None for _, mark, _ in begun]
-        self._timed = [time is not None for _, _, time in begun]
-        marks = [mark for _, mark, _ in begun if mark is not None]
-        times = [time for _, _, time in begun if time is not None]
+        self._tracked, marks = _present([mark for _, mark, _ in begun])
+        self._timed, times = _present([time for _, _, time in begun])
         self.buffers: Arrays = arrays + marks
         self.carry: Arrays = carry + times
         self.marks = Marks(
@@ -132,6 +129,7 @@ class LoopState:
             *self.marks.parted(buffers), self._times(carry), self._outer, self._origins, strict=True
         )
         for array, written, now, outer, origin in parts:
+            # Within a loop that has stopped, for this example, nothing may be written either.
             allowed = pred if outer is None else jnp.logical_and(pred, outer.pred)
             wrapped.append(Buffer(array, written, now, allowed, origin))
         return self._tree(carry, wrapped)
@@ -221,6 +219,7 @@ class LoopState:
             weak = getattr(jax.typeof(x), "weak_type", False)
             if x.shape == out.shape and x.dtype == out.dtype and (not weak or out.weak_type):
                 continue
+            # Not the promotion that the user has set: `jax.lax` widens a weak carry under any.
             with jax.numpy_dtype_promotion("standard"):
                 widens = weak and jnp.promote_types(x.dtype, out.dtype) == out.dtype
             if not widens or x.shape != out.shape:
@@ -233,6 +232,18 @@ class LoopState:
         example = self._tree(list(range(len(self.carry))), [None] * len(self._outer))
         where = next(p for p, leaf in jtu.tree_leaves_with_path(example) if leaf is i)
         return self._changed(path_str(where[self.caller.depth :]), x, out)
+
+
+def _unwrapped(buffers: list[Any]) -> tuple[Arrays, list[Buffer | None]]:
+    """The arrays of buffers, and for each the buffer of the enclosing loop, if it is one of its."""
+    arrays = [x.array if is_buffer(x) else x for x in buffers]
+    return arrays, [x if is_buffer(x) else None for x in buffers]
+
+
+def _present(values: list[Any]) -> tuple[list[bool], list[Any]]:
+    """Which values are there, and those that are."""
+    mask = [x is not None for x in values]
+    return mask, split(values, mask)[0]
 
 
 def check_buffers(given: Any, out: Any, caller: Caller) -> None:

@@ -1,4 +1,9 @@
-"""`maybe_set_p`: writing to an array in the midst of a loop that is differentiated."""
+"""`maybe_set_p`: writing to an array in the midst of a loop that is differentiated.
+
+A write must not read the array, nor select between an old and a new one: either would make XLA copy
+it in each step. So a write that is not to happen goes out of bounds, where JAX drops it. The rules
+of its derivatives rely on each element being written once, which the loops see to with their marks.
+"""
 
 import operator
 from collections.abc import Callable
@@ -18,8 +23,10 @@ from .materialise import materialise
 
 
 class StaticIndex:
-    # An index of which the arrays are operands and the rest is static, with a hash. `is_read`:
-    # whether the loop reads any of its buffers.
+    """The static part of an index, with a hash: its arrays are operands of the primitive.
+
+    `is_read`: whether the loop reads any of its buffers.
+    """
 
     def __init__(self, items: list[Any], is_read: bool = False):
         self.is_read = is_read
@@ -78,10 +85,10 @@ def _jvp(primals: Any, tangents: Any, *, static: StaticIndex) -> Any:
 
 
 def _transpose(cts: Any, array: Any, x: Any, *indices: Any, static: StaticIndex) -> list[Any]:
-    # The cotangent of the array is that of the result, also at the places that were written. There
-    # it should be zero; but nothing that comes before has anything to do with them, since they are
-    # written once, and the loop masks them at its start. So that the cotangent, which is read
-    # here, is not written to, for which XLA would copy it in each step.
+    # The cotangent of the array is that of the result, also where it was written. There it should
+    # be zero. But no earlier step uses those elements, since they are written once, and the loop
+    # masks them at its start (`Marks.untouched`). Without the zeros, the cotangent is only read
+    # here: if it was written too, XLA would copy it in each step.
     (ct,) = cts
     none = [None] * len(indices)
     if is_zero(ct):
@@ -91,7 +98,7 @@ def _transpose(cts: Any, array: Any, x: Any, *indices: Any, static: StaticIndex)
 
 
 maybe_set_p: Any = create_vprim("maybe_set", _set, _shapes, _jvp, _transpose)
-"""`array.at[item].set(x)` in a loop, for places that are written once."""
+"""`array.at[item].set(x)` in a loop, for elements that are written once."""
 
 
 def locate(array: Any, item: Index, pred: Any) -> tuple[Any, ...] | None:
