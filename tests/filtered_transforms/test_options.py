@@ -20,11 +20,19 @@ def named(x: Any, y: Any = None) -> Any:
 
 
 def loop(module: Any, **options: Any) -> Any:
-    return module.while_loop(lambda x: x < 9.0, lambda x: 2 * x, 1.0, max_steps=5, **options)
+    """A loop of the family; or that of a library, which leaves the kind to its user."""
+    run = getattr(module, "filter_while_loop", module.while_loop)
+    given: Any = {"max_steps": 5} | options
+    return run(lambda x: x < 9.0, lambda x: 2 * x, jnp.asarray(1.0), **given)
 
 
 def sums(module: Any, **options: Any) -> Any:
-    return module.scan(lambda c, x: (c + x, x), 0.0, X, **options)[0]
+    run = getattr(module, "filter_scan", module.scan)
+    return run(lambda c, x: (c + x, x), jnp.asarray(0.0), X, **options)[0]
+
+
+def ranged(upper: Any = 4, **options: Any) -> Any:
+    return ft.filter_fori_loop(0, upper, lambda i, x: x + i, jnp.asarray(0), **options)
 
 
 def none(**options: Any) -> Any:
@@ -49,11 +57,76 @@ REFUSED: dict[str, Case] = {
         ValueError,
         "use for `checkpoints`",
     ),
-    "while lax base": (lambda: loop(ft, kind="lax", base=4), ValueError, "use for `base`"),
-    "while checkpointed base": (
-        lambda: loop(ft, kind="checkpointed", base=4),
+    "while no kind": (lambda: loop(ft, checkpoints=3), ValueError, 'pass kind="checkpointed"'),
+    "while kind": (
+        lambda: loop(ft, kind="quick"),
         ValueError,
-        "use for `base`",
+        "`filter_while_loop`: unrecognised kind 'quick'; expected 'lax', 'bounded', 'checkpointed'",
+    ),
+    "while bounded": (
+        lambda: loop(ft, kind="bounded", max_steps=None),
+        ValueError,
+        'kind="bounded" requires `max_steps`',
+    ),
+    "while checkpointed": (
+        lambda: loop(ft, kind="checkpointed", max_steps=None),
+        ValueError,
+        "requires `max_steps` or a number of `checkpoints`",
+    ),
+    "while all": (
+        lambda: loop(ft, kind="checkpointed", checkpoints="all", max_steps=None),
+        ValueError,
+        'checkpoints="all" of kind="checkpointed" requires `max_steps`',
+    ),
+    "while traced max_steps": (
+        lambda: jax.jit(lambda n: loop(ft, kind="checkpointed", max_steps=n))(3),
+        ValueError,
+        "A traced `max_steps` does not tell",
+    ),
+    "while negative": (lambda: loop(ft, max_steps=-1), ValueError, "non-negative integer, got -1"),
+    "while none kept": (
+        lambda: loop(ft, kind="checkpointed", checkpoints=0),
+        ValueError,
+        "at least one checkpoint, got 0",
+    ),
+    "fori checkpoints": (lambda: ranged(checkpoints=3), ValueError, "use for `checkpoints`"),
+    "fori negative": (lambda: ranged(max_steps=-1), ValueError, "got -1"),
+    "fori traced, bounded": (
+        lambda: jax.jit(lambda n: ranged(n, kind="bounded"))(3),
+        ValueError,
+        'kind="bounded" requires `max_steps`',
+    ),
+    "fori unrolled, checkpointed": (
+        lambda: ranged(kind="checkpointed", unroll=2),
+        ValueError,
+        "no use for `unroll`, got unroll=2",
+    ),
+    "fori unrolled, bounded": (
+        lambda: ranged(kind="bounded", unroll=True),
+        ValueError,
+        "got unroll=True. It needs a range that is not traced",
+    ),
+    "fori float": (
+        lambda: ranged(2.5, kind="checkpointed", checkpoints=2),
+        TypeError,
+        "`upper` must be an integer, got an array float32",
+    ),
+    "fori two types": (
+        lambda: jax.jit(
+            lambda a, b: ft.filter_fori_loop(a, b, named, X, kind="checkpointed", checkpoints=2)
+        )(jnp.int8(0), jnp.int32(3)),
+        TypeError,
+        "must be of one type, got int8 and int32",
+    ),
+    "scan unrolled": (
+        lambda: sums(ft, kind="checkpointed", unroll=True),
+        ValueError,
+        "no use for `unroll`, got unroll=True",
+    ),
+    "scan split": (
+        lambda: sums(ft, kind="checkpointed", _split_transpose=True),
+        ValueError,
+        "no use for `_split_transpose`",
     ),
     "scan lax": (lambda: sums(ft, kind="lax", checkpoints="all"), ValueError, "checkpoints='all'"),
     "scan bounded": (lambda: sums(ft, kind="bounded", checkpoints=2), ValueError, "checkpoints=2"),

@@ -10,7 +10,7 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-NAMES = ("looking.md", "saving.md", "sharding.md", "typing.md")
+NAMES = ("looking.md", "loops.md", "saving.md", "sharding.md", "typing.md")
 PAGES = {name: BLOCK.findall((DOCS / name).read_text()) for name in NAMES}
 
 

@@ -76,6 +76,30 @@ assert_type(filter_cond(True, advance, advance, state), State)
 assert_type(filter_cond(True, advance, advance, operand=state), State)
 assert_type(filter_switch(xs[0], [advance, advance], state), State)
 
+# --- of each kind
+
+assert_type(filter_while_loop(more, advance, state, kind="checkpointed", checkpoints=3), State)
+assert_type(
+    filter_while_loop(more, advance, state, kind="bounded", max_steps=3, buffers=lambda s: s.step),
+    State,
+)
+assert_type(
+    filter_scan(observe, state, xs, kind="checkpointed", checkpoints="all", reverse=True),
+    tuple[State, tuple[Array, str]],
+)
+assert_type(
+    filter_scan(observe_alone, state, length=3, kind="bounded", buffers=lambda s: s.step),
+    tuple[State, Array],
+)
+assert_type(
+    filter_fori_loop(
+        0, xs[0], of_index, state, kind="checkpointed", max_steps=xs[1], checkpoints=2
+    ),
+    State,
+)
+
+# --- for libraries
+
 assert_type(while_loop(more, advance, state, kind="checkpointed", checkpoints=3), State)
 assert_type(
     scan(observe, state, xs, kind="checkpointed", checkpoints="all"),

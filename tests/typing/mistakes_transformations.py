@@ -9,6 +9,7 @@ from jax import Array
 from filtered_transforms import (
     filter_checkpoint,
     filter_cond,
+    filter_fori_loop,
     filter_grad,
     filter_jit,
     filter_scan,
@@ -56,4 +57,6 @@ partition(net)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 filter_cond(True, loss, loss, net)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 filter_while_loop(lambda c: True, lambda c: "b", 3)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
 filter_scan(loss, net, x)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+filter_while_loop(lambda c: True, lambda c: c, x, kind="check")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+filter_fori_loop(0, 3, lambda i, c: c, x, checkpoints="some")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 while_loop(lambda c: True, lambda c: c, x, kind="check")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -165,9 +165,9 @@ def twice(state: Any) -> Any:
 
 
 ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
-    "kind": (loop(kind="quick"), ValueError, "Unrecognised kind of while loop 'quick'"),
+    "kind": (loop(kind="quick"), ValueError, "`while_loop`: unrecognised kind 'quick'"),
     "bounded": (loop(kind="bounded", max_steps=None), ValueError, "requires `max_steps`"),
-    "checkpointed": (loop(max_steps=None), ValueError, "`max_steps` or `checkpoints`"),
+    "checkpointed": (loop(max_steps=None), ValueError, "`max_steps` or a number of `checkpoints`"),
     "no checkpoint": (loop(checkpoints=0), ValueError, "at least one checkpoint, got 0"),
     "max_steps": (loop(max_steps=-1), ValueError, "non-negative integer, got -1"),
     "cond shape": (
@@ -224,7 +224,7 @@ ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
     "scan kind": (
         lambda: ft.scan(lambda c, x: (c, x), 0, jnp.ones(2), kind="quick"),  # pyright: ignore[reportArgumentType]
         ValueError,
-        "Unrecognised kind of scan",
+        "`scan`: unrecognised kind",
     ),
     "scan lengths": (
         lambda: ft.scan(lambda c, x: (c, x), 0, jnp.ones(2), 3, kind="checkpointed"),

@@ -15,7 +15,7 @@ from filtered_transforms._reverse_loops.checkpoint_schedule import (
     Plan,
     default_checkpoints,
     plan,
-    reach,
+    reversible_steps,
 )
 
 # What Equinox 0.13.8 runs beyond two runs of each step, for each number of checkpoints, and 1, 2,
@@ -50,7 +50,7 @@ def optimum(length: int, places: int) -> int:
 
 def extra(found: Plan, length: int, places: int) -> int:
     """What a plan takes beyond two runs of each step, if the way back is the best there is."""
-    rows = {p: step for step, p in zip(found.steps, found.places, strict=True) if step < length}
+    rows = {p: step for step, p in zip(found.steps, found.slots, strict=True) if step < length}
     kept = sorted(rows.values())
     ends = [*kept[1:], length]
     return sum(again(y - x, places - i) for i, (x, y) in enumerate(zip(kept, ends, strict=True)))
@@ -59,7 +59,7 @@ def extra(found: Plan, length: int, places: int) -> int:
 def least_or_planned(limit: int, length: int, places: int) -> int:
     """The same, for a loop of at most `limit` steps: without a plan where there is room for turns,
     which a test below shows to take the least."""
-    if limit <= reach(places, 2):
+    if limit <= reversible_steps(places, 2):
         return optimum(length, places)
     return extra(plan(places, None, limit), length, places)
 
@@ -93,7 +93,7 @@ def test_what_was_not_counted_of_equinox_is_the_least_there_can_be():
         unknown = plan(places, None, None)
         for n in range(1, 201):
             assert extra(unknown, n, places) == optimum(n, places)
-        assert reach(places, 2) >= 200  # so no limit up to there needs a plan of its own
+        assert reversible_steps(places, 2) >= 200  # so no limit up to there needs a plan of its own
 
 
 def counted(kind: str, places: int | None, limit: int | None) -> Any:
@@ -152,7 +152,7 @@ def test_what_is_run_is_as_planned(places: int, limit: int | None):
 def test_a_loop_with_room_for_turns_is_run_as_little_as_can_be_wherever_it_ends(
     places: int, limit: int
 ):
-    assert limit <= reach(places, 2)
+    assert limit <= reversible_steps(places, 2)
     run = counted("while", places, limit)
     for n in [*range(limit + 1)] if limit < 20 else (0, 10, 11, 12, 33, 54, 65, 66):
         assert run(n) == 2 * n + optimum(n, places)
@@ -160,7 +160,7 @@ def test_a_loop_with_room_for_turns_is_run_as_little_as_can_be_wherever_it_ends(
 
 @pytest.mark.usefixtures("each_way_back")
 def test_many_checkpoints_without_a_limit():
-    run, first = counted("while", 50, None), reach(50, 2)
+    run, first = counted("while", 50, None), reversible_steps(50, 2)
     for n in (50, 51, 52, 150, 700, first - 1):
         assert run(n) == 2 * n + n - 50
     for n in (first, first + 1, first + 60):

@@ -52,7 +52,7 @@ Donate: TypeAlias = (
 """Whose memory the result of a compiled function may reuse: a choice, or names of parameters."""
 
 LoopKind: TypeAlias = Literal["lax", "bounded", "checkpointed"]
-"""How a loop is differentiated: see `while_loop`."""
+"""How a loop is differentiated: see `filter_while_loop`."""
 
 Scalar: TypeAlias = bool | int | np.generic | np.ndarray[Any, Any] | jax.Array
 """A predicate or an index: a number, or an array without axes."""

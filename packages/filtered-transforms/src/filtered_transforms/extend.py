@@ -10,8 +10,9 @@
 - Reductions over all examples of a `vmap`: `unvmap_any`, `unvmap_all`, `unvmap_max`, `unvmap_min`.
 - What forbids a transformation: `nonbatchable`, `nondifferentiable`, `nondifferentiable_backward`,
   `nontraceable`.
-- Loops that can be differentiated in reverse: `while_loop`, `scan`, as in `filtered_transforms`,
-  whose kind a library may leave to its user; `MaybeBuffer`, `buffer_at_set` for what they write to.
+- Loops whose kind a library leaves to its user: `while_loop`, `scan`, with the signatures and rules
+  of Equinox's; users write `filter_while_loop`, `filter_scan`. `MaybeBuffer`, `buffer_at_set` for
+  what they write to.
 - Progress meters for any loop: `AbstractProgressMeter`, `NoProgressMeter`, `TextProgressMeter`,
   `TqdmProgressMeter`.
 - Trials: `eval_zero`, `eval_empty`, `cached_filter_eval_shape`, `scan_trick`; `closure_to_pytree`;
@@ -33,6 +34,9 @@ The names that end in `_p` are the primitives themselves.
 import typing as _typing
 
 from tree_surgery.extend import lazy_names as _lazy_names
+
+from ._reverse_loops.library_loops import scan as scan
+from ._reverse_loops.library_loops import while_loop as while_loop
 
 if _typing.TYPE_CHECKING:
     from ._filters.hashable import hashable_combine as hashable_combine
@@ -90,8 +94,6 @@ if _typing.TYPE_CHECKING:
     from ._primitives.unvmap import unvmap_min as unvmap_min
     from ._primitives.unvmap import unvmap_min_p as unvmap_min_p
     from ._primitives.vprim import create_vprim as create_vprim
-    from ._reverse_loops.any_kind import scan as scan
-    from ._reverse_loops.any_kind import while_loop as while_loop
     from ._reverse_loops.buffer import MaybeBuffer as MaybeBuffer
     from ._reverse_loops.buffer import buffer_at_set as buffer_at_set
     from ._reverse_loops.masked_write import maybe_set_p as maybe_set_p
@@ -158,8 +160,8 @@ else:
                 "unvmap_min, unvmap_min_p"
             ),
             "._primitives.vprim": "create_vprim",
-            "._reverse_loops.any_kind": "scan, while_loop",
             "._reverse_loops.buffer": "MaybeBuffer, buffer_at_set",
+            "._reverse_loops.library_loops": "scan, while_loop",
             "._reverse_loops.masked_write": "maybe_set_p",
             "._reverse_loops.progress_meters": (
                 "AbstractProgressMeter, NoProgressMeter, TextProgressMeter, TqdmProgressMeter"

@@ -40,7 +40,6 @@ if _typing.TYPE_CHECKING:
     from ._conv.pool import MaxPool2d as MaxPool2d
     from ._conv.pool import MaxPool3d as MaxPool3d
     from ._conv.pool import Pool as Pool
-    from ._core.layer_protocol import StatefulLayer as StatefulLayer
     from ._core.shape_errors import ShapeError as ShapeError
     from ._dense.dropout import Dropout as Dropout
     from ._dense.embedding import Embedding as Embedding
@@ -61,14 +60,8 @@ if _typing.TYPE_CHECKING:
     from ._normalisation.rms_norm import RMSNorm as RMSNorm
     from ._normalisation.spectral_norm import SpectralNorm as SpectralNorm
     from ._normalisation.weight_norm import WeightNorm as WeightNorm
-    from ._recurrent.bidirectional import Bidirectional as Bidirectional
-    from ._recurrent.gru_cell import GRUCell as GRUCell
-    from ._recurrent.lstm_cell import LSTMCell as LSTMCell
     from ._recurrent.rnn import RNN as RNN
-    from ._state.make_with_state import delete_init_state as delete_init_state
-    from ._state.make_with_state import make_with_state as make_with_state
     from ._state.state import State as State
-    from ._state.state_index import StateIndex as StateIndex
 else:
     __all__, __getattr__, __dir__ = _lazy_names(
         __name__,

@@ -1,4 +1,9 @@
-"""What of a loop depends on what is differentiated: nothing else is given a derivative."""
+"""What of a loop depends on what is differentiated: nothing else is given a derivative.
+
+Activity analysis, by JAX's own symbolic zeros, to a fixed point over the carry. It must be exact in
+one direction: what depends on a perturbed input, in any step, must be marked, else its derivative
+is lost. What is marked beyond that costs time, and differentiates what is `nondifferentiable`.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,7 +21,7 @@ Mask = tuple[bool, ...]
 
 
 class Perturbed(NamedTuple):
-    # Which arrays of a loop, and of what each step takes and returns, have a derivative.
+    """Which arrays of a loop, and of what each step takes and returns, have a derivative."""
 
     consts: Mask
     carry: Mask
@@ -26,7 +31,7 @@ class Perturbed(NamedTuple):
 
 
 class Linear:
-    # A step as a function of the arrays in it that have a derivative, and of no others.
+    """A step as a function of the arrays in it that have a derivative, and of no others."""
 
     def __init__(self, step: Callable[..., Stepped], perturbed: Perturbed):
         self._step = step
@@ -37,8 +42,8 @@ class Linear:
     ) -> tuple[Callable[..., Any], tuple[Arrays, ...]]:
         """The function, and the arrays at which it is to be differentiated.
 
-        It returns what has a derivative (of the carry, of the buffers, of `ys`), and what has none
-        of the carry.
+        It returns what has a derivative (of the carry, of the buffers, of `ys`), and the rest of
+        the carry.
         """
         every = [consts, carry, buffers, xs]
         halves = [split(x, list(m)) for x, m in zip(every, self._masks[:4], strict=True)]
@@ -49,15 +54,15 @@ class Linear:
                 for mask, new, (_, rest) in zip(self._masks[:4], given, halves, strict=True)
             ]
             out = self._step(*whole, pred)
-            moving, still = split(out.carry, list(self._masks.carry))
-            found = moving, pick(out.buffers, self._masks.buffers), pick(out.ys, self._masks.ys)
-            return found, still
+            active, inactive = split(out.carry, list(self._masks.carry))
+            found = active, pick(out.buffers, self._masks.buffers), pick(out.ys, self._masks.ys)
+            return found, inactive
 
         return of_perturbed, tuple(half[0] for half in halves)
 
-    def carry(self, moving: Arrays, still: Arrays) -> Arrays:
-        """The carry, of what in it has a derivative and what has none."""
-        return merge(list(self._masks.carry), moving, still)
+    def carry(self, active: Arrays, inactive: Arrays) -> Arrays:
+        """The carry, from what in it has a derivative and what has none."""
+        return merge(list(self._masks.carry), active, inactive)
 
     def push(
         self, consts: Arrays, carry: Arrays, buffers: Arrays, pred: Any, tangents: Any
@@ -67,8 +72,8 @@ class Linear:
         `tangents` are those of `consts`, `carry` and `buffers`.
         """
         step, at = self.at(consts, carry, buffers, [], pred)
-        (moving, _, _), slopes, still = jax.jvp(step, at, (*tangents, []), has_aux=True)
-        return self.carry(moving, still), slopes[:2]
+        (active, _, _), out, inactive = jax.jvp(step, at, (*tangents, []), has_aux=True)
+        return self.carry(active, inactive), out[:2]
 
 
 def pick(values: Arrays, mask: Mask) -> Arrays:
@@ -76,8 +81,8 @@ def pick(values: Arrays, mask: Mask) -> Arrays:
     return split(values, list(mask))[0]
 
 
-def longer(mask: Mask, values: Arrays) -> Mask:
-    """The mask of values to which others were added that have no derivative."""
+def padded(mask: Mask, values: Arrays) -> Mask:
+    """Pad `mask` with False to the length of `values`: appended values have no tangent."""
     return mask + (False,) * (len(values) - len(mask))
 
 

@@ -1,4 +1,15 @@
-"""The way back through a loop, from states of it that were kept."""
+"""The way back through a checkpointed loop, from the states that the way forward kept.
+
+The checkpoints are a stack: the last one is the state before the latest step that has one. From it
+steps run forward again, and leave checkpoints of their own in the slots that are free, until the
+step before `end` has its state. That step is reversed, `end` falls by one, and what lies beyond it
+is popped. Invariants:
+
+- The state before step 0 stays at the bottom of the stack.
+- Each step is reversed once, from the last to the first.
+- A step that runs again writes nothing that matters: the buffers are those at the end of the loop.
+- An example of a batch that had stopped before step `i` gets its cotangents unchanged.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,20 +19,29 @@ import jax.numpy as jnp
 
 from .activity import Linear
 from .batching import unless_alone
-from .checkpoint_schedule import apart, reach
-from .traced_loop import put, row, select
+from .checkpoint_schedule import reversible_steps, steps_to_checkpoint
+from .forward_pass import Kept
+from .loop_end import LoopEnd
+from .traced_loop import read_row, select, write_row
 from .write_marks import Arrays
 
-# From how many equations on, of those that compute more than one number, a step is large: then its
-# programs, and what the compiler makes of two in one kernel, cost more than to keep them apart.
-# Measured on a CPU: of 17 a gradient takes 0.2 to 1.1 of its time, of 9 and fewer 1.0 to 2.
+# A step is large from so many equations on that compute more than one number. To go back through it
+# takes `reverse_large`, in which the step is compiled once. In `reverse` it is compiled twice, and
+# XLA may fuse it with its derivative. Measured on a CPU: with 17 equations a gradient by
+# `reverse_large` takes 0.2 to 1.1 of the time of one by `reverse`; with 9 and fewer, 1.0 to 2.
 LARGE = 16
 
 
 class Reversal(NamedTuple):
-    # What is the same in all steps of the way back. `buffers` are those at the end of the loop:
-    # each place is written once; and if the loop reads them, they tell when, so that a step reads
-    # what it read before.
+    """What is the same in all steps of the way back.
+
+    - `linear`: the step, as a function of what has a derivative; `step`: the step, run again.
+    - `consts`, `xs`: as in the way forward.
+    - `buffers`: those at the end of the loop; their marks say what each step had read.
+    - `n`: how many steps each example ran.
+    - `slots`: how many checkpoints there may be. `end`: when the loop ends.
+    - `is_large`: whether a step is a large program.
+    """
 
     linear: Linear
     step: Any
@@ -29,38 +49,41 @@ class Reversal(NamedTuple):
     buffers: Arrays
     xs: Arrays
     n: Any
-    places: int
-    ends: Any
+    slots: int
+    end: LoopEnd
     is_large: bool
 
     def again(self, i: Any, carry: Arrays) -> Arrays:
         """The carry after step `i`. What it writes is in the buffers already."""
         active = unless_alone(i < self.n)
-        xs = [row(x, i) for x in self.xs]
+        xs = [read_row(x, self.end.row(i)) for x in self.xs]
         return select(active, self.step(self.consts, carry, self.buffers, xs, active).carry, carry)
 
     def linearized(self, i: Any, carry: Arrays) -> tuple[Arrays, Callable[..., "Cotangents"]]:
         """The carry after step `i`, and from cotangents after it (and of `ys`) to those before."""
         active = unless_alone(i < self.n)
-        xs = [row(x, i) for x in self.xs]
+        xs = [read_row(x, self.end.row(i)) for x in self.xs]
         step, at = self.linear.at(self.consts, carry, self.buffers, xs, active)
-        (moving, _, _), pull, still = jax.vjp(step, *at, has_aux=True)
+        (changed, _, _), pull, constant = jax.vjp(step, *at, has_aux=True)
 
         def back(cts: Cotangents, ys: Arrays) -> Cotangents:
             zeros = [jnp.zeros_like(x) for x in cts.carry]
             given = select(active, cts.carry, zeros)
             to_consts, to_carry, to_buffers, to_xs = pull(
-                (given, cts.buffers, [row(y, i) for y in ys])
+                (given, cts.buffers, [read_row(y, self.end.row(i)) for y in ys])
             )
             to_consts = select(active, to_consts, [jnp.zeros_like(x) for x in to_consts])
             return Cotangents(
                 [x + y for x, y in zip(cts.consts, to_consts, strict=True)],
                 select(active, to_carry, cts.carry),  # for one that had stopped, it is void
                 to_buffers,
-                [put(all_, one, i) for all_, one in zip(cts.xs, to_xs, strict=True)],
+                [
+                    write_row(all_, one, self.end.row(i))
+                    for all_, one in zip(cts.xs, to_xs, strict=True)
+                ],
             )
 
-        return select(active, self.linear.carry(moving, still), carry), back
+        return select(active, self.linear.carry(changed, constant), carry), back
 
     def back(self, i: Any, carry: Arrays, cts: "Cotangents", ys: Arrays) -> "Cotangents":
         """The cotangents before step `i`, from those after it."""
@@ -69,6 +92,8 @@ class Reversal(NamedTuple):
 
 
 class Cotangents(NamedTuple):
+    """Cotangents of what a step takes, where it has them; those of `xs` are stacked."""
+
     consts: Arrays
     carry: Arrays
     buffers: Arrays
@@ -86,7 +111,7 @@ def _if(pred: Any, back: Callable[..., Cotangents], cts: Cotangents, ys: Arrays)
     return jax.lax.while_loop(lambda s: s[0], lambda s: (s[0] & False, back(s[1], ys)), state)[1]
 
 
-def _start(way: Reversal, kept: Any, carry_ct: Arrays, buffers_ct: Arrays) -> Cotangents:
+def _start(way: Reversal, kept: Kept, carry_ct: Arrays, buffers_ct: Arrays) -> Cotangents:
     consts, _, _, xs = way.linear.at(
         way.consts, [x[0] for x in kept.rows], way.buffers, way.xs, jnp.array(True)
     )[1]
@@ -95,13 +120,13 @@ def _start(way: Reversal, kept: Any, carry_ct: Arrays, buffers_ct: Arrays) -> Co
 
 
 def reverse_all(
-    way: Reversal, total: Any, kept: Any, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
+    way: Reversal, total: Any, kept: Kept, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
 ) -> Cotangents:
     """As `reverse`, where row `i` of what was kept is the state before step `i`: of each step."""
 
     def one_back(state: Any) -> Any:
         end, cts = state
-        carry = [row(r, end - 1) for r in kept.rows]
+        carry = [read_row(r, end - 1) for r in kept.rows]
         return end - 1, way.back(end - 1, carry, cts, ys_ct)
 
     state = (total, _start(way, kept, carry_ct, buffers_ct))
@@ -109,7 +134,7 @@ def reverse_all(
 
 
 def reverse(
-    way: Reversal, total: Any, kept: Any, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
+    way: Reversal, total: Any, kept: Kept, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
 ) -> Cotangents:
     """The cotangents of what the loop was given.
 
@@ -129,11 +154,11 @@ def reverse(
 
         def has_state(state: Any) -> Any:
             end, top, _ = state
-            return (end > 0) & (row(steps, order(jnp.maximum(top, 0))) == end - 1)
+            return (end > 0) & (read_row(steps, order(jnp.maximum(top, 0))) == end - 1)
 
         def one_back(state: Any) -> Any:
             end, top, cts = state
-            cts = way.back(end - 1, [row(r, order(top)) for r in rows], cts, ys_ct)
+            cts = way.back(end - 1, [read_row(r, order(top)) for r in rows], cts, ys_ct)
             return end - 1, top - 1, cts
 
         end, top, cts = jax.lax.while_loop(has_state, one_back, (end, top, cts))
@@ -143,22 +168,22 @@ def reverse(
     return jax.lax.while_loop(lambda s: s[0] > 0, until_next, state)[2]
 
 
-def _stacked(kept: Any) -> tuple[Any, tuple[Any, Any, Arrays]]:
-    """What was kept as a stack: the row of each place in it, and the last place in use, the steps
+def _stacked(kept: Kept) -> tuple[Any, tuple[Any, Any, Arrays]]:
+    """What was kept as a stack: the row of each slot in it, and the last slot in use, the steps
     of all rows, and the rows."""
-    order = (lambda top: top) if kept.order is None else (lambda top: row(kept.order, top))
+    order = (lambda top: top) if kept.order is None else (lambda top: read_row(kept.order, top))
     return order, (kept.top, kept.steps, kept.rows)
 
 
-def _kept_at(place: Any, steps: Any, rows: Arrays) -> tuple[Any, Arrays]:
+def _kept_at(slot: Any, steps: Any, rows: Arrays) -> tuple[Any, Arrays]:
     """The step before which the state in a row was kept, and that state."""
-    return row(steps, place), [row(r, place) for r in rows]
+    return read_row(steps, slot), [read_row(r, slot) for r in rows]
 
 
 def _is_short(way: Reversal) -> bool:
     """Whether between any two states that were kept there is room for all those between."""
-    most = way.ends.limit if way.ends.length is None else way.ends.length
-    return isinstance(most, int) and reach(way.places, 2) >= most
+    most = way.end.limit if way.end.length is None else way.end.length
+    return isinstance(most, int) and reversible_steps(way.slots, 2) >= most
 
 
 def _far(way: Reversal, order: Any, end: Any, state: Any) -> Any:
@@ -166,58 +191,63 @@ def _far(way: Reversal, order: Any, end: Any, state: Any) -> Any:
 
     def is_far(state: Any) -> Any:
         i, _, top, _, _ = state
-        left = way.places - top
+        left = way.slots - top
         return (left > 1) & (end - i > left + 1)
 
     def advance(state: Any) -> Any:
         i, carry, top, steps, rows = state
-        target = i + apart(way.places - top, end - i)
+        target = i + steps_to_checkpoint(way.slots - top, end - i)
         i, carry = jax.lax.while_loop(
             lambda s: s[0] < target, lambda s: (s[0] + 1, way.again(*s)), (i, carry)
         )
         top = top + 1
-        rows = [put(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
-        return i, carry, top, put(steps, i, order(top)), rows
+        rows = [write_row(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
+        return i, carry, top, write_row(steps, i, order(top)), rows
 
     return jax.lax.while_loop(is_far, advance, state)
 
 
 def _near(way: Reversal, order: Any, end: Any, state: Any) -> Any:
-    """Keeps each state up to that before step `end - 1`; without a place for all, the last one."""
+    """Keeps each state up to that before step `end - 1`; without a slot for all, the last one."""
 
     def advance(state: Any) -> Any:
         i, carry, top, steps, rows = state
         carry = way.again(i, carry)
-        i, top = i + 1, jnp.minimum(top + 1, way.places)
-        rows = [put(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
-        return i, carry, top, put(steps, i, order(top)), rows
+        i, top = i + 1, jnp.minimum(top + 1, way.slots)
+        rows = [write_row(r, x, order(top)) for r, x in zip(rows, carry, strict=True)]
+        return i, carry, top, write_row(steps, i, order(top)), rows
 
     return jax.lax.while_loop(lambda s: s[0] < end - 1, advance, state)
 
 
 def reverse_large(
-    way: Reversal, total: Any, kept: Any, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
+    way: Reversal, total: Any, kept: Kept, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
 ) -> Cotangents:
     """As `reverse`, for steps that are large programs: only one of them stands in what is compiled.
 
     Each step forward is ready to be reversed. Where it is the next to be, it is.
     """
-    places, is_short = way.places, _is_short(way)
+    slots, is_short = way.slots, _is_short(way)
 
     def next_kept(i: Any, top: Any, end: Any) -> Any:
-        return i + (1 if is_short else apart(places - top, end - i))
+        return i + (1 if is_short else steps_to_checkpoint(slots - top, end - i))
 
     def step(state: Any) -> Any:
         end, i, carry, target, (top, steps, rows), cts = state
         new, back = way.linearized(i, carry)
         is_last = i == end - 1
         cts = _if(is_last, back, cts, ys_ct)
-        keeps = (i + 1 == target) & (top < places - 1) & ~is_last
-        place = jnp.where(keeps, top + 1, places)  # that of the state that is worked on
-        rows = [put(r, x, order(place)) for r, x in zip(rows, new, strict=True)]
-        steps, top = put(steps, i + 1, order(place)), jnp.where(keeps, top + 1, top)
+        # A state that is not to be kept is written to the spare row: a branch would copy all rows.
+        keeps = (i + 1 == target) & (top < slots - 1) & ~is_last
+        slot = jnp.where(keeps, top + 1, slots)  # that of the state that is worked on
+        rows = [write_row(r, x, order(slot)) for r, x in zip(rows, new, strict=True)]
+        steps, top = write_row(steps, i + 1, order(slot)), jnp.where(keeps, top + 1, top)
+        # Where step `end - 1` was reversed, go on from the last checkpoint before the new end, and
+        # pop it if it is the state of the step that is next.
         end = jnp.where(is_last, i, end)
-        top = jnp.where(is_last & (row(steps, order(top)) == end), jnp.maximum(top - 1, 0), top)
+        top = jnp.where(
+            is_last & (read_row(steps, order(top)) == end), jnp.maximum(top - 1, 0), top
+        )
         last, at_last = _kept_at(order(top), steps, rows)
         i, carry = jnp.where(is_last, last, i + 1), select(is_last, at_last, new)
         target = jnp.where(is_last | keeps, next_kept(i, top, end), target)

@@ -1,4 +1,15 @@
-"""Loops of at most so many steps, which can be differentiated in any mode, any number of times."""
+"""Loops of at most so many steps, which can be differentiated in any mode, any number of times.
+
+Run forward, it is a `jax.lax.while_loop`. Its rule for forward mode runs it so, and computes the
+tangents in scans of scans: blocks of steps, rematerialised. Those are linear in the tangents, so
+that JAX transposes them for reverse mode, and they are differentiable themselves, so that any order
+works. Invariants:
+
+- Only the inputs of steps and of blocks are residuals: memory for the square root of `max_steps`.
+- Neither constants nor buffers are kept once for each step.
+- In a step after the loop has ended, derivatives are taken at a carry where they are finite, and
+  not used: zero times infinity would be NaN.
+"""
 
 import functools
 import math
@@ -9,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from .activity import Linear, find_perturbed, longer, nonzero, pick, spread
+from .activity import Linear, find_perturbed, nonzero, padded, pick, spread
 from .batching import any_of, unless_alone
 from .forward_only import run_lax
 from .loop_state import LoopState
@@ -43,7 +54,7 @@ def run_bounded(
         chosen = loop if is_marked else plain
         if is_marked and not was_marked:
             carry, buffers = marks.added(carry, buffers)
-            start = start[0], longer(start[1], carry), longer(start[2], buffers)
+            start = start[0], padded(start[1], carry), padded(start[2], buffers)
         perturbed = find_perturbed(chosen.steps.first, (consts, carry, buffers, []), (*start, ()))
         last, final = runs(is_marked)(consts, carry, buffers)
         given = [
@@ -86,12 +97,12 @@ def _lasting(run: Callable[..., Any], jvp: Callable[..., Any]) -> Callable[..., 
 
 
 class _Scans(NamedTuple):
-    # The derivative of a loop: scans of the tangents, and of the carry at which they are taken.
-    #
-    # Only inputs of steps and of blocks of steps are kept for the way back, the rest is computed
-    # again: so neither what the steps close over nor the buffers are kept once for each step.
-    # `final` are the buffers at the end, where a step reads what it read before: see `Reversal`.
-    # `safe` is a carry at which derivatives are finite.
+    """The derivative of a loop: scans of the tangents, and of the carry at which they are taken.
+
+    - `final`: the buffers at the end, in which a step reads what it had read: see `Reversal`.
+    - `safe`: the first carry, for steps after the end of the loop.
+    - `max_steps`, `base`: how many steps there are at most, and at least in a block.
+    """
 
     loop: TracedLoop
     linear: Linear

@@ -1,4 +1,16 @@
-"""Arrays in the carry of a loop that are written at an index, and never copied."""
+"""Arrays in the carry of a loop that are written at an index, and never copied.
+
+Invariants:
+
+- Each index is written at most once, which the user promises. So the array at the end of the loop
+  holds what any step wrote, and no step's array has to be kept for the way back.
+- A read must give what was there at the time. If the index was written before, that is the array at
+  the end; else it is the array before the loop. The times of writes tell which.
+- A write of an example that has stopped, or that `pred` forbids, writes nothing: it goes out of
+  bounds. So a buffer is never selected between an old and a new one, which would copy it.
+- An `Origin` is compared by identity: it tells that what a body returns for a buffer is that
+  buffer, and not another array of the same shape.
+"""
 
 from collections.abc import Callable
 from typing import Any, Union
@@ -12,23 +24,22 @@ from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._types import Index, Scalar, T
 from tree_surgery.extend import public
 
-from .buffer_read import read, read_apart
+from .buffer_read import materialised_read, read
 from .masked_write import write, write_anywhere
-
-Item = Any
 
 
 class Origin:
-    # Which buffer of which loop a buffer is; every one of a loop has its own.
-    #
-    # - `exact`: whether the derivatives of a write are to be right by themselves; else the loop
-    #   sees to it.
-    # - `first`: the array before the outermost of the loops around it that keep times; `None` if
-    #   no loop does.
-    # - `around`: of each loop around this one that keeps times, those of its writes, and the time
-    #   at which this loop begins.
-    # - `outer`: the same of the next loop around it whose buffer it is.
-    # - `is_read`: whether it was indexed while the loop was traced.
+    """Which buffer of which loop a buffer is; every one of a loop has its own.
+
+    - `exact`: whether the derivatives of a write are to be right by themselves; else the loop sees
+        to it.
+    - `first`: the array before the outermost of the enclosing loops that keep times; `None` if no
+        loop does.
+    - `around`: of each enclosing loop that keeps times, those of its writes, and the time at which
+        this loop begins.
+    - `outer`: the origin of the same buffer in the next enclosing loop.
+    - `is_read`: whether it was indexed while the loop was traced.
+    """
 
     __slots__ = ("around", "exact", "first", "is_read", "outer")
 
@@ -47,16 +58,17 @@ class Origin:
 
 
 class Buffer:
-    # An array of a loop, as its functions see it: it can be indexed, and written by `.at[].set`.
-    #
-    # - `pred`: whether the loop still runs, for this example; writes of one that has stopped do
-    #   nothing.
-    # - `written`: which places have been written, if the loop can be differentiated in reverse,
-    #   else `None`. If buffers are read in the loop: when they were written.
-    # - `now`: the time, if `written` holds times, else `None`. It counts the writes.
-    #
-    # On the way back through a loop, `array` and `written` are those at its end. So a place holds
-    # what it held at the time if it was written before now; else it held what it holds in `first`.
+    """An array of a loop, as its functions see it: it can be indexed, and written by `.at[].set`.
+
+    - `pred`: whether the loop still runs, for this example; writes of one that has stopped do
+        nothing.
+    - `written`: which elements have been written, if the loop can be differentiated in reverse,
+        else `None`. If buffers are read in the loop: when they were written.
+    - `now`: the time, if `written` holds times, else `None`. It counts the writes.
+
+    On the way back through a loop, `array` and `written` are those at its end. So an element is
+    what it was at the time if it was written before now; else it was what it is in `first`.
+    """
 
     __slots__ = ("array", "now", "origin", "pred", "written")
 
@@ -89,16 +101,18 @@ class Buffer:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, item: Item) -> Any:
+    def __getitem__(self, index: Index) -> Any:
         origin = self.origin
         origin.mark_read()
-        found = read(self.array, item)
+        found = read(self.array, index)
         if self.now is not None:
-            known = self.written[item] < self.now
+            # On the way back the arrays are those at the end. Written before now, by this loop or,
+            # before it began, by an enclosing one: the array has it. Else it is as it was first.
+            known = self.written[index] < self.now
             for written, start in origin.around:
-                known = known | (written[item] < start)
-            found = jnp.where(known, found, origin.first[item])
-        return read_apart(found, item)
+                known = known | (written[index] < start)
+            found = jnp.where(known, found, origin.first[index])
+        return materialised_read(found, index)
 
     @property
     def at(self) -> "_At":
@@ -139,16 +153,16 @@ class _At:
     def __init__(self, buffer: Buffer):
         self.buffer = buffer
 
-    def __getitem__(self, item: Item) -> "_Place":
-        return _Place(self.buffer, item)
+    def __getitem__(self, index: Index) -> "_AtIndex":
+        return _AtIndex(self.buffer, index)
 
 
-class _Place:
-    __slots__ = ("buffer", "item")
+class _AtIndex:
+    __slots__ = ("buffer", "index")
 
-    def __init__(self, buffer: Buffer, item: Item):
+    def __init__(self, buffer: Buffer, index: Index):
         self.buffer = buffer
-        self.item = item
+        self.index = index
 
     def set(self, x: Any, *, pred: Any = True, **_: Any) -> Buffer:
         """The buffer with `x` at this place, if `pred`. Other options make no difference."""
@@ -157,9 +171,10 @@ class _Place:
         written, now = buffer.written, buffer.now
         if written is not None:
             mark = True if now is None else _after(now, x)
-            written = write(written, self.item, mark, allowed, exact=True)
+            # `exact`: a mark has no derivative that a rule could be for.
+            written = write(written, self.index, mark, allowed, exact=True)
         timed = now is not None
-        array = write(buffer.array, self.item, x, allowed, buffer.origin.exact, timed)
+        array = write(buffer.array, self.index, x, allowed, buffer.origin.exact, timed)
         later = now + 1 if timed else None
         return Buffer(array, written, later, buffer.pred, buffer.origin)
 
@@ -167,8 +182,10 @@ class _Place:
 def _after(now: Any, x: Any) -> Any:
     """`now`, by a computation that takes `x`, so that it is written after what `x` was made of.
 
-    XLA would copy the times in each step if it could write them before they are read. It does not
-    see that this adds nothing.
+    What `x` was made of may have read the times. Without an order between that read and this write,
+    XLA's CPU compiler copies the times in each step. It cannot see that zero is added here: it does
+    not know that a comparison as an integer is never negative. Seen to be needed with JAX 0.7.2,
+    0.10.2 and 0.12.0; it can go when `test_compiler_tricks.py` finds no copy without it.
     """
     x = jnp.asarray(x)
     if jnp.issubdtype(x.dtype, jax.dtypes.extended):
@@ -194,8 +211,8 @@ class MaybeBuffer:
     ```
     """
 
-    def __class_getitem__(cls, item: Any) -> Any:
-        return Union[item, Buffer]  # noqa: UP007  (a string has no `|`)
+    def __class_getitem__(cls, index: Any) -> Any:
+        return Union[index, Buffer]  # noqa: UP007  (a string has no `|`)
 
 
 def is_buffer(x: Any) -> bool:
@@ -204,8 +221,10 @@ def is_buffer(x: Any) -> bool:
 
 
 @public("filtered_transforms.extend")
-def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, **kwargs: Any) -> T:
-    """`buffer.at[item].set(x)` if `pred`, for buffers of loops and for arrays.
+def buffer_at_set(
+    buffer: T, index: Index, x: ArrayLike, *, pred: Scalar = True, **kwargs: Any
+) -> T:
+    """`buffer.at[index].set(x)` if `pred`, for buffers of loops and for arrays.
 
     For functions that are called as the body of `while_loop` or `scan`, where `buffer` is one of
     its buffers, and also outside of it, where it is an array.
@@ -213,8 +232,8 @@ def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, 
     **Arguments:**
 
     - `buffer`: an array, or a buffer of a loop.
-    - `item`: an index, as in `buffer[item]`. Of an array of indices no two may be equal.
-    - `x`: what is written, broadcast against `buffer[item]`.
+    - `index`: an index, as in `buffer[index]`. Of an array of indices no two may be equal.
+    - `x`: what is written, broadcast against `buffer[index]`.
     - `pred`: a scalar `bool`, traced or not: whether to write at all.
     - `**kwargs`: as for `jax.Array.at[...].set`.
 
@@ -231,10 +250,10 @@ def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, 
     """
     written: Any = buffer
     if is_buffer(written):
-        return written.at[item].set(x, pred=pred, **kwargs)
+        return written.at[index].set(x, pred=pred, **kwargs)
     if pred is True:
-        return written.at[item].set(x, **kwargs)
-    return write_anywhere(jnp.asarray(written), item, x, pred, **kwargs)
+        return written.at[index].set(x, **kwargs)
+    return write_anywhere(jnp.asarray(written), index, x, pred, **kwargs)
 
 
 def find_buffers(

@@ -1,6 +1,19 @@
-"""Loops of any length that are differentiated in reverse, in memory fixed beforehand."""
+"""Loops of any length that are differentiated in reverse, in memory fixed beforehand.
+
+A `jax.custom_vjp`: forward, some states are kept (`forward_pass`); on the way back the steps
+between them run again (`backward_pass`). Invariants:
+
+- The rules outlive the trace in which they are made, as long as a program that holds the loop. So
+  they hold functions, numbers and shapes, and no array: all arrays are operands and residuals.
+- Only what depends on what is differentiated has a cotangent. `find_perturbed` says what does;
+  without it, integers and constants in the carry would be given cotangents of `float0`, and what is
+  `nondifferentiable` would be differentiated.
+- Which places of a buffer were written is marked only if a derivative needs it: if what the buffer
+  held before the loop is differentiated, or if the loop reads a buffer.
+"""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,99 +27,54 @@ from .activity import (
     Perturbed,
     find_perturbed,
     is_inexact,
-    longer,
+    padded,
     pick,
     with_tangents_of,
 )
 from .backward_pass import LARGE, Reversal, reverse, reverse_all, reverse_large
-from .batching import any_of, any_of_kept, same_for_all, unless_alone
-from .checkpoint_schedule import Plan, in_turns, plan, turns
+from .batching import same_for_all
+from .forward_pass import Forward, Kept, run_and_keep
+from .loop_end import LoopEnd
 from .loop_state import LoopState
-from .traced_loop import TracedLoop, put, row, select
-from .write_marks import NEVER, Arrays, Marks
-
-IN_CONSTS = "in consts"
+from .traced_loop import TracedLoop
+from .write_marks import Arrays, Marks
 
 
-class Ends(NamedTuple):
-    # When a loop ends, beside its own condition.
-    #
-    # - `length`: the number of steps, if that is known; then there is no other condition.
-    # - `limit`: the greatest number of steps, if there is one. One that is traced is `IN_CONSTS`,
-    #   the last of them.
+class CheckpointedLoop(NamedTuple):
+    """A loop to be differentiated in reverse: functions, numbers and shapes, no array.
 
-    length: int | None
-    limit: int | str | None
-
-    def most(self) -> int | None:
-        """The greatest number of steps, if it is known while the loop is traced."""
-        known = self.limit if self.length is None else self.length
-        return known if isinstance(known, int) else None
-
-    def in_turns(self, places: int) -> bool:
-        """Whether its state is kept as `turns` says."""
-        return self.length is None and in_turns(places, self.most())
-
-    def plan(self, places: int) -> Plan:
-        """When to keep its state, in so many places."""
-        return plan(places, self.length, self.most())
-
-    def limit_of(self, consts: Arrays) -> Any:
-        """The greatest number of steps, if there is one, of a loop with these `consts`."""
-        return consts[-1] if self.limit == IN_CONSTS else self.limit
-
-
-class _Running(NamedTuple):
-    # `i` counts the steps of the longest example, `n` those of each.
-
-    pred: Any
-    i: Any
-    n: Any
-    carry: Arrays
-    buffers: Arrays
-    ys: Arrays
-
-
-class _Kept(NamedTuple):
-    # States that were kept: row `j` of `rows` is the state before step `steps[j]`. In the order of
-    # the steps they are in the rows `order[0]` to `order[top]`; without `order` in `0` to `top`.
-
-    top: Any
-    order: Any
-    steps: Any
-    rows: Arrays
-
-
-def checkpointed(
-    loop: TracedLoop,
-    consts: Arrays,
-    xs: Arrays,
-    ys: Arrays,
-    ends: Ends,
-    checkpoints: int,
-    state: LoopState,
-    primal: Any,
-) -> tuple[Arrays, Arrays, Arrays]:
-    """The last carry and buffers, and what the steps returned.
-
-    **Arguments:**
-
-    - `loop`: the loop.
-    - `consts`: what it closes over.
-    - `xs`: what the steps are given, of all steps: row by row.
-    - `ys`: the same of what they return, shapes and dtypes alone.
-    - `ends`: when it ends.
-    - `checkpoints`: how many states of it may be kept at a time.
-    - `state`: its state.
+    - `loop`: its step and its condition.
+    - `end`: when it ends.
+    - `checkpoints`: how many states may be kept at a time.
+    - `ys`: shapes and dtypes of what all steps return, stacked.
     - `primal(loop, consts, carry, buffers, xs)`: how it runs if it is not differentiated.
     """
 
+    loop: TracedLoop
+    end: LoopEnd
+    checkpoints: int
+    ys: list[jax.ShapeDtypeStruct]
+    primal: Callable[..., tuple[Arrays, Arrays, Arrays]]
+
+
+def run_checkpointed(
+    what: CheckpointedLoop, consts: Arrays, xs: Arrays, state: LoopState
+) -> tuple[Arrays, Arrays, Arrays]:
+    """The last carry and buffers, and what the steps returned, stacked.
+
+    **Arguments:**
+
+    - `what`: the loop.
+    - `consts`: the arrays that it closes over.
+    - `xs`: the stacked inputs of the steps.
+    - `state`: the state that it starts with.
+    """
     given = consts, *state.marks.asked(state.carry, state.buffers), xs
-    rules = _Rules.of(loop, ys, ends, checkpoints, state.marks, given)
+    rules = _Rules.of(what, state.marks, given)
 
     @jax.custom_vjp
     def run(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays) -> Any:
-        return primal(rules.asked, consts, carry, buffers, xs)
+        return what.primal(rules.asked, consts, carry, buffers, xs)
 
     run.defvjp(rules.forward, rules.backward, symbolic_zeros=True)
     return with_tangents_of(given, run(*given), rules.perturbed_out)
@@ -114,70 +82,69 @@ def checkpointed(
 
 @dataclasses.dataclass(frozen=True)
 class _Rules:
-    # How the loop runs if it is differentiated, and back. The loop is that with marks of what is
-    # written to buffers; `plain` the one without; `asked` the one that the user wants. Nothing that
-    # is traced is held: see `TracedLoop`. `types` are those of what `asked` is given in one step,
-    # and `known` is what is perturbed, by what is at the start.
+    """How the loop runs if it is differentiated, and how it is gone back through.
 
-    loop: TracedLoop
+    - `marked`: the loop that marks which places of buffers are written; `plain`: the one that does
+      not; `asked`: the one of the two whose results the caller wants.
+    - `slots`: how many states are kept; `all_fit`: that is one for every step.
+    - `types`: those of what `asked` is given in one step.
+    - `known`: what is perturbed, by what is perturbed at the start. JAX calls the rules more than
+      once for one loop; to find it takes several traces of the step.
+    """
+
+    marked: TracedLoop
     plain: TracedLoop
     asked: TracedLoop
-    ys: Arrays
-    ends: Ends
+    ys: list[jax.ShapeDtypeStruct]
+    end: LoopEnd
     marks: Marks
-    places: int
-    keeps_all: bool
+    slots: int
+    all_fit: bool
     types: Any
     known: dict[Any, Perturbed]
 
     @classmethod
-    def of(
-        cls, loop: TracedLoop, ys: Arrays, ends: Ends, checkpoints: int, marks: Marks, given: Any
-    ) -> "_Rules":
+    def of(cls, what: CheckpointedLoop, marks: Marks, given: Any) -> "_Rules":
+        loop, end, checkpoints, ys, _ = what
         plain = loop.without_marks(marks)
-        most = ends.most()
-        keeps_all = most is not None and most <= checkpoints
-        places = max(most or 1, 1) if keeps_all else checkpoints
+        most = end.most()
+        all_fit = most is not None and most <= checkpoints
+        slots = max(most or 1, 1) if all_fit else checkpoints
         asked = loop if marks.is_asked else plain
         *types, xs = jax.tree.map(jax.typeof, given)
         types = *types, [x.update(shape=x.shape[1:]) for x in xs]
-        return cls(loop, plain, asked, ys, ends, marks, places, keeps_all, types, {})
+        return cls(loop, plain, asked, ys, end, marks, slots, all_fit, types, {})
 
     def perturbed(self, start: Any) -> Perturbed:
-        """What of the loop `asked` is perturbed."""
+        """What of the loop `asked` is perturbed, where `start` is."""
         if start not in self.known:
             self.known[start] = find_perturbed(self.asked.steps.first, self.types, start)
         return self.known[start]
 
     def perturbed_out(self, start: Any) -> Any:
-        """What is so of the last carry, of the last buffers, and of what the steps returned."""
+        """What is perturbed of the last carry, the last buffers, and what the steps returned."""
         found = self.perturbed(start)
         return found.carry, found.buffers, found.ys
 
     def forward(self, *args: Any) -> Any:
-        is_primal = lambda x: hasattr(x, "perturbed")  # noqa: E731
-        values = jax.tree.map(lambda x: x.value, args, is_leaf=is_primal)
+        consts, carry, buffers, xs = jax.tree.map(lambda x: x.value, args, is_leaf=_is_primal)
         start: Any = tuple(
             tuple(x.perturbed and is_inexact(x.value) for x in group) for group in args
         )
-        consts, carry, buffers, xs = values
         perturbed = self.perturbed(start)
-        # Which places are written matters if what was there before is differentiated, or read.
+        # Not if buffers are only written, and what they held before has no derivative: marks cost
+        # as much memory as the buffers.
         is_marked = self.marks.is_asked or self.marks.timed or any(start[2])
-        chosen = self.loop if is_marked else self.plain
         if is_marked and not self.marks.is_asked:
             carry, buffers = self.marks.added(carry, buffers)
             perturbed = perturbed._replace(
-                carry=longer(perturbed.carry, carry), buffers=longer(perturbed.buffers, buffers)
+                carry=padded(perturbed.carry, carry), buffers=padded(perturbed.buffers, buffers)
             )
         empty = [jnp.zeros(y.shape, y.dtype) for y in self.ys]
-        run = _Run(chosen, consts, xs, self.ends)
-        first = run.begin(carry, buffers, empty)
-        if self.keeps_all:
-            keep = _keep_all
-        else:
-            keep = _keep_in_turns if self.ends.in_turns(self.places) else _keep_some
-        running, kept = keep(run, first, self.places)
+        run = Forward(self.marked if is_marked else self.plain, consts, xs, self.end)
+        running, kept = run_and_keep(
+            run, run.begin(carry, buffers, empty), self.slots, self.all_fit
+        )
         asked = self.marks.asked(running.carry, running.buffers)
         residuals = consts, running.buffers, xs, (running.i, running.n), kept
         return (*asked, running.ys), (Held((perturbed, is_marked)), *residuals)
@@ -185,36 +152,39 @@ class _Rules:
     def backward(self, residuals: Any, cts: Any) -> Any:
         held, consts, buffers, xs, (i, n), kept = residuals
         perturbed, is_marked = held.value
-        steps = (self.loop if is_marked else self.plain).steps
+        steps = (self.marked if is_marked else self.plain).steps
+        # They are the same for all examples, which `vmap` does not know.
         top, order, at = jax.tree.map(same_for_all, (kept.top, kept.order, kept.steps))
-        kept = _Kept(top, order, at, kept.rows)
-        linear = Linear(steps.again, perturbed)
-        is_large = steps.size >= LARGE
-        reversal = Reversal(
-            linear,
-            steps.forward_again,
-            consts,
-            buffers,
-            xs,
-            n,
-            self.places,
-            self.ends,
-            is_large,
+        way = Reversal(
+            linear=Linear(steps.again, perturbed),
+            step=steps.forward_again,
+            consts=consts,
+            buffers=buffers,
+            xs=xs,
+            n=n,
+            slots=self.slots,
+            end=self.end,
+            is_large=steps.size >= LARGE,
         )
-        carry_ct, buffers_ct, ys_ct = (
+        cotangents = (
             [_dense(x) for x in pick(group, mask[: len(group)])]
             for group, mask in zip(cts, perturbed[1:3] + perturbed[4:], strict=True)
         )
-        if self.keeps_all:
+        if self.all_fit:
             back = reverse_all
         else:
-            back = reverse_large if is_large else reverse
-        found = back(reversal, same_for_all(i), kept, carry_ct, buffers_ct, ys_ct)
+            back = reverse_large if way.is_large else reverse
+        found = back(way, same_for_all(i), Kept(top, order, at, kept.rows), *cotangents)
         to_consts, to_carry, to_buffers, to_xs = (
             _spread(values, mask) for values, mask in zip(found, perturbed[:4], strict=True)
         )
         to_buffers = self.marks.untouched(buffers, to_buffers)
         return to_consts, *self.marks.asked(to_carry, to_buffers), to_xs
+
+
+def _is_primal(x: Any) -> bool:
+    """Whether `x` is what `jax.custom_vjp` hands to a rule with symbolic zeros for an array."""
+    return hasattr(x, "perturbed")
 
 
 def _dense(x: Any) -> Any:
@@ -223,130 +193,6 @@ def _dense(x: Any) -> Any:
 
 
 def _spread(values: Arrays, mask: tuple[bool, ...]) -> list[Any]:
+    """The values where `mask` is true, elsewhere `None`: no cotangent."""
     values_ = iter(values)
     return [next(values_) if here else None for here in mask]
-
-
-class _Run(NamedTuple):
-    # How a loop runs, of which all examples of a batch go in step.
-
-    loop: TracedLoop
-    consts: Arrays
-    xs: Arrays
-    ends: Ends
-
-    def begin(self, carry: Arrays, buffers: Arrays, ys: Arrays) -> _Running:
-        zero = jnp.int32(0)
-        return _Running(self._test(zero, carry, buffers), zero, zero, carry, buffers, ys)
-
-    def _test(self, i: Any, carry: Arrays, buffers: Arrays) -> Any:
-        """Whether there is a step `i`, for each example."""
-        if self.ends.length is not None:
-            return i < self.ends.length
-        limit = self.ends.limit_of(self.consts)
-        more = self.loop.test(self.consts, carry, buffers)
-        return more if limit is None else more & (i < limit)
-
-    def goes_on(self, at: _Running) -> Any:
-        """Whether there is another step, for any example."""
-        if self.loop.test_has_effects:
-            return any_of(at.pred)
-        return any_of_kept(at.pred, self._test(at.i, at.carry, at.buffers))
-
-    def advance(self, at: _Running) -> _Running:
-        """One step."""
-        pred, i, n, carry, buffers, ys = at
-        running = unless_alone(pred)
-        rows = [row(x, i) for x in self.xs]
-        new, buffers, y = self.loop.steps.forward(self.consts, carry, buffers, rows, running)
-        carry = select(running, new, carry)
-        ys = [put(all_, one, i) for all_, one in zip(ys, y, strict=True)]
-        n, i = n + running.astype(n.dtype), i + 1
-        return _Running(pred & self._test(i, carry, buffers), i, n, carry, buffers, ys)
-
-
-def _keep_all(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
-    """Runs the loop, and keeps the state before each step. There is a place for every one."""
-
-    def keep_and_advance(state: Any) -> Any:
-        at, rows = state
-        rows = [put(r, x, at.i) for r, x in zip(rows, at.carry, strict=True)]
-        return run.advance(at), rows
-
-    rows = [jnp.broadcast_to(x, (places, *x.shape)) for x in first.carry]
-    start = first, rows
-    at, rows = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_advance, start)
-    return at, _Kept(jnp.int32(0), None, jnp.zeros(1, jnp.int32), rows)
-
-
-def _keep_in_turns(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
-    """Runs the loop, and keeps what `turns` says."""
-
-    def turn(state: Any) -> Any:
-        at, steps, rows, k = state
-        begin, k = turns(places, k + 1), k + 1
-
-        def keep_and_advance(state: Any) -> Any:
-            at, steps, rows = state
-            place = at.i - begin + k
-            rows = [put(r, x, place) for r, x in zip(rows, at.carry, strict=True)]
-            return run.advance(at), put(steps, at.i, place), rows
-
-        at, steps, rows = jax.lax.while_loop(
-            lambda s: run.goes_on(s[0]) & (s[0].i - begin <= places - k),
-            keep_and_advance,
-            (at, steps, rows),
-        )
-        return at, steps, rows, k
-
-    rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
-    start = first, jnp.zeros(places + 1, jnp.int32), rows, jnp.int32(-1)
-    at, steps, rows, k = jax.lax.while_loop(lambda s: run.goes_on(s[0]), turn, start)
-    return at, _Kept(*_order_in_turns(places, k, at.i), steps, rows)
-
-
-def _order_in_turns(places: int, k: Any, i: Any) -> tuple[Any, Any]:
-    """`top` and `order` of what was kept after `i` steps, in turn `k`."""
-    # In place `k` and after it there are `new` states of this turn, then those before.
-    new = jnp.minimum(i - turns(places, k), places - k)
-    top = jnp.where(k == 0, new, places) - 1
-    place = jnp.arange(places + 1, dtype=jnp.int32)
-    order = place + jnp.where(place < places - new, new, new + k - places)
-    return top, jnp.where((place < k) | (k == 0) | (place == places), place, order)
-
-
-def _keep_some(run: _Run, first: _Running, places: int) -> tuple[_Running, _Kept]:
-    """Runs the loop, and keeps what is planned: in a batch the same for all examples."""
-    planned = run.ends.plan(places)
-    planned_steps = jnp.array([*planned.steps, NEVER], jnp.int32)
-    planned_places = jnp.array(planned.places, jnp.int32)
-
-    def keep_and_run(state: Any) -> Any:
-        at, steps, rows, j = state
-        place, target = row(planned_places, j), row(planned_steps, j + 1)
-        rows = [put(r, x, place) for r, x in zip(rows, at.carry, strict=True)]
-        steps = put(steps, at.i, place)
-        at = jax.lax.while_loop(lambda at: run.goes_on(at) & (at.i < target), run.advance, at)
-        return at, steps, rows, j + 1
-
-    rows = [jnp.broadcast_to(x, (places + 1, *x.shape)) for x in first.carry]
-    start = first, jnp.zeros(places + 1, jnp.int32), rows, jnp.int32(0)
-    at, steps, rows, j = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
-    top, order = _order_as_planned(planned, places, jnp.maximum(j - 1, 0), at.i)
-    return at, _Kept(top, order, steps, rows)
-
-
-def _order_as_planned(planned: Plan, places: int, j: Any, i: Any) -> tuple[Any, Any]:
-    """`top` and `order` of what was kept after `i` steps, the `j`th state last."""
-    top, orders = row(jnp.array(planned.places, jnp.int32), j), planned.orders
-    if planned.turns is not None:
-        last = len(planned.turns)
-        k = row(jnp.array([*planned.turns, 0], jnp.int32), jnp.minimum(j, last))
-        # In turn 0 the order is as they lie.
-        first, order = _order_in_turns(places, k, i)
-        return jnp.where(j < last, first, top), order
-    if orders is None:
-        return top, None
-    last = len(orders) - 1
-    order = row(jnp.array(orders), jnp.minimum(j, last)).astype(jnp.int32)
-    return jnp.where(j < last, jnp.minimum(j, places - 1), top), order

@@ -1,4 +1,15 @@
-"""The state of a loop as flat lists of arrays: what is carried, and what are buffers."""
+"""The state of a loop as flat lists of arrays: what is carried, and what are buffers.
+
+Invariants:
+
+- The functions of the loop are given the tree that the user wrote, with a `Buffer` for each array
+  that is a buffer, and must return the same tree: each buffer where it stood, static leaves as they
+  were, arrays of the same type.
+- Everything else sees two lists, `carry` and `buffers`. The carry is kept at checkpoints and
+  selected where an example of a batch has stopped. Buffers never are: so what a buffer needs beside
+  its array (which indices were written, or when) stands among the buffers if it is as large as the
+  array, and in the carry if it is a scalar.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,52 +26,66 @@ from filtered_transforms._filters.structure_errors import describe, first_differ
 from tree_surgery import path_str
 
 from .buffer import Buffer, Origin, find_buffers, is_buffer
-from .write_marks import NEVER, Arrays, Marks, places
+from .loop_options import Caller, LoopOptions
+from .write_marks import NEVER, Arrays, Marks, was_written
+
+
+class _Structure:
+    """The tree of the state: where its arrays stand, which are buffers, and what is static.
+
+    Numbers are arrays here, as they are for `jax.lax`. A caller for whom they are static holds them
+    in nodes (`hold`), so that they are no leaves of this tree.
+    """
+
+    def __init__(self, init: Any, buffers: Callable[[Any], Any] | None, name: str):
+        leaves, self.treedef = jtu.tree_flatten(init, is_leaf=is_buffer)
+        self.leaves = [jnp.asarray(x) if is_number(x) or is_array(x) else x for x in leaves]
+        self.is_dynamic = [is_array(x) or is_buffer(x) for x in self.leaves]
+        found = find_buffers(buffers, self.treedef, self.leaves, name)
+        self._is_buffer = [i in found for i, dynamic in enumerate(self.is_dynamic) if dynamic]
+        self.static = self.parts(self.leaves)[2]
+
+    def parts(self, leaves: list[Any]) -> tuple[Arrays, Arrays, list[Any]]:
+        """The leaves that are carried, those that are buffers, and the static ones."""
+        dynamic, static = split(leaves, self.is_dynamic)
+        buffers, carry = split(dynamic, self._is_buffer)
+        return carry, buffers, static
+
+    def tree(self, carry: Arrays, buffers: Arrays) -> Any:
+        """The inverse of `parts`, for a tree with the same static leaves."""
+        dynamic = merge(self._is_buffer, buffers, carry)
+        return self.treedef.unflatten(merge(self.is_dynamic, dynamic, self.static))
+
+    def example(self) -> Any:
+        """The tree of the state that the loop starts with."""
+        return self.treedef.unflatten(self.leaves)
 
 
 class LoopState:
-    # The structure of the state, and the arrays that the loop starts with. Numbers are arrays, as
-    # for `jax.lax`; all else is static. What the functions of the loop are given for a buffer is a
-    # `Buffer` whose origin they must return.
-    #
-    # `buffers` are the arrays of the buffers, and after them, for each that is tracked, which of
-    # its places were written, or, if `timed`, when: in this loop if `track`, else as the loop
-    # around it wants to know. `carry` ends with the time of each buffer that has one. `marks` tells
-    # which these are.
+    """The arrays that a loop starts with, and how its trees are made of arrays and taken apart.
 
-    def __init__(
-        self,
-        init: Any,
-        buffers: Callable[[Any], Any] | None,
-        name: str,
-        track: bool = False,
-        timed: bool = False,
-    ):
-        self.name = name
+    - `carry`: what is carried; at its end the time of each buffer that has one.
+    - `buffers`: the arrays of the buffers. After them, for each that is tracked, its mark: which of
+        its indices were written, or, if `timed`, when. The marks are of this loop if `track`; else
+        they are those that an enclosing loop keeps.
+    - `marks`: which of these arrays are marks.
+    """
+
+    def __init__(self, init: Any, options: LoopOptions, track: bool = False, timed: bool = False):
+        self.caller: Caller = options.caller
         self._track = track
-        leaves, self._treedef = jtu.tree_flatten(init, is_leaf=is_buffer)
-        leaves = [jnp.asarray(x) if is_number(x) or is_array(x) else x for x in leaves]
-        self._leaves = leaves
-        is_dynamic = [is_array(x) or is_buffer(x) for x in leaves]
-        self._is_dynamic = is_dynamic
-        self._static = split(leaves, is_dynamic)[1]
-        found = find_buffers(buffers, self._treedef, leaves, name)
-        self._is_buffer = [i in found for i, dynamic in enumerate(is_dynamic) if dynamic]
-        given, carry = split(split(leaves, is_dynamic)[0], self._is_buffer)
-        self._outer = [x if is_buffer(x) else None for x in given]
-        arrays = [x.array if is_buffer(x) else x for x in given]
+        self._structure = _Structure(init, options.buffers, options.caller.name)
+        carry, given, _ = self._structure.parts(self._structure.leaves)
+        arrays, self._outer = _unwrapped(given)
         begun = [self._begin(*both, timed) for both in zip(arrays, self._outer, strict=True)]
         self._origins = [origin for origin, _, _ in begun]
-        written = [x for _, x, _ in begun]
-        times = [x for _, _, x in begun]
-        self._tracked = [x is not None for x in written]
-        self._timed = [x is not None for x in times]
-        marks = split(written, self._tracked)[0]
+        self._tracked, marks = _present([mark for _, mark, _ in begun])
+        self._timed, times = _present([time for _, _, time in begun])
         self.buffers: Arrays = arrays + marks
-        self.carry: Arrays = carry + split(times, self._timed)[0]
+        self.carry: Arrays = carry + times
         self.marks = Marks(
             carried=len(carry),
-            times=sum(self._timed),
+            times=len(times),
             tracked=tuple(self._tracked),
             shapes=tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in marks),
             is_asked=any(x is not None and x.written is not None for x in self._outer),
@@ -95,16 +120,16 @@ class LoopState:
         return len(read) > 0 and not any(again)
 
     def _tree(self, carry: Arrays, buffers: Arrays) -> Any:
-        dynamic = merge(self._is_buffer, buffers, carry[: self.marks.carried])
-        return self._treedef.unflatten(merge(self._is_dynamic, dynamic, self._static))
+        return self._structure.tree(carry[: self.marks.carried], buffers)
 
     def given(self, carry: Arrays, buffers: Arrays, pred: Any) -> Any:
         """The state, as the functions of the loop see it while `pred`."""
         wrapped: Arrays = []
         parts = zip(
-            *self.marks.apart(buffers), self._times(carry), self._outer, self._origins, strict=True
+            *self.marks.parted(buffers), self._times(carry), self._outer, self._origins, strict=True
         )
         for array, written, now, outer, origin in parts:
+            # Within a loop that has stopped, for this example, nothing may be written either.
             allowed = pred if outer is None else jnp.logical_and(pred, outer.pred)
             wrapped.append(Buffer(array, written, now, allowed, origin))
         return self._tree(carry, wrapped)
@@ -119,7 +144,7 @@ class LoopState:
     def result(self, carry: Arrays, buffers: Arrays) -> Any:
         """The state, as the caller of the loop sees it."""
         found: Arrays = []
-        parts = zip(*self.marks.apart(buffers), self._times(carry), self._outer, strict=True)
+        parts = zip(*self.marks.parted(buffers), self._times(carry), self._outer, strict=True)
         for array, written, now, outer in parts:
             if outer is None:
                 found.append(array)
@@ -132,51 +157,52 @@ class LoopState:
     def returned(self, out: Any) -> tuple[Arrays, Arrays]:
         """The arrays of what the body returned: the carry, and the buffers.
 
-        **Raises:** `ValueError` if its structure is another, `TypeError` if what is no array is.
+        **Raises:** the error of the caller if the structure is another; `TypeError` if a static
+        leaf is.
         """
+        structure = self._structure
         leaves, treedef = jtu.tree_flatten(out, is_leaf=is_buffer)
-        if treedef != self._treedef:
-            example = self._treedef.unflatten(self._leaves)
+        if treedef != structure.treedef:
+            example = structure.example()
             path, old, new = first_difference(example, out) or ("<root>", example, out)
-            raise ValueError(
-                f"`{self.name}`: `body_fun` must have the same input and output structure. At "
-                f"{path} it was given {describe(old)}, and returned {describe(new)}."
-            )
-        dynamic, static = split(leaves, self._is_dynamic)
-        if not all(map(same_value, self._static, static)):
+            raise self._changed(path, old, new)
+        carry, buffers, static = structure.parts(leaves)
+        if not all(map(same_value, structure.static, static)):
             raise TypeError(self._static_changed(leaves))
-        buffers, carry = split(dynamic, self._is_buffer)
         for buffer, origin in zip(buffers, self._origins, strict=True):
             if not is_buffer(buffer) or buffer.origin is not origin:
-                raise ValueError(
-                    f"`{self.name}`: `body_fun` must have the same input and output structure. "
-                    "What it returns for a buffer must be that buffer, possibly after "
-                    f"`.at[...].set(...)`; got {describe(buffer)}."
-                )
-        written = split([x.written for x in buffers], self._tracked)[0]
+                raise self.caller.error(_not_the_buffer(self.caller, buffer))
+        marks = split([x.written for x in buffers], self._tracked)[0]
         times = split([x.now for x in buffers], self._timed)[0]
-        return [self._as_array(x) for x in carry] + times, [x.array for x in buffers] + written
+        return [self._as_array(x) for x in carry] + times, [x.array for x in buffers] + marks
+
+    def _changed(self, path: str, old: Any, new: Any) -> Exception:
+        name, body, error, _ = self.caller
+        return error(
+            f"`{name}`: `{body}` must have the same input and output structure. At {path} it was "
+            f"given {describe(old)}, and returned {describe(new)}."
+        )
 
     def _as_array(self, x: Any) -> Any:
+        name, body, error, _ = self.caller
         if is_buffer(x):
-            raise ValueError(
-                f"`{self.name}`: `body_fun` returned a buffer where it was given an array. A "
-                "buffer can only stand where it stood."
-            )
+            raise error(_misplaced_buffer(self.caller))
         if not is_array(x) and not is_number(x):
             raise TypeError(
-                f"`{self.name}`: `body_fun` was given an array, and returned {describe(x)}, which "
-                "is none."
+                f"`{name}`: `{body}` was given an array, and returned {describe(x)}, which is none."
             )
         return jnp.asarray(x)
 
     def _static_changed(self, leaves: list[Any]) -> str:
-        paths = jtu.tree_leaves_with_path(self._treedef.unflatten(self._leaves), is_leaf=is_buffer)
-        for dynamic, (path, old), new in zip(self._is_dynamic, paths, leaves, strict=True):
+        name, body, _, _ = self.caller
+        paths = jtu.tree_leaves_with_path(self._structure.example(), is_leaf=is_buffer)
+        for dynamic, (path, old), new in zip(
+            self._structure.is_dynamic, paths, leaves, strict=True
+        ):
             if not dynamic and not same_value(old, new):
                 return (
-                    f"`{self.name}`: the state may not change in what is no array. At "
-                    f"{path_str(path)} it was {describe(old)}, and `body_fun` returned "
+                    f"`{name}`: the state may not change in what is no array. At "
+                    f"{path_str(path)} it was {describe(old)}, and `{body}` returned "
                     f"{describe(new)}. {number_hint(old)}"
                 )
         raise AssertionError("nothing has changed")
@@ -186,28 +212,70 @@ class LoopState:
 
         A weakly typed one (made of a Python number) is given the type that the body returns.
 
-        **Raises:** `ValueError` if it cannot be.
+        **Raises:** the error of the caller if it cannot be.
         """
         fits = True
         for i, (x, out) in enumerate(zip(self.carry, outs, strict=True)):
             weak = getattr(jax.typeof(x), "weak_type", False)
             if x.shape == out.shape and x.dtype == out.dtype and (not weak or out.weak_type):
                 continue
+            # Not the promotion that the user has set: `jax.lax` widens a weak carry under any.
             with jax.numpy_dtype_promotion("standard"):
                 widens = weak and jnp.promote_types(x.dtype, out.dtype) == out.dtype
             if not widens or x.shape != out.shape:
-                raise ValueError(self._type_changed(i, x, out))
+                raise self._type_changed(i, x, out)
             self.carry[i] = jax.lax.convert_element_type(x, out.dtype)
             fits = False
         return fits
 
-    def _type_changed(self, i: int, x: Any, out: Any) -> str:
+    def _type_changed(self, i: int, x: Any, out: Any) -> Exception:
         example = self._tree(list(range(len(self.carry))), [None] * len(self._outer))
         where = next(p for p, leaf in jtu.tree_leaves_with_path(example) if leaf is i)
-        return (
-            f"`{self.name}`: `body_fun` must have the same input and output structure. At "
-            f"{path_str(where)} it was given {describe(x)}, and returned {describe(out)}."
-        )
+        return self._changed(path_str(where[self.caller.depth :]), x, out)
+
+
+def _unwrapped(buffers: list[Any]) -> tuple[Arrays, list[Buffer | None]]:
+    """The arrays of buffers, and for each the buffer of the enclosing loop, if it is one of its."""
+    arrays = [x.array if is_buffer(x) else x for x in buffers]
+    return arrays, [x if is_buffer(x) else None for x in buffers]
+
+
+def _present(values: list[Any]) -> tuple[list[bool], list[Any]]:
+    """Which values are there, and those that are."""
+    mask = [x is not None for x in values]
+    return mask, split(values, mask)[0]
+
+
+def check_buffers(given: Any, out: Any, caller: Caller) -> None:
+    """**Raises:** the error of the caller if `out` has no buffer where `given` has it, or another.
+
+    Nothing is raised for trees of different structure: that is for whoever compares them.
+    """
+    before, treedef = jtu.tree_flatten_with_path(given, is_leaf=is_buffer)
+    after, found = jtu.tree_flatten(out, is_leaf=is_buffer)
+    if treedef != found:
+        return
+    for (path, old), new in zip(before, after, strict=True):
+        if is_buffer(old) and not (is_buffer(new) and new.origin is old.origin):
+            raise caller.error(_not_the_buffer(caller, new, f" At {path_str(path)} it"))
+        if is_buffer(new) and not is_buffer(old):
+            raise caller.error(_misplaced_buffer(caller, f" At {path_str(path)} it"))
+
+
+def _not_the_buffer(caller: Caller, found: Any, where: str = " It") -> str:
+    shown = f"another buffer, {describe(found.array)}" if is_buffer(found) else describe(found)
+    return (
+        f"`{caller.name}`: `{caller.body}` must have the same input and output structure. What it "
+        "returns for a buffer must be that buffer, possibly after `.at[...].set(...)`."
+        f"{where} returned {shown}."
+    )
+
+
+def _misplaced_buffer(caller: Caller, where: str = " It") -> str:
+    return (
+        f"`{caller.name}`: a buffer can only stand where it stood.{where} was an array, and "
+        f"`{caller.body}` returned a buffer. Read it, as `buffer[i]`."
+    )
 
 
 def _later(outer: Buffer, written: Any) -> tuple[Any, Any]:
@@ -215,5 +283,5 @@ def _later(outer: Buffer, written: Any) -> tuple[Any, Any]:
     if outer.written is None:
         return None, None
     if outer.now is None:
-        return outer.written | places(written), None
-    return jnp.where(places(written), outer.now, outer.written), outer.now + 1
+        return outer.written | was_written(written), None
+    return jnp.where(was_written(written), outer.now, outer.written), outer.now + 1

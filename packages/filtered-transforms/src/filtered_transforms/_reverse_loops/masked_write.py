@@ -1,4 +1,9 @@
-"""`maybe_set_p`: writing to an array in the midst of a loop that is differentiated."""
+"""`maybe_set_p`: writing to an array in the midst of a loop that is differentiated.
+
+A write must not read the array, nor select between an old and a new one: either would make XLA copy
+it in each step. So a write that is not to happen goes out of bounds, where JAX drops it. The rules
+of its derivatives rely on each element being written once, which the loops see to with their marks.
+"""
 
 import operator
 from collections.abc import Callable
@@ -12,15 +17,16 @@ import numpy as np
 from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._jax import Zero, is_zero, shaped_array, zero_tangent
 from filtered_transforms._primitives.vprim import create_vprim
+from filtered_transforms._types import Index
 
-from .materialise import apart
-
-Item = Any
+from .materialise import materialise
 
 
-class Places:
-    # An index of which the arrays are operands and the rest is static, with a hash. `is_read`:
-    # whether the loop reads any of its buffers.
+class StaticIndex:
+    """The static part of an index, with a hash: its arrays are operands of the primitive.
+
+    `is_read`: whether the loop reads any of its buffers.
+    """
 
     def __init__(self, items: list[Any], is_read: bool = False):
         self.is_read = is_read
@@ -34,14 +40,14 @@ class Places:
         )
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Places):
+        if not isinstance(other, StaticIndex):
             return False
         return self._parts == other._parts and self.is_read == other.is_read
 
     def __hash__(self) -> int:
         return hash((self._parts, self.is_read))
 
-    def item(self, indices: Any) -> tuple[Any, ...]:
+    def index(self, indices: Any) -> tuple[Any, ...]:
         """The index, from its arrays."""
         remaining = iter(indices)
         makers: dict[str, Callable[..., Any]] = {
@@ -57,45 +63,45 @@ def _bound(x: Any) -> int | None:
     return None if x is None else operator.index(x)
 
 
-def _set(array: Any, x: Any, *indices: Any, places: Places) -> list[Any]:
-    item = places.item(indices)
+def _set(array: Any, x: Any, *indices: Any, static: StaticIndex) -> list[Any]:
+    item = static.index(indices)
     return [array.at[item].set(x, mode="drop", unique_indices=True)]
 
 
-def _shapes(array: Any, *_: Any, places: Places) -> list[Any]:
+def _shapes(array: Any, *_: Any, static: StaticIndex) -> list[Any]:
     return [shaped_array(jax.ShapeDtypeStruct(array.shape, array.dtype))]
 
 
-def _jvp(primals: Any, tangents: Any, *, places: Places) -> Any:
+def _jvp(primals: Any, tangents: Any, *, static: StaticIndex) -> Any:
     # Differentiated once more, the array may be the buffer at the end of a loop. Then the place
     # that is written again must not count, as it would by `_transpose`.
-    out = _set(*primals, places=places)
+    out = _set(*primals, static=static)
     array, x, *indices = primals
     array_t, x_t, *_ = tangents
     if is_zero(array_t) and is_zero(x_t):
         return out, [zero_tangent(array)]
     given = [jnp.zeros_like(p) if is_zero(t) else t for p, t in ((array, array_t), (x, x_t))]
-    return out, maybe_set_p.bind(*given, *indices, places=places)
+    return out, maybe_set_p.bind(*given, *indices, static=static)
 
 
-def _transpose(cts: Any, array: Any, x: Any, *indices: Any, places: Places) -> list[Any]:
-    # The cotangent of the array is that of the result, also at the places that were written. There
-    # it should be zero; but nothing that comes before has anything to do with them, since they are
-    # written once, and the loop masks them at its start. So that the cotangent, which is read
-    # here, is not written to, for which XLA would copy it in each step.
+def _transpose(cts: Any, array: Any, x: Any, *indices: Any, static: StaticIndex) -> list[Any]:
+    # The cotangent of the array is that of the result, also where it was written. There it should
+    # be zero. But no earlier step uses those elements, since they are written once, and the loop
+    # masks them at its start (`Marks.untouched`). Without the zeros, the cotangent is only read
+    # here: if it was written too, XLA would copy it in each step.
     (ct,) = cts
     none = [None] * len(indices)
     if is_zero(ct):
         return [ct, Zero(x.aval) if hasattr(x, "aval") else ct, *none]
-    found = ct.at[places.item(indices)].get(mode="fill", fill_value=0)
-    return [ct, apart(found, indices) if places.is_read else found, *none]
+    found = ct.at[static.index(indices)].get(mode="fill", fill_value=0)
+    return [ct, materialise(found, indices) if static.is_read else found, *none]
 
 
 maybe_set_p: Any = create_vprim("maybe_set", _set, _shapes, _jvp, _transpose)
-"""`array.at[item].set(x)` in a loop, for places that are written once."""
+"""`array.at[item].set(x)` in a loop, for elements that are written once."""
 
 
-def locate(array: Any, item: Item, pred: Any) -> tuple[Any, ...] | None:
+def locate(array: Any, item: Index, pred: Any) -> tuple[Any, ...] | None:
     """An index of the same place if `pred`, else out of bounds, where JAX writes nothing.
 
     `None` if there is no integer, or array of them, in it to be put out of bounds.
@@ -111,7 +117,7 @@ def locate(array: Any, item: Item, pred: Any) -> tuple[Any, ...] | None:
     return tuple(items)
 
 
-def write(array: Any, item: Item, x: Any, pred: Any, exact: bool, is_read: bool = False) -> Any:
+def write(array: Any, item: Index, x: Any, pred: Any, exact: bool, is_read: bool = False) -> Any:
     """`array.at[item].set(x)` if `pred`, in a loop, without reading the array.
 
     `exact`: it is differentiated as any function; else by the rules of `maybe_set_p`. `is_read`:
@@ -124,13 +130,13 @@ def write(array: Any, item: Item, x: Any, pred: Any, exact: bool, is_read: bool 
         x = jnp.asarray(x).astype(array.dtype)
         return array.at[place].set(x, mode="drop", unique_indices=True)
     indices = [jnp.asarray(i) for i in place if is_array(i)]
-    places = Places(list(place), is_read)
-    shape = jax.eval_shape(lambda a, i: a[places.item(i)], array, indices).shape
+    static = StaticIndex(list(place), is_read)
+    shape = jax.eval_shape(lambda a, i: a[static.index(i)], array, indices).shape
     x = jnp.broadcast_to(jnp.asarray(x).astype(array.dtype), shape)
-    return maybe_set_p.bind(array, x, *indices, places=places)[0]
+    return maybe_set_p.bind(array, x, *indices, static=static)[0]
 
 
-def write_anywhere(array: Any, item: Item, x: Any, pred: Any, **kwargs: Any) -> Any:
+def write_anywhere(array: Any, item: Index, x: Any, pred: Any, **kwargs: Any) -> Any:
     """`array.at[item].set(x)` if `pred`."""
     old = array[item]
     x = jnp.broadcast_to(jnp.asarray(x).astype(array.dtype), old.shape)

@@ -1,4 +1,12 @@
-"""The functions of a loop, traced once, as functions of flat lists of arrays."""
+"""The functions of a loop, traced once, as functions of flat lists of arrays.
+
+Invariants:
+
+- The user's functions run once, while the loop is traced (or twice: see `trace_exactly`). All that
+  comes after evaluates their jaxprs: forward, again on the way back, and under each transformation.
+- A function here closes over no traced array. What the user's function closes over is `consts`, an
+  operand: else a derivative that is taken after the trace has ended would meet its tracers.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -10,6 +18,7 @@ from filtered_transforms._jax import equations, handed_on, jaxpr_output_types, o
 from filtered_transforms._tracing.jaxpr_rules import WITHOUT_VJP, Replacement, Replacing
 
 from .buffer_read import read_p
+from .loop_options import LoopOptions
 from .loop_state import LoopState
 from .show_once import WITHOUT_SHOW
 from .write_marks import Arrays, Marks
@@ -18,6 +27,8 @@ T = TypeVar("T")
 
 
 class Stepped(NamedTuple):
+    """What a step returns."""
+
     carry: Arrays
     buffers: Arrays
     ys: Arrays
@@ -27,14 +38,17 @@ Step = Callable[[Arrays, Arrays, Arrays, Arrays, Any], Stepped]
 
 
 class Steps(NamedTuple):
-    # `step(consts, carry, buffers, xs, pred)`: one step; writes to buffers only if `pred`.
-    #
-    # - `first`: as it was written.
-    # - `again`: where it was run before: progress meters do not show it again.
-    # - `forward`, `forward_again`: as these, where JAX does not differentiate it in reverse any
-    #   more. There, forward mode goes through loops and other functions whose only rule is for
-    #   reverse mode.
-    # - `size`: how many equations of a step compute more than one number.
+    """One step, `step(consts, carry, buffers, xs, pred)`, in four programs.
+
+    It writes to buffers only if `pred`.
+
+    - `first`: as the user wrote it.
+    - `again`: for steps that ran before: progress meters do not show it again.
+    - `forward`, `forward_again`: the same, where JAX does not differentiate it in reverse any more.
+        Functions with a rule for reverse mode alone (other loops) are what they compute there, so
+        that forward mode of the way back can go through them.
+    - `size`: how many equations of a step compute more than one number.
+    """
 
     first: Step
     again: Step
@@ -48,18 +62,20 @@ class Steps(NamedTuple):
 
 
 class TracedLoop(NamedTuple):
-    # Functions alone: `consts` are all arrays that they close over, traced ones too. Rules for
-    # derivatives are made of them, which live as long as the programs that the loop is part of;
-    # whatever is traced may not.
-    # `test(consts, carry, buffers)`: whether there is another step. With effects, it is to be
-    # called once for each.
+    """The step and the condition of a loop: functions alone, no array.
+
+    - `steps`: the step.
+    - `test(consts, carry, buffers)`: whether there is another step.
+    - `test_has_effects`: whether the condition may run once for each step only, since it calls
+        Python or the like.
+    """
 
     steps: Steps
     test: Callable[[Arrays, Arrays, Arrays], Any]
     test_has_effects: bool = False
 
     def without_marks(self, marks: Marks) -> "TracedLoop":
-        """The loop that does not mark what is written, and takes every place to be so."""
+        """The loop that keeps no marks: its step is told that every element was written."""
 
         def without(step: Step) -> Step:
             def shorter(consts: Arrays, carry: Arrays, buffers: Arrays, *args: Any) -> Stepped:
@@ -75,19 +91,18 @@ class TracedLoop(NamedTuple):
 
 
 def trace_exactly(
-    begin: Callable[[bool], LoopState], trace: Callable[[LoopState], T]
+    init: Any, options: LoopOptions, trace: Callable[[LoopState], T]
 ) -> tuple[LoopState, T]:
-    """A loop's state, and the loop, traced once more with times of writes if a buffer is read.
+    """The state of a loop that can be differentiated in reverse, and what `trace` makes of it.
 
-    **Arguments:**
-
-    - `begin(timed)`: its state, of a loop that can be differentiated in reverse.
-    - `trace`: the loop of a state.
+    Whether to retrace with write times: a buffer was read, and no enclosing loop will retrace
+    anyway. Without them a step that runs again on the way back would read what a later step wrote.
+    Times cost an `int32` for each element of a buffer, so that a loop that only writes has none.
     """
-    state = begin(False)
+    state = LoopState(init, options, track=True)
     traced = trace(state)
     if state.needs_times:
-        state = begin(True)
+        state = LoopState(init, options, track=True, timed=True)
         traced = trace(state)
     return state, traced
 
@@ -99,6 +114,8 @@ def trace_body(
 ) -> tuple[Arrays, Steps]:
     """What `body(carry, buffers, xs, pred)` closes over, and it as a function of that, too."""
     pred = jnp.array(True)
+    # Once more where a weakly typed carry was given the type that the body returns. Types only
+    # widen, so that this ends.
     while True:
         n_carry = len(state.carry)
         closed = handed_on(jax.make_jaxpr(body)(state.carry, state.buffers, xs, pred), read_p)
@@ -113,6 +130,7 @@ def trace_body(
 
         def step(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any) -> Stepped:
             out = run(jaxpr, [*carry, *buffers, *xs, pred], consts)
+            # Evaluating the jaxpr may make what was strongly typed weak; a loop wants one type.
             new = [
                 jax.lax.convert_element_type(x, a.dtype) if _is_weak(x) and not a.weak_type else x
                 for x, a in zip(out[:n_carry], avals, strict=True)
@@ -148,7 +166,7 @@ def trace_while(
         return *state.returned(body_fun(state.given(carry, buffers, pred))), []
 
     def condition(carry: Arrays, buffers: Arrays) -> Any:
-        return _checked(cond_fun(state.given(carry, buffers, jnp.array(False))), state.name)
+        return _checked(cond_fun(state.given(carry, buffers, jnp.array(False))), state.caller.name)
 
     of_body, steps = trace_body(body, state, [])
     closed = jax.make_jaxpr(condition)(state.carry, state.buffers)
@@ -183,11 +201,11 @@ def select(pred: Any, new: Arrays, old: Arrays) -> Arrays:
     return [jax.lax.select(pred, x, y) for x, y in zip(new, old, strict=True)]
 
 
-def row(x: Any, i: Any) -> Any:
+def read_row(x: Any, i: Any) -> Any:
     """`x[i]`, for an `i` in bounds."""
     return jax.lax.dynamic_index_in_dim(x, i, 0, keepdims=False)
 
 
-def put(xs: Any, x: Any, i: Any) -> Any:
+def write_row(xs: Any, x: Any, i: Any) -> Any:
     """`xs` with `x` at `i`, in bounds."""
     return jax.lax.dynamic_update_index_in_dim(xs, x, i, 0)

@@ -1,0 +1,188 @@
+"""A checkpointed loop run forward: three ways to keep states for the way back.
+
+Invariants, on which `backward_pass` relies:
+
+- The state before step 0 is always kept, and never given up.
+- What `Kept` holds is in the order of the steps, by way of `order`.
+- Under `vmap` all examples go in step: `i`, and which states are kept, are the same for all. Each
+  example has its own `pred`; one that has stopped keeps its carry.
+- Buffers are never kept: each place in one is written once, so that the last buffer tells what any
+  step had read.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .batching import any_of, any_of_kept, unless_alone
+from .checkpoint_schedule import Plan, turns
+from .loop_end import LoopEnd
+from .traced_loop import TracedLoop, read_row, select, write_row
+from .write_marks import NEVER, Arrays
+
+
+class Running(NamedTuple):
+    """The state of a loop that runs. `i` counts the steps of the longest example, `n` of each."""
+
+    pred: Any
+    i: Any
+    n: Any
+    carry: Arrays
+    buffers: Arrays
+    ys: Arrays
+
+
+class Kept(NamedTuple):
+    """The checkpoints: row `j` of `rows` is the carry before step `steps[j]`.
+
+    In the order of the steps they are the rows `order[0]` to `order[top]`; where `order` is `None`,
+    the rows `0` to `top`. One row, at the end, is for the state that the way back works on.
+    """
+
+    top: Any
+    order: Any
+    steps: Any
+    rows: Arrays
+
+
+class Forward(NamedTuple):
+    """The step of a loop, where all examples of a batch go in step."""
+
+    loop: TracedLoop
+    consts: Arrays
+    xs: Arrays
+    end: LoopEnd
+
+    def begin(self, carry: Arrays, buffers: Arrays, ys: Arrays) -> Running:
+        zero = jnp.int32(0)
+        return Running(self._test(zero, carry, buffers), zero, zero, carry, buffers, ys)
+
+    def _test(self, i: Any, carry: Arrays, buffers: Arrays) -> Any:
+        """Whether there is a step `i`, for each example."""
+        if self.end.length is not None:
+            return i < self.end.length
+        limit = self.end.limit_of(self.consts)
+        more = self.loop.test(self.consts, carry, buffers)
+        return more if limit is None else more & (i < limit)
+
+    def goes_on(self, at: Running) -> Any:
+        """Whether there is another step, for any example."""
+        if self.loop.test_has_effects:
+            return any_of(at.pred)
+        return any_of_kept(at.pred, self._test(at.i, at.carry, at.buffers))
+
+    def advance(self, at: Running) -> Running:
+        """One step."""
+        pred, i, n, carry, buffers, ys = at
+        running = unless_alone(pred)
+        place = self.end.row(i)
+        rows = [read_row(x, place) for x in self.xs]
+        new, buffers, y = self.loop.steps.forward(self.consts, carry, buffers, rows, running)
+        carry = select(running, new, carry)
+        ys = [write_row(all_, one, place) for all_, one in zip(ys, y, strict=True)]
+        n, i = n + running.astype(n.dtype), i + 1
+        return Running(pred & self._test(i, carry, buffers), i, n, carry, buffers, ys)
+
+
+def run_and_keep(run: Forward, first: Running, slots: int, all_fit: bool) -> tuple[Running, Kept]:
+    """Run the loop to its end, and keep states on the way.
+
+    `all_fit`: there is a slot for the state before every step.
+    """
+    if all_fit:
+        return _keep_all(run, first, slots)
+    if run.end.in_turns(slots):
+        return _keep_in_turns(run, first, slots)
+    return _keep_as_planned(run, first, slots)
+
+
+def _slots(carry: Arrays, count: int) -> Arrays:
+    # Of the first carry, not of zeros: each slot holds a state in which a step can run.
+    return [jnp.broadcast_to(x, (count, *x.shape)) for x in carry]
+
+
+def _keep_all(run: Forward, first: Running, slots: int) -> tuple[Running, Kept]:
+    def keep_and_advance(state: Any) -> Any:
+        at, rows = state
+        rows = [write_row(r, x, at.i) for r, x in zip(rows, at.carry, strict=True)]
+        return run.advance(at), rows
+
+    start = first, _slots(first.carry, slots)
+    at, rows = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_advance, start)
+    return at, Kept(jnp.int32(0), None, jnp.zeros(1, jnp.int32), rows)
+
+
+def _keep_in_turns(run: Forward, first: Running, slots: int) -> tuple[Running, Kept]:
+    """Keep what `checkpoint_schedule.turns` says: arithmetic on `i`, no table in the program."""
+
+    def turn(state: Any) -> Any:
+        at, steps, rows, k = state
+        begin, k = turns(slots, k + 1), k + 1
+
+        def keep_and_advance(state: Any) -> Any:
+            at, steps, rows = state
+            slot = at.i - begin + k
+            rows = [write_row(r, x, slot) for r, x in zip(rows, at.carry, strict=True)]
+            return run.advance(at), write_row(steps, at.i, slot), rows
+
+        at, steps, rows = jax.lax.while_loop(
+            lambda s: run.goes_on(s[0]) & (s[0].i - begin <= slots - k),
+            keep_and_advance,
+            (at, steps, rows),
+        )
+        return at, steps, rows, k
+
+    rows = _slots(first.carry, slots + 1)
+    start = first, jnp.zeros(slots + 1, jnp.int32), rows, jnp.int32(-1)
+    at, steps, rows, k = jax.lax.while_loop(lambda s: run.goes_on(s[0]), turn, start)
+    return at, Kept(*_order_in_turns(slots, k, at.i), steps, rows)
+
+
+def _order_in_turns(slots: int, k: Any, i: Any) -> tuple[Any, Any]:
+    """`top` and `order` of what was kept after `i` steps, in turn `k`."""
+    # The slots 0 to k - 1 hold one state of each turn before. From slot `k` on there are first the
+    # `new` states of this turn, which are later than what follows them: states of turn `k - 1` that
+    # this turn has not reached yet. In the order of the steps, those come before the new ones.
+    new = jnp.minimum(i - turns(slots, k), slots - k)
+    top = jnp.where(k == 0, new, slots) - 1
+    slot = jnp.arange(slots + 1, dtype=jnp.int32)
+    order = slot + jnp.where(slot < slots - new, new, new + k - slots)
+    return top, jnp.where((slot < k) | (k == 0) | (slot == slots), slot, order)
+
+
+def _keep_as_planned(run: Forward, first: Running, slots: int) -> tuple[Running, Kept]:
+    """Keep what the plan says, which is a table in the program."""
+    planned = run.end.plan(slots)
+    planned_steps = jnp.array([*planned.steps, NEVER], jnp.int32)
+    planned_slots = jnp.array(planned.slots, jnp.int32)
+
+    def keep_and_run(state: Any) -> Any:
+        at, steps, rows, j = state
+        slot, target = read_row(planned_slots, j), read_row(planned_steps, j + 1)
+        rows = [write_row(r, x, slot) for r, x in zip(rows, at.carry, strict=True)]
+        steps = write_row(steps, at.i, slot)
+        at = jax.lax.while_loop(lambda at: run.goes_on(at) & (at.i < target), run.advance, at)
+        return at, steps, rows, j + 1
+
+    rows = _slots(first.carry, slots + 1)
+    start = first, jnp.zeros(slots + 1, jnp.int32), rows, jnp.int32(0)
+    at, steps, rows, j = jax.lax.while_loop(lambda s: run.goes_on(s[0]), keep_and_run, start)
+    top, order = _order_as_planned(planned, slots, jnp.maximum(j - 1, 0), at.i)
+    return at, Kept(top, order, steps, rows)
+
+
+def _order_as_planned(planned: Plan, slots: int, j: Any, i: Any) -> tuple[Any, Any]:
+    """`top` and `order` of what was kept after `i` steps, the `j`th state last."""
+    top, orders = read_row(jnp.array(planned.slots, jnp.int32), j), planned.orders
+    if planned.turns is not None:
+        last = len(planned.turns)
+        k = read_row(jnp.array([*planned.turns, 0], jnp.int32), jnp.minimum(j, last))
+        # In turn 0 the order is as they lie.
+        first, order = _order_in_turns(slots, k, i)
+        return jnp.where(j < last, first, top), order
+    if orders is None:
+        return top, None
+    last = len(orders) - 1
+    order = read_row(jnp.array(orders), jnp.minimum(j, last)).astype(jnp.int32)
+    return jnp.where(j < last, jnp.minimum(j, slots - 1), top), order

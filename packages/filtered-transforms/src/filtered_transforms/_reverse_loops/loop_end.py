@@ -1,0 +1,44 @@
+"""When a loop ends, beside its own condition, and which row of stacked arrays a step has."""
+
+from typing import Any, NamedTuple
+
+from .checkpoint_schedule import Plan, in_turns, plan
+from .write_marks import Arrays
+
+IN_CONSTS = "in consts"
+
+
+class LoopEnd(NamedTuple):
+    """When a loop ends, beside its own condition.
+
+    - `length`: the number of steps, if it is known; then there is no other condition.
+    - `limit`: the greatest number of steps, if there is one. A traced one is `IN_CONSTS`: the last
+        of the arrays that the loop closes over, since rules for derivatives may hold no tracer.
+    - `reverse`: whether step 0 takes the last row of the stacked inputs, as `jax.lax.scan` does.
+        Only a loop of known length has rows.
+    """
+
+    length: int | None
+    limit: int | str | None
+    reverse: bool = False
+
+    def most(self) -> int | None:
+        """The greatest number of steps, if it is known while the loop is traced."""
+        known = self.limit if self.length is None else self.length
+        return known if isinstance(known, int) else None
+
+    def in_turns(self, slots: int) -> bool:
+        """Whether checkpoints are kept as `checkpoint_schedule.turns` says."""
+        return self.length is None and in_turns(slots, self.most())
+
+    def plan(self, slots: int) -> Plan:
+        """The schedule of checkpoints in so many slots."""
+        return plan(slots, self.length, self.most())
+
+    def limit_of(self, consts: Arrays) -> Any:
+        """The greatest number of steps, if there is one, of a loop with these `consts`."""
+        return consts[-1] if self.limit == IN_CONSTS else self.limit
+
+    def row(self, i: Any) -> Any:
+        """Which row of the stacked inputs and outputs belongs to step `i`."""
+        return self.length - 1 - i if self.reverse and self.length is not None else i
