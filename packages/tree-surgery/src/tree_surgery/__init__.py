@@ -20,6 +20,7 @@ from ._edit.stack import tree_unstack as tree_unstack
 from ._edit.tree_at import tree_at as tree_at
 from ._edit.tree_replace import tree_replace as tree_replace
 from ._errors import SerialiseError as SerialiseError
+from ._errors import ShardingError as ShardingError
 from ._errors import WhereError as WhereError
 from ._nodes.key_paths import path_str as path_str
 from ._nodes.leaf_info import LeafInfo as LeafInfo
@@ -41,6 +42,10 @@ from ._safetensors.save import tree_fingerprint as tree_fingerprint
 from ._select.selectors import Selector as Selector
 from ._select.tree_paths import tree_paths as tree_paths
 from ._select.where import where as where
+from ._sharding.describe_sharding import describe_sharding as describe_sharding
+from ._sharding.presets import data_parallel as data_parallel
+from ._sharding.presets import fsdp as fsdp
+from ._sharding.tree_shardings import tree_shardings as tree_shardings
 from ._show.pformat import tree_pformat as tree_pformat
 from ._show.pformat import tree_pprint as tree_pprint
 from ._show.wl_custom import TreeWLCustom as TreeWLCustom
@@ -73,6 +78,7 @@ __all__ = [
     "Selector",
     "SerialisableLeaf",
     "SerialiseError",
+    "ShardingError",
     "Tied",
     "TreeChange",
     "TreeDiff",
@@ -81,11 +87,14 @@ __all__ = [
     "WhereError",
     "apply_updates",
     "at",
+    "data_parallel",
     "default_deserialise_filter_spec",
     "default_serialise_filter_spec",
+    "describe_sharding",
     "find_shared",
     "freeze",
     "from_state_dict",
+    "fsdp",
     "load",
     "load_state_dict",
     "path_str",
@@ -112,6 +121,7 @@ __all__ = [
     "tree_select",
     "tree_serialise_leaves",
     "tree_set",
+    "tree_shardings",
     "tree_size",
     "tree_stack",
     "tree_summary",
