@@ -33,7 +33,9 @@ from ._filters.predicates import is_inexact_array_like as is_inexact_array_like
 from ._jit.filter_jit import filter_jit as filter_jit
 from ._mapping.axes import if_array as if_array
 from ._mapping.pmap import filter_pmap as filter_pmap
+from ._mapping.shard import filter_device_put as filter_device_put
 from ._mapping.shard import filter_shard as filter_shard
+from ._mapping.shard_map import filter_shard_map as filter_shard_map
 from ._mapping.vmap import filter_vmap as filter_vmap
 from ._publish import publish as _publish
 from ._reverse_loops.scan import scan as scan
@@ -53,6 +55,7 @@ __all__ = [
     "filter_cond",
     "filter_custom_jvp",
     "filter_custom_vjp",
+    "filter_device_put",
     "filter_eval_shape",
     "filter_fori_loop",
     "filter_grad",
@@ -69,6 +72,7 @@ __all__ = [
     "filter_pure_callback",
     "filter_scan",
     "filter_shard",
+    "filter_shard_map",
     "filter_switch",
     "filter_value_and_grad",
     "filter_vjp",

@@ -2,21 +2,23 @@
 
 import dataclasses
 import inspect
-from typing import Any
+from typing import Any, Generic
 
 import jax.tree_util as jtu
 
 from filtered_transforms._filters.predicates import array_mask, is_array
+from filtered_transforms._types import A
 from tree_surgery import path_str
 
 
 @dataclasses.dataclass(frozen=True)
-class if_array:
+class if_array(Generic[A]):
     """An axis for arrays, and none for everything else: `if_array(axis)(x)`.
 
     **Arguments:**
 
-    - `axis`: what to return for an array, as `is_array`.
+    - `axis`: what to return for an array, as `is_array`: an axis to map over, or where arrays lie
+        on several devices a `jax.sharding.PartitionSpec` or a `jax.sharding.Sharding`.
 
     It is a leaf of trees of axes, as `None` and integers are.
 
@@ -28,9 +30,9 @@ class if_array:
     ```
     """
 
-    axis: int
+    axis: A
 
-    def __call__(self, x: object) -> int | None:
+    def __call__(self, x: object) -> A | None:
         return self.axis if is_array(x) else None
 
 
