@@ -79,7 +79,8 @@ def test_what_is_no_array_passes_in_and_out(kind: AxisType):
 
     with jax.set_mesh(mesh):
         f = ft.filter_shard_map(run, in_specs=(None, P("data"), None, None), out_specs=P("data"))
-        out = ft.filter_jit(f)(model, X, "name", True)
+        x = jax.device_put(X, P("data"))  # explicit axes ask for what `in_specs` say
+        out = ft.filter_jit(f)(model, x, "name", True)
     assert (out["name"], out["activation"], out["flag"], out["none"]) == (
         "name!",
         jnp.tanh,
