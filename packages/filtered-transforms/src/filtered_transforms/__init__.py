@@ -23,6 +23,7 @@ from ._derivatives.jvp_and_vjp import filter_jvp as filter_jvp
 from ._derivatives.jvp_and_vjp import filter_linearize as filter_linearize
 from ._derivatives.jvp_and_vjp import filter_vjp as filter_vjp
 from ._filters.eval_shape import filter_eval_shape as filter_eval_shape
+from ._filters.if_array import if_array as if_array
 from ._filters.partition import combine as combine
 from ._filters.partition import filter as filter
 from ._filters.partition import partition as partition
@@ -31,12 +32,11 @@ from ._filters.predicates import is_array_like as is_array_like
 from ._filters.predicates import is_inexact_array as is_inexact_array
 from ._filters.predicates import is_inexact_array_like as is_inexact_array_like
 from ._jit.filter_jit import filter_jit as filter_jit
-from ._mapping.axes import if_array as if_array
 from ._mapping.pmap import filter_pmap as filter_pmap
-from ._mapping.shard import filter_device_put as filter_device_put
-from ._mapping.shard import filter_shard as filter_shard
 from ._mapping.shard_map import filter_shard_map as filter_shard_map
 from ._mapping.vmap import filter_vmap as filter_vmap
+from ._placement.shard import filter_device_put as filter_device_put
+from ._placement.shard import filter_shard as filter_shard
 from ._publish import publish as _publish
 from ._reverse_loops.scan import scan as scan
 from ._reverse_loops.while_loop import while_loop as while_loop

@@ -1,39 +1,13 @@
 """Axis specifications: which axis of each leaf is mapped."""
 
-import dataclasses
 import inspect
-from typing import Any, Generic
+from typing import Any
 
 import jax.tree_util as jtu
 
-from filtered_transforms._filters.predicates import array_mask, is_array
-from filtered_transforms._types import A
+from filtered_transforms._filters.if_array import if_array
+from filtered_transforms._filters.predicates import array_mask
 from tree_surgery import path_str
-
-
-@dataclasses.dataclass(frozen=True)
-class if_array(Generic[A]):
-    """An axis for arrays, and none for everything else: `if_array(axis)(x)`.
-
-    **Arguments:**
-
-    - `axis`: what to return for an array, as `is_array`: an axis to map over, or where arrays lie
-        on several devices a `jax.sharding.PartitionSpec` or a `jax.sharding.Sharding`.
-
-    It is a leaf of trees of axes, as `None` and integers are.
-
-    ```python
-    import jax.numpy as jnp
-    from filtered_transforms import if_array
-
-    assert if_array(1)(jnp.ones((2, 3))) == 1 and if_array(1)("relu") is None
-    ```
-    """
-
-    axis: A
-
-    def __call__(self, x: object) -> A | None:
-        return self.axis if is_array(x) else None
 
 
 def axes_of(spec: Any, tree: Any, leaves: list[Any], name: str) -> list[Any]:

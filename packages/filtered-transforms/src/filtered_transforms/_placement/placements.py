@@ -9,9 +9,8 @@ import jax
 import jax.tree_util as jtu
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
+from filtered_transforms._filters.if_array import if_array
 from tree_surgery import path_str
-
-from .axes import if_array
 
 
 def placements_of(where: Any, tree: Any, name: str) -> list[Any]:
