@@ -10,7 +10,7 @@ from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 import filtered_transforms as ft
-from tree_surgery import fsdp, tree_shardings
+from tree_surgery import ShardingRules, fsdp, tree_shardings
 
 DEVICES = jax.devices()[:2]
 MESHES = {
@@ -30,6 +30,7 @@ PLACES: dict[str, tuple[Any, Any, Any]] = {
     "a tree": ({"x": COLUMNS, "y": ROWS, "f": None}, COLUMNS, ROWS),
     "for arrays": (ft.if_array(ROWS), ROWS, ROWS),
     "by path": (lambda path, leaf: COLUMNS if path == "['x']" else ROWS, COLUMNS, ROWS),
+    "by rules": (ShardingRules([("x", COLUMNS)]) + fsdp("data", min_size=0), COLUMNS, ROWS),
     "by a tree of functions": (
         {"x": lambda path, leaf: P(*["data"][: leaf.ndim]), "y": ROWS, "f": None}, ROWS, ROWS,
     ),
@@ -90,3 +91,8 @@ def test_what_says_nothing_of_a_place_is_told_with_the_path(put: Any):
         put(tree(), {"x": "data", "y": None, "f": None})
     with pytest.raises(ValueError, match="does not fit what it is for"):
         put(tree(), {"x": None})
+
+
+def test_rules_need_a_mesh():
+    with pytest.raises(ValueError, match="there is none here.*jax.set_mesh"):
+        ft.filter_shard(tree(), fsdp("data"))

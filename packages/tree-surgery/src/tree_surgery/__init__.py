@@ -45,6 +45,7 @@ from ._select.where import where as where
 from ._sharding.describe_sharding import describe_sharding as describe_sharding
 from ._sharding.presets import data_parallel as data_parallel
 from ._sharding.presets import fsdp as fsdp
+from ._sharding.tree_shardings import ShardingRules as ShardingRules
 from ._sharding.tree_shardings import tree_shardings as tree_shardings
 from ._show.pformat import tree_pformat as tree_pformat
 from ._show.pformat import tree_pprint as tree_pprint
@@ -79,6 +80,7 @@ __all__ = [
     "SerialisableLeaf",
     "SerialiseError",
     "ShardingError",
+    "ShardingRules",
     "Tied",
     "TreeChange",
     "TreeDiff",

@@ -10,7 +10,7 @@ import jax.tree_util as jtu
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from filtered_transforms._filters.if_array import if_array
-from tree_surgery import path_str
+from tree_surgery import ShardingRules, path_str, tree_shardings
 
 
 def placements_of(where: Any, tree: Any, name: str) -> list[Any]:
@@ -19,7 +19,8 @@ def placements_of(where: Any, tree: Any, name: str) -> list[Any]:
     **Raises:** `ValueError` if `where` is no prefix of `tree`; `TypeError` if it holds something
     that says nothing of where an array is.
     """
-    # A leaf of `where` that is one placement or none is for all leaves below it.
+    if isinstance(where, ShardingRules):
+        where = _by_rules(where, tree, name)
     places, treedef = jtu.tree_flatten(where, is_leaf=_is_place)
     paths = jtu.tree_leaves_with_path(tree)
     if treedef == jtu.tree_structure(0):
@@ -39,6 +40,19 @@ def placements_of(where: Any, tree: Any, name: str) -> list[Any]:
     return [
         _place(place, path, leaf, name) for place, (path, leaf) in zip(repeated, paths, strict=True)
     ]
+
+
+def _by_rules(rules: ShardingRules, tree: Any, name: str) -> Any:
+    """The specs by rules; not shardings, whose mesh would have no devices within a trace."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        raise ValueError(
+            f"`{name}` is `{rules!r}`, which say where arrays lie on a mesh, and there is none "
+            f"here. Call it under `with jax.set_mesh(mesh):`, or pass the shardings that "
+            f"`tree_surgery.tree_shardings(tree, rules, mesh)` gives."
+        )
+    shardings = tree_shardings(tree, rules, mesh)
+    return jtu.tree_map(lambda sharding: sharding.spec, shardings)
 
 
 def _is_place(x: Any) -> bool:

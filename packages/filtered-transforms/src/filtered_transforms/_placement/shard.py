@@ -21,7 +21,8 @@ def filter_shard(x: T, device_or_shardings: PyTree) -> T:
     - `device_or_shardings`: a `jax.Device`, a `jax.sharding.Sharding`, a
         `jax.sharding.PartitionSpec` under `jax.set_mesh`, `None` (the array stays where it is),
         or a function of the path and the value of a leaf that returns one of these; or a tree of
-        those that is a prefix of `x`, such as [`tree_surgery.tree_shardings`][] returns.
+        those that is a prefix of `x`, such as [`tree_surgery.tree_shardings`][] returns; or, under
+        `jax.set_mesh`, [`tree_surgery.ShardingRules`][].
 
     **Returns:**
 

@@ -5,6 +5,7 @@ known where the layer is: rules for tensor parallelism are in `nn_layers`.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from jax.sharding import PartitionSpec
@@ -18,7 +19,7 @@ from .tree_shardings import ShardingRule, ShardingRules, SpecFunction
 _ALL = Path("**", optional=True)
 
 
-def data_parallel() -> list[ShardingRule]:
+def data_parallel() -> ShardingRules:
     """Rules by which each device has all parameters, and works on its part of the batch.
 
     ```python
@@ -30,12 +31,15 @@ def data_parallel() -> list[ShardingRule]:
     assert tree_shardings({"w": jnp.ones((8, 2))}, data_parallel(), mesh)["w"].spec == P()
     ```
     """
-    return [(_ALL, PartitionSpec())]
+    return ShardingRules([(_ALL, PartitionSpec())])
 
 
 def fsdp(
-    axis: str | tuple[str, ...] = "data", *, min_size: int = 2**14, over: ShardingRules = ()
-) -> list[ShardingRule]:
+    axis: str | tuple[str, ...] = "data",
+    *,
+    min_size: int = 2**14,
+    over: Iterable[ShardingRule] = (),
+) -> ShardingRules:
     """Rules by which each parameter is split over `axis` (fully sharded data parallelism).
 
     The largest dimension that divides is split; of equal ones the first. Memory for parameters,
@@ -51,7 +55,7 @@ def fsdp(
 
     **Returns:**
 
-    A list of rules for [`tree_surgery.tree_shardings`][].
+    A [`tree_surgery.ShardingRules`][].
 
     **Raises:** [`tree_surgery.ShardingError`][], from `tree_shardings`, if the mesh lacks `axis`.
 
@@ -72,7 +76,7 @@ def fsdp(
     """
     axes = (axis,) if isinstance(axis, str) else tuple(axis)
     first = [(selector, FullyShard(axes, min_size, spec)) for selector, spec in over]
-    return [*first, (_ALL, FullyShard(axes, min_size, PartitionSpec()))]
+    return ShardingRules([*first, (_ALL, FullyShard(axes, min_size, PartitionSpec()))])
 
 
 class FullyShard:

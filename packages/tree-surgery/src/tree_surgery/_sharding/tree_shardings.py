@@ -4,7 +4,7 @@ The rules stand beside the model and are no part of it: the same model runs on o
 thousand, and its rules can be printed and tested without any of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import jax.tree_util as jtu
@@ -23,12 +23,44 @@ SpecFunction: TypeAlias = Callable[[str, Any, AnyMesh], PartitionSpec]
 ShardingRule: TypeAlias = tuple[Selects, PartitionSpec | SpecFunction]
 """Which nodes are meant, and the spec of the arrays in them."""
 
-ShardingRules: TypeAlias = Sequence[ShardingRule]
-"""The first rule that selects an array decides."""
+
+class ShardingRules(tuple[ShardingRule, ...]):
+    """Rules that say where the arrays of a tree lie, as a value: a tuple of pairs.
+
+    The first of a pair is a selector (see [`tree_surgery.where`][]), the second a
+    `jax.sharding.PartitionSpec`, or a function of the path, the array and the mesh that returns
+    one. The first rule that selects an array, or a node it is in, decides; an array that no rule
+    selects is replicated. Rules are added: `ShardingRules([...]) + fsdp("data")`.
+
+    They may stand wherever a tree of shardings may: in `filter_shard`, `filter_device_put`, and the
+    `in_shardings` and `out_shardings` of `filter_jit`, under `jax.set_mesh`.
+
+    ```python
+    from jax.sharding import PartitionSpec as P
+    from tree_surgery import ShardingRules, data_parallel
+
+    rules = ShardingRules([("**.weight", P("model"))]) + data_parallel()
+    assert len(rules) == 2 and isinstance(rules, ShardingRules)
+    ```
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, rules: Iterable[ShardingRule] = ()) -> "ShardingRules":
+        return super().__new__(cls, rules)
+
+    def __add__(self, other: Iterable[ShardingRule]) -> "ShardingRules":  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ShardingRules((*self, *other))
+
+    def __radd__(self, other: Iterable[ShardingRule]) -> "ShardingRules":
+        return ShardingRules((*other, *self))
+
+    def __repr__(self) -> str:
+        return f"ShardingRules({list(self)!r})"
 
 
 def tree_shardings(
-    tree: object, rules: ShardingRules, mesh: AnyMesh, *, params: object = None
+    tree: object, rules: Sequence[ShardingRule], mesh: AnyMesh, *, params: object = None
 ) -> Any:
     """The sharding of each array of a tree, by rules over paths.
 
@@ -39,10 +71,10 @@ def tree_shardings(
 
     - `tree`: a PyTree. Its arrays are those of JAX and NumPy, and `jax.ShapeDtypeStruct`s: the
         shardings of a model too large to be built are those of `jax.eval_shape(build)`.
-    - `rules`: a list of pairs. The first of a pair is a selector (see [`tree_surgery.where`][]),
-        the second a `jax.sharding.PartitionSpec`, or a function of the path, the array and the mesh
-        that returns one. [`tree_surgery.fsdp`][] and [`tree_surgery.data_parallel`][] are such
-        lists; lists are added.
+    - `rules`: pairs of a selector (see [`tree_surgery.where`][]) and a
+        `jax.sharding.PartitionSpec`, or a function of the path, the array and the mesh that returns
+        one: a [`tree_surgery.ShardingRules`][] or a list. [`tree_surgery.fsdp`][] and
+        [`tree_surgery.data_parallel`][] make such rules.
     - `mesh`: a `jax.sharding.Mesh`, or an `AbstractMesh` if no device is there yet.
     - `params`: for the state of an optimiser, the parameters that it was made from. The rules then
         speak of the paths in `params`. An array of the state whose path ends with the path of a
@@ -88,7 +120,7 @@ def tree_shardings(
     )
 
 
-def _chosen(tree: object, rules: ShardingRules, count: int) -> list[Any]:
+def _chosen(tree: object, rules: Sequence[ShardingRule], count: int) -> list[Any]:
     """What the first rule that selects a leaf says of it."""
     chosen: list[Any] = [PartitionSpec()] * count
     # From the last rule to the first, so that the first is what remains. Each rule is asked, since
