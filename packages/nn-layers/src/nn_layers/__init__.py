@@ -39,6 +39,7 @@ from ._models.sequential import StatefulLayer as StatefulLayer
 from ._models.shared import Shared as Shared
 from ._models.stacked import Stacked as Stacked
 from ._models.summary import summary as summary
+from ._models.tensor_parallel import tensor_parallel as tensor_parallel
 from ._normalisation.batch_norm import BatchNorm as BatchNorm
 from ._normalisation.group_norm import GroupNorm as GroupNorm
 from ._normalisation.layer_norm import LayerNorm as LayerNorm
@@ -113,6 +114,7 @@ __all__ = [
     "inference_mode",
     "make_with_state",
     "summary",
+    "tensor_parallel",
     "tree_inference",
 ]
 
