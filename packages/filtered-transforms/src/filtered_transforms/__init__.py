@@ -32,6 +32,7 @@ if _typing.TYPE_CHECKING:
     from ._derivatives.jvp_and_vjp import filter_linearize as filter_linearize
     from ._derivatives.jvp_and_vjp import filter_vjp as filter_vjp
     from ._filters.eval_shape import filter_eval_shape as filter_eval_shape
+    from ._filters.if_array import if_array as if_array
     from ._filters.partition import combine as combine
     from ._filters.partition import filter as filter
     from ._filters.partition import partition as partition
@@ -40,10 +41,11 @@ if _typing.TYPE_CHECKING:
     from ._filters.predicates import is_inexact_array as is_inexact_array
     from ._filters.predicates import is_inexact_array_like as is_inexact_array_like
     from ._jit.filter_jit import filter_jit as filter_jit
-    from ._mapping.axes import if_array as if_array
     from ._mapping.pmap import filter_pmap as filter_pmap
-    from ._mapping.shard import filter_shard as filter_shard
+    from ._mapping.shard_map import filter_shard_map as filter_shard_map
     from ._mapping.vmap import filter_vmap as filter_vmap
+    from ._placement.shard import filter_device_put as filter_device_put
+    from ._placement.shard import filter_shard as filter_shard
     from ._tracing.closure_convert import filter_closure_convert as filter_closure_convert
     from ._tracing.pure_callback import filter_pure_callback as filter_pure_callback
 else:
@@ -52,9 +54,6 @@ else:
         {
             "._clear_caches": "clear_caches",
             "._control_flow.branches": "filter_cond, filter_switch",
-            "._control_flow.filter_fori_loop": "filter_fori_loop",
-            "._control_flow.filter_scan": "filter_scan",
-            "._control_flow.filter_while_loop": "filter_while_loop",
             "._control_flow.maps": "filter_associative_scan, filter_map",
             "._derivatives.checkpoint": "filter_checkpoint",
             "._derivatives.custom_jvp": "filter_custom_jvp",
@@ -64,18 +63,17 @@ else:
             "._derivatives.jacobian": "filter_hessian, filter_jacfwd, filter_jacrev",
             "._derivatives.jvp_and_vjp": "filter_jvp, filter_linearize, filter_vjp",
             "._filters.eval_shape": "filter_eval_shape",
+            "._filters.if_array": "if_array",
             "._filters.partition": "combine, filter, partition",
             "._filters.predicates": (
                 "is_array, is_array_like, is_inexact_array, is_inexact_array_like"
             ),
             "._jit.filter_jit": "filter_jit",
-            "._mapping.axes": "if_array",
             "._mapping.pmap": "filter_pmap",
-            "._mapping.shard": "filter_shard",
+            "._mapping.shard_map": "filter_shard_map",
             "._mapping.vmap": "filter_vmap",
-            "._reverse_loops.library_loops": "scan, while_loop",
+            "._placement.shard": "filter_device_put, filter_shard",
             "._tracing.closure_convert": "filter_closure_convert",
-            "._tracing.make_jaxpr": "filter_make_jaxpr",
             "._tracing.pure_callback": "filter_pure_callback",
             ".extend": "",
         },

@@ -69,6 +69,9 @@ FilterSpec: TypeAlias = PyTree
 AxesSpec: TypeAlias = PyTree
 """An axis, `None`, a function from a leaf to those, or a tree of these that is a prefix."""
 
+SpecsSpec: TypeAlias = PyTree
+"""A partition spec, `None`, a function from a leaf to those, or a prefix of such."""
+
 
 class TakesFirst(Protocol[T_contra, P, R_co]):
     """A function by its first parameter and the others. Where mypy has to infer what `self` is, it

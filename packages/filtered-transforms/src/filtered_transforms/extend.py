@@ -161,7 +161,6 @@ else:
             ),
             "._primitives.vprim": "create_vprim",
             "._reverse_loops.buffer": "MaybeBuffer, buffer_at_set",
-            "._reverse_loops.library_loops": "scan, while_loop",
             "._reverse_loops.masked_write": "maybe_set_p",
             "._reverse_loops.progress_meters": (
                 "AbstractProgressMeter, NoProgressMeter, TextProgressMeter, TqdmProgressMeter"

@@ -54,6 +54,7 @@ if _typing.TYPE_CHECKING:
     from ._models.shared import Shared as Shared
     from ._models.stacked import Stacked as Stacked
     from ._models.summary import summary as summary
+    from ._models.tensor_parallel import tensor_parallel as tensor_parallel
     from ._normalisation.batch_norm import BatchNorm as BatchNorm
     from ._normalisation.group_norm import GroupNorm as GroupNorm
     from ._normalisation.layer_norm import LayerNorm as LayerNorm
@@ -78,7 +79,6 @@ else:
                 "ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d"
             ),
             "._conv.pool": "AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d, Pool",
-            "._core.layer_protocol": "StatefulLayer",
             "._core.shape_errors": "ShapeError",
             "._dense.dropout": "Dropout",
             "._dense.embedding": "Embedding",
@@ -90,18 +90,14 @@ else:
             "._models.shared": "Shared",
             "._models.stacked": "Stacked",
             "._models.summary": "summary",
+            "._models.tensor_parallel": "tensor_parallel",
             "._normalisation.batch_norm": "BatchNorm",
             "._normalisation.group_norm": "GroupNorm",
             "._normalisation.layer_norm": "LayerNorm",
             "._normalisation.rms_norm": "RMSNorm",
             "._normalisation.spectral_norm": "SpectralNorm",
             "._normalisation.weight_norm": "WeightNorm",
-            "._recurrent.bidirectional": "Bidirectional",
-            "._recurrent.gru_cell": "GRUCell",
-            "._recurrent.lstm_cell": "LSTMCell",
             "._recurrent.rnn": "RNN",
-            "._state.make_with_state": "delete_init_state, make_with_state",
             "._state.state": "State",
-            "._state.state_index": "StateIndex",
         },
     )

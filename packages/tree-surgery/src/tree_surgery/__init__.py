@@ -20,6 +20,7 @@ if _typing.TYPE_CHECKING:
     from ._edit.tree_at import tree_at as tree_at
     from ._edit.tree_replace import tree_replace as tree_replace
     from ._errors import SerialiseError as SerialiseError
+    from ._errors import ShardingError as ShardingError
     from ._errors import WhereError as WhereError
     from ._load_report import LeafInfo as LeafInfo
     from ._load_report import LoadReport as LoadReport
@@ -41,6 +42,11 @@ if _typing.TYPE_CHECKING:
     from ._select.selectors import Selector as Selector
     from ._select.tree_paths import tree_paths as tree_paths
     from ._select.where import where as where
+    from ._sharding.describe_sharding import describe_sharding as describe_sharding
+    from ._sharding.presets import data_parallel as data_parallel
+    from ._sharding.presets import fsdp as fsdp
+    from ._sharding.tree_shardings import ShardingRules as ShardingRules
+    from ._sharding.tree_shardings import tree_shardings as tree_shardings
     from ._show.pformat import tree_pformat as tree_pformat
     from ._show.pformat import tree_pprint as tree_pprint
     from ._show.wl_custom import TreeWLCustom as TreeWLCustom
@@ -73,7 +79,7 @@ else:
             "._edit.stack": "tree_stack, tree_unstack",
             "._edit.tree_at": "tree_at",
             "._edit.tree_replace": "tree_replace",
-            "._errors": "SerialiseError, WhereError",
+            "._errors": "SerialiseError, ShardingError, WhereError",
             "._load_report": "LeafInfo, LoadReport, Mismatch",
             "._nodes.key_paths": "path_str",
             "._nodes.one_level": "tree_flatten_one_level",
@@ -88,6 +94,9 @@ else:
             "._select.selectors": "Selector",
             "._select.tree_paths": "tree_paths",
             "._select.where": "where",
+            "._sharding.describe_sharding": "describe_sharding",
+            "._sharding.presets": "data_parallel, fsdp",
+            "._sharding.tree_shardings": "ShardingRules, tree_shardings",
             "._show.pformat": "tree_pformat, tree_pprint",
             "._show.wl_custom": "TreeWLCustom",
             "._state_dict.state_dict": "from_state_dict, to_state_dict",

@@ -60,3 +60,28 @@ class SerialiseError(RuntimeError):
         return SerialiseError(
             f"Leaf `{path}`: {self.args[0]}", path=path, expected=self.expected, found=self.found
         )
+
+
+@public
+class ShardingError(ValueError):
+    """An array cannot be laid out over a mesh as it was asked for.
+
+    - `path`: the path of the array, as [`tree_surgery.path_str`][] writes it.
+    - `shape`: its shape.
+    - `spec`: what was asked for.
+    - `mesh`: the mesh.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    spec: object
+    mesh: object
+
+    def __init__(
+        self, message: str, *, path: str, shape: tuple[int, ...], spec: object, mesh: object
+    ):
+        super().__init__(message)
+        self.path = path
+        self.shape = shape
+        self.spec = spec
+        self.mesh = mesh

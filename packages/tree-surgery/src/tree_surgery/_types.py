@@ -5,6 +5,8 @@ from collections.abc import Callable
 from types import UnionType
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from jax.sharding import AbstractMesh, Mesh
+
 Tree = TypeVar("Tree")
 """A tree that comes back as another of the same type."""
 Node = TypeVar("Node")
@@ -31,3 +33,6 @@ class Writable(Protocol):
 FilePath: TypeAlias = str | os.PathLike[str]
 ToRead: TypeAlias = FilePath | Readable
 ToWrite: TypeAlias = FilePath | Writable
+
+AnyMesh: TypeAlias = Mesh | AbstractMesh
+"""Devices in named axes; an `AbstractMesh` has the axes and no devices."""

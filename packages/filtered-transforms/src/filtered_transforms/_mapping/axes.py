@@ -1,39 +1,13 @@
 """Axis specifications: which axis of each leaf is mapped."""
 
-import dataclasses
 import inspect
 from typing import Any
 
 import jax.tree_util as jtu
 
-from filtered_transforms._filters.predicates import array_mask, is_array
+from filtered_transforms._filters.if_array import if_array
+from filtered_transforms._filters.predicates import array_mask
 from tree_surgery import path_str
-from tree_surgery.extend import public
-
-
-@public
-@dataclasses.dataclass(frozen=True)
-class if_array:
-    """An axis for arrays, and none for everything else: `if_array(axis)(x)`.
-
-    **Arguments:**
-
-    - `axis`: what to return for an array, as `is_array`.
-
-    It is a leaf of trees of axes, as `None` and integers are.
-
-    ```python
-    import jax.numpy as jnp
-    from filtered_transforms import if_array
-
-    assert if_array(1)(jnp.ones((2, 3))) == 1 and if_array(1)("relu") is None
-    ```
-    """
-
-    axis: int
-
-    def __call__(self, x: object) -> int | None:
-        return self.axis if is_array(x) else None
 
 
 def axes_of(spec: Any, tree: Any, leaves: list[Any], name: str) -> list[Any]:

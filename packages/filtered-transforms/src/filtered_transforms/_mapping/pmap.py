@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 
+from filtered_transforms._filters.if_array import if_array
 from filtered_transforms._filters.output_structure import Signature
 from filtered_transforms._filters.partition import merge
 from filtered_transforms._filters.predicates import array_mask
@@ -24,7 +25,7 @@ from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import field
 from tree_surgery.extend import public
 
-from .axes import axes_of, if_array, positional_axes
+from .axes import axes_of, positional_axes
 from .result_axes import ResultAxes
 
 _MAX_PROGRAMS = 1024  # of one function, or of all callable PyTrees together

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 
+from filtered_transforms._filters.if_array import if_array
 from filtered_transforms._filters.partition import merge, split
 from filtered_transforms._types import AxesSpec, Decorator, P, R, Wrapped
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import field
 from tree_surgery.extend import public
 
-from .axes import axes_of, if_array, positional_axes
+from .axes import axes_of, positional_axes
 from .result_axes import ResultAxes
 
 
