@@ -4,19 +4,15 @@ import typing as _typing
 
 from tree_surgery.extend import lazy_names as _lazy_names
 
-from ._control_flow.filter_fori_loop import filter_fori_loop as filter_fori_loop
-from ._control_flow.filter_scan import filter_scan as filter_scan
-from ._control_flow.filter_while_loop import filter_while_loop as filter_while_loop
-from ._reverse_loops.library_loops import scan as scan
-from ._reverse_loops.library_loops import while_loop as while_loop
-from ._tracing.make_jaxpr import filter_make_jaxpr as filter_make_jaxpr
-
 __version__ = "0.1.0"
 
 if _typing.TYPE_CHECKING:
     from ._clear_caches import clear_caches as clear_caches
     from ._control_flow.branches import filter_cond as filter_cond
     from ._control_flow.branches import filter_switch as filter_switch
+    from ._control_flow.filter_fori_loop import filter_fori_loop as filter_fori_loop
+    from ._control_flow.filter_scan import filter_scan as filter_scan
+    from ._control_flow.filter_while_loop import filter_while_loop as filter_while_loop
     from ._control_flow.maps import filter_associative_scan as filter_associative_scan
     from ._control_flow.maps import filter_map as filter_map
     from ._derivatives.checkpoint import filter_checkpoint as filter_checkpoint
@@ -46,7 +42,10 @@ if _typing.TYPE_CHECKING:
     from ._mapping.vmap import filter_vmap as filter_vmap
     from ._placement.shard import filter_device_put as filter_device_put
     from ._placement.shard import filter_shard as filter_shard
+    from ._reverse_loops.library_loops import scan as scan
+    from ._reverse_loops.library_loops import while_loop as while_loop
     from ._tracing.closure_convert import filter_closure_convert as filter_closure_convert
+    from ._tracing.make_jaxpr import filter_make_jaxpr as filter_make_jaxpr
     from ._tracing.pure_callback import filter_pure_callback as filter_pure_callback
 else:
     __all__, __getattr__, __dir__ = _lazy_names(
@@ -54,6 +53,9 @@ else:
         {
             "._clear_caches": "clear_caches",
             "._control_flow.branches": "filter_cond, filter_switch",
+            "._control_flow.filter_fori_loop": "filter_fori_loop",
+            "._control_flow.filter_scan": "filter_scan",
+            "._control_flow.filter_while_loop": "filter_while_loop",
             "._control_flow.maps": "filter_associative_scan, filter_map",
             "._derivatives.checkpoint": "filter_checkpoint",
             "._derivatives.custom_jvp": "filter_custom_jvp",
@@ -73,7 +75,9 @@ else:
             "._mapping.shard_map": "filter_shard_map",
             "._mapping.vmap": "filter_vmap",
             "._placement.shard": "filter_device_put, filter_shard",
+            "._reverse_loops.library_loops": "scan, while_loop",
             "._tracing.closure_convert": "filter_closure_convert",
+            "._tracing.make_jaxpr": "filter_make_jaxpr",
             "._tracing.pure_callback": "filter_pure_callback",
             ".extend": "",
         },

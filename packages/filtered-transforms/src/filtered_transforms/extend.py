@@ -35,9 +35,6 @@ import typing as _typing
 
 from tree_surgery.extend import lazy_names as _lazy_names
 
-from ._reverse_loops.library_loops import scan as scan
-from ._reverse_loops.library_loops import while_loop as while_loop
-
 if _typing.TYPE_CHECKING:
     from ._filters.hashable import hashable_combine as hashable_combine
     from ._filters.hashable import hashable_partition as hashable_partition
@@ -96,6 +93,8 @@ if _typing.TYPE_CHECKING:
     from ._primitives.vprim import create_vprim as create_vprim
     from ._reverse_loops.buffer import MaybeBuffer as MaybeBuffer
     from ._reverse_loops.buffer import buffer_at_set as buffer_at_set
+    from ._reverse_loops.library_loops import scan as scan
+    from ._reverse_loops.library_loops import while_loop as while_loop
     from ._reverse_loops.masked_write import maybe_set_p as maybe_set_p
     from ._reverse_loops.progress_meters import AbstractProgressMeter as AbstractProgressMeter
     from ._reverse_loops.progress_meters import NoProgressMeter as NoProgressMeter
@@ -161,6 +160,7 @@ else:
             ),
             "._primitives.vprim": "create_vprim",
             "._reverse_loops.buffer": "MaybeBuffer, buffer_at_set",
+            "._reverse_loops.library_loops": "scan, while_loop",
             "._reverse_loops.masked_write": "maybe_set_p",
             "._reverse_loops.progress_meters": (
                 "AbstractProgressMeter, NoProgressMeter, TextProgressMeter, TqdmProgressMeter"

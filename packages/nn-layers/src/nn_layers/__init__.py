@@ -4,14 +4,6 @@ import typing as _typing
 
 from tree_surgery.extend import lazy_names as _lazy_names
 
-from ._core.layer_protocol import StatefulLayer as StatefulLayer
-from ._recurrent.bidirectional import Bidirectional as Bidirectional
-from ._recurrent.gru_cell import GRUCell as GRUCell
-from ._recurrent.lstm_cell import LSTMCell as LSTMCell
-from ._state.make_with_state import delete_init_state as delete_init_state
-from ._state.make_with_state import make_with_state as make_with_state
-from ._state.state_index import StateIndex as StateIndex
-
 __version__ = "0.1.0"
 
 if _typing.TYPE_CHECKING:
@@ -40,6 +32,7 @@ if _typing.TYPE_CHECKING:
     from ._conv.pool import MaxPool2d as MaxPool2d
     from ._conv.pool import MaxPool3d as MaxPool3d
     from ._conv.pool import Pool as Pool
+    from ._core.layer_protocol import StatefulLayer as StatefulLayer
     from ._core.shape_errors import ShapeError as ShapeError
     from ._dense.dropout import Dropout as Dropout
     from ._dense.embedding import Embedding as Embedding
@@ -61,8 +54,14 @@ if _typing.TYPE_CHECKING:
     from ._normalisation.rms_norm import RMSNorm as RMSNorm
     from ._normalisation.spectral_norm import SpectralNorm as SpectralNorm
     from ._normalisation.weight_norm import WeightNorm as WeightNorm
+    from ._recurrent.bidirectional import Bidirectional as Bidirectional
+    from ._recurrent.gru_cell import GRUCell as GRUCell
+    from ._recurrent.lstm_cell import LSTMCell as LSTMCell
     from ._recurrent.rnn import RNN as RNN
+    from ._state.make_with_state import delete_init_state as delete_init_state
+    from ._state.make_with_state import make_with_state as make_with_state
     from ._state.state import State as State
+    from ._state.state_index import StateIndex as StateIndex
 else:
     __all__, __getattr__, __dir__ = _lazy_names(
         __name__,
@@ -79,6 +78,7 @@ else:
                 "ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d"
             ),
             "._conv.pool": "AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d, Pool",
+            "._core.layer_protocol": "StatefulLayer",
             "._core.shape_errors": "ShapeError",
             "._dense.dropout": "Dropout",
             "._dense.embedding": "Embedding",
@@ -97,7 +97,12 @@ else:
             "._normalisation.rms_norm": "RMSNorm",
             "._normalisation.spectral_norm": "SpectralNorm",
             "._normalisation.weight_norm": "WeightNorm",
+            "._recurrent.bidirectional": "Bidirectional",
+            "._recurrent.gru_cell": "GRUCell",
+            "._recurrent.lstm_cell": "LSTMCell",
             "._recurrent.rnn": "RNN",
+            "._state.make_with_state": "delete_init_state, make_with_state",
             "._state.state": "State",
+            "._state.state_index": "StateIndex",
         },
     )

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from tree_surgery._public import public
-
 from ._load_report import LoadReport
+from ._public import public
 
 
 @public

@@ -6,7 +6,7 @@ of the distribution.
 
 from typing import NamedTuple
 
-from tree_surgery._public import public
+from ._public import public
 
 
 @public
