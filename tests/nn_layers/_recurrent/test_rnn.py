@@ -1,4 +1,4 @@
-"""`RNN` and `Bidirectional` against loops of cells, which test_recurrent.py tests."""
+"""`RNN` and `Bidirectional` against loops of cells, which `test_cells.py` tests."""
 
 from typing import ClassVar
 

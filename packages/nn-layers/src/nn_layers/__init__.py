@@ -25,6 +25,7 @@ from ._conv.pool import MaxPool1d as MaxPool1d
 from ._conv.pool import MaxPool2d as MaxPool2d
 from ._conv.pool import MaxPool3d as MaxPool3d
 from ._conv.pool import Pool as Pool
+from ._core.layer_protocol import StatefulLayer as StatefulLayer
 from ._core.shape_errors import ShapeError as ShapeError
 from ._dense.dropout import Dropout as Dropout
 from ._dense.embedding import Embedding as Embedding
@@ -35,7 +36,6 @@ from ._dense.prelu import PReLU as PReLU
 from ._models.inference import inference_mode as inference_mode
 from ._models.sequential import Lambda as Lambda
 from ._models.sequential import Sequential as Sequential
-from ._models.sequential import StatefulLayer as StatefulLayer
 from ._models.shared import Shared as Shared
 from ._models.stacked import Stacked as Stacked
 from ._models.summary import summary as summary
@@ -45,14 +45,14 @@ from ._normalisation.layer_norm import LayerNorm as LayerNorm
 from ._normalisation.rms_norm import RMSNorm as RMSNorm
 from ._normalisation.spectral_norm import SpectralNorm as SpectralNorm
 from ._normalisation.weight_norm import WeightNorm as WeightNorm
-from ._recurrent.cells import GRUCell as GRUCell
-from ._recurrent.cells import LSTMCell as LSTMCell
+from ._recurrent.bidirectional import Bidirectional as Bidirectional
+from ._recurrent.gru_cell import GRUCell as GRUCell
+from ._recurrent.lstm_cell import LSTMCell as LSTMCell
 from ._recurrent.rnn import RNN as RNN
-from ._recurrent.rnn import Bidirectional as Bidirectional
+from ._state.make_with_state import delete_init_state as delete_init_state
+from ._state.make_with_state import make_with_state as make_with_state
 from ._state.state import State as State
-from ._state.state import StateIndex as StateIndex
-from ._state.state import delete_init_state as delete_init_state
-from ._state.state import make_with_state as make_with_state
+from ._state.state_index import StateIndex as StateIndex
 
 __version__ = "0.1.0"
 

@@ -56,6 +56,8 @@ PaddingWord: TypeAlias = Literal["SAME", "SAME_LOWER", "VALID", "same", "same_lo
 PaddingMode: TypeAlias = Literal[
     "ZEROS", "REFLECT", "REPLICATE", "CIRCULAR", "zeros", "reflect", "replicate", "circular"
 ]
+PerDimension: TypeAlias = int | Sequence[int]
+"""A size: for all spatial dimensions, or one for each."""
 Sides: TypeAlias = int | Sequence[int | tuple[int, int]]
 """What is padded: for all sides, or for each dimension on both sides, or before and after."""
 Padding: TypeAlias = PaddingWord | Sides

@@ -9,7 +9,7 @@ from jaxtyping import Array, PRNGKeyArray
 from nn_layers._core.shape_errors import ShapeError
 from nn_layers._dense.dropout import Dropout
 
-from .softmax_attention import attend, attention_weights
+from .softmax_attention import QKV, LogitMask, WeightDropout, attend, attention_weights
 
 
 def dot_product_attention_weights(query: Array, key: Array, mask: Array | None = None) -> Array:
@@ -39,8 +39,8 @@ def dot_product_attention_weights(query: Array, key: Array, mask: Array | None =
     ```
     """
     name = "dot_product_attention_weights"
-    _check(name, query, key, key, mask)
-    return attention_weights(query, key, mask, None, None).astype(query.dtype)
+    _check_shapes(name, query, key, key, mask)
+    return attention_weights(query, key, LogitMask(mask, None)).astype(query.dtype)
 
 
 def dot_product_attention(
@@ -83,21 +83,23 @@ def dot_product_attention(
     assert jnp.allclose(y, dot_product_attention_weights(q, k) @ v, atol=1e-6)
     ```
     """
-    _check("dot_product_attention", query, key_, value, mask)
-    drop = None
+    _check_shapes("dot_product_attention", query, key_, value, mask)
+    weight_dropout = None
     if dropout is not None:
-        drop = functools.partial(_drop, dropout, inference)
-    keys = None if key is None else jnp.expand_dims(key, 0)
+        keys = None if key is None else jnp.expand_dims(key, 0)
+        weight_dropout = WeightDropout(functools.partial(_drop, dropout, inference), keys)
     mask = None if mask is None else jnp.asarray(mask)
-    q, k, v = (jnp.expand_dims(x, 1) for x in (query, key_, value))
-    return attend(q, k, v, mask, None, False, drop, keys)[:, 0]
+    qkv = QKV(*(jnp.expand_dims(x, 1) for x in (query, key_, value)))
+    return attend(qkv, LogitMask(mask, None), False, weight_dropout)[:, 0]
 
 
 def _drop(dropout: Dropout, inference: Any, weights: Array, key: Any) -> Array:
+    """`dropout` in the order of arguments of a `WeightDropout`."""
     return dropout(weights, key=key, inference=inference)
 
 
-def _check(name: str, query: Any, key: Any, value: Any, mask: Array | None) -> None:
+def _check_shapes(name: str, query: Any, key: Any, value: Any, mask: Array | None) -> None:
+    """Refuses arrays of more than one head, and such as do not fit together."""
     shapes = q, k, v = jnp.shape(query), jnp.shape(key), jnp.shape(value)
     if any(len(shape) != 2 for shape in shapes) or q[1] != k[1] or k[0] != v[0]:
         raise ShapeError(

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from nn_layers._core.explicit_sharding import on_automatic_axes
 from nn_layers._core.initialisers import default_dtype
-from nn_layers._core.shape_errors import ShapeError, size
+from nn_layers._core.shape_errors import ShapeError, validate_size
 from nn_layers._types import DType
 from pytree_module import Module, module_from_fields
 
@@ -68,11 +68,13 @@ class KVCache(Module):
     def __init__(
         self, max_length: int, num_kv_heads: int, qk_size: int, vo_size: int, dtype: DType = None
     ):
-        length = size("KVCache", "max_length", max_length)
-        heads = size("KVCache", "num_kv_heads", num_kv_heads)
+        length = validate_size("KVCache", "max_length", max_length)
+        heads = validate_size("KVCache", "num_kv_heads", num_kv_heads)
         dtype = default_dtype() if dtype is None else dtype
-        self.keys = jnp.zeros((heads, length, size("KVCache", "qk_size", qk_size)), dtype)
-        self.values = jnp.zeros((heads, length, size("KVCache", "vo_size", vo_size)), dtype)
+        qk_size = validate_size("KVCache", "qk_size", qk_size)
+        vo_size = validate_size("KVCache", "vo_size", vo_size)
+        self.keys = jnp.zeros((heads, length, qk_size), dtype)
+        self.values = jnp.zeros((heads, length, vo_size), dtype)
         self.length = jnp.zeros((), jnp.int32)
 
     @property
@@ -81,7 +83,7 @@ class KVCache(Module):
         return self.keys.shape[-2]
 
 
-def remember(layer: Any, cache: Any, k: Array, v: Array) -> tuple[KVCache, Array, Array]:
+def append_to_cache(layer: Any, cache: Any, k: Array, v: Array) -> tuple[KVCache, Array, Array]:
     """Appends keys and values, both `(new_length, num_kv_heads, size)`.
 
     **Returns:** the next cache, and its keys and values, `(max_length, num_kv_heads, size)`, in the
@@ -100,9 +102,9 @@ def remember(layer: Any, cache: Any, k: Array, v: Array) -> tuple[KVCache, Array
     room = cache.max_length
     fitting = ((heads, room, k.shape[2]), (heads, room, v.shape[2]))
     if kept != fitting:
-        _refuse_shapes(layer, fitting, kept)
+        _refuse_cache_shapes(layer, fitting, kept)
     length = cache.length
-    used = _known(length)
+    used = _concrete_length(length)
     if new_length + (used or 0) > room:
         raise ValueError(
             f"`{type(layer).__name__}`: a cache with a `max_length` of {room} has no room for "
@@ -122,11 +124,12 @@ def remember(layer: Any, cache: Any, k: Array, v: Array) -> tuple[KVCache, Array
 
 
 def _write(old: Array, rows: Array, length: Array) -> Array:
+    """`old` with `rows` from position `length` on."""
     zero = jnp.zeros_like(length)
     return lax.dynamic_update_slice(old, rows, (zero, length, zero))
 
 
-def _known(length: Array) -> int | None:
+def _concrete_length(length: Array) -> int | None:
     """A length as a number, or `None` while it is traced."""
     try:
         return int(length)
@@ -134,8 +137,8 @@ def _known(length: Array) -> int | None:
         return None
 
 
-def seen(cache: KVCache, new: KVCache, queries: int, is_causal: bool, mask: Any) -> Array:
-    """The mask: of elements that exist, and with `is_causal` of none after the query."""
+def mask_of_cache(cache: KVCache, new: KVCache, queries: int, is_causal: bool, mask: Any) -> Array:
+    """`mask`, and which slots are visible: those in use, with `is_causal` up to the query's own."""
     shape = (queries, cache.max_length)
     slots = lax.broadcasted_iota(jnp.int32, shape, 1)
     if is_causal:
@@ -147,12 +150,13 @@ def seen(cache: KVCache, new: KVCache, queries: int, is_causal: bool, mask: Any)
     return jnp.logical_and(mask, visible[None] if mask.ndim == 3 else visible)
 
 
-def nan_beyond(new: KVCache, y: Array) -> Array:
+def nan_if_overfull(new: KVCache, y: Array) -> Array:
     """NaN if the cache is too short, which a compiled program can say in no other way."""
     return jnp.where(new.length <= new.max_length, y, jnp.full_like(y, jnp.nan))
 
 
-def _refuse_shapes(layer: Any, expected: Any, received: Any) -> NoReturn:
+def _refuse_cache_shapes(layer: Any, expected: Any, received: Any) -> NoReturn:
+    """Raises the error for the cache of another layer. Each argument: shapes of keys and values."""
     raise ShapeError(
         f"`{type(layer).__name__}` takes a cache of keys and values of shapes {expected[0]} and "
         f"{expected[1]}, (num_kv_heads, max_length, size), but received one of {received[0]} and "

@@ -1,24 +1,24 @@
-"""Attention."""
+"""`MultiheadAttention`: projections, heads, mask, dropout and cache around `softmax_attention`."""
 
 import functools
 from collections.abc import Callable
 from typing import Any, Literal, overload
 
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.key_arguments import split_key
-from nn_layers._core.shape_errors import ShapeError, refuse_shape, shape_of, size
+from nn_layers._core.shape_errors import ShapeError, refuse_shape, shape_of, validate_size
 from nn_layers._dense.dropout import Dropout
 from nn_layers._dense.linear import Linear, apply_to_rows
 from nn_layers._types import DType
 from pytree_module import Module, field
 from pytree_module.extend import warn_user
 
-from .kv_cache import KVCache, nan_beyond, remember, seen
-from .softmax_attention import attend
+from .jax_attention import attend_by_jax, check_implementation
+from .kv_cache import KVCache, append_to_cache, mask_of_cache, nan_if_overfull
+from .softmax_attention import QKV, LogitMask, WeightDropout, attend
 
 ProcessHeads = Callable[[Array, Array, Array], tuple[Array, Array, Array]]
 
@@ -120,10 +120,12 @@ class MultiheadAttention(Module):
         key: PRNGKeyArray,
     ):
         def given(name: str, value: int | None, default: int) -> int:
-            return default if value is None else size("MultiheadAttention", name, value)
+            return default if value is None else validate_size("MultiheadAttention", name, value)
 
-        self.num_heads = heads = size("MultiheadAttention", "num_heads", num_heads, least=1)
-        self.query_size = query_size = size("MultiheadAttention", "query_size", query_size)
+        self.num_heads = heads = validate_size(
+            "MultiheadAttention", "num_heads", num_heads, least=1
+        )
+        self.query_size = query_size = validate_size("MultiheadAttention", "query_size", query_size)
         self.key_size = given("key_size", key_size, query_size)
         self.value_size = given("value_size", value_size, query_size)
         self.output_size = given("output_size", output_size, query_size)
@@ -257,29 +259,28 @@ class MultiheadAttention(Module):
             use = f"write `inference={deterministic}`"
             warn_user(_RENAMED.format(use=use))
             inference = deterministic
-        self._check(query, key_, value)
-        q, k, v = self._project(query, key_, value)
+        self._check_inputs(query, key_, value)
+        qkv = self._project(query, key_, value)
         if process_heads is not None:
-            q, k, v = _processed(process_heads, q, k, v)
+            qkv = _process(process_heads, qkv)
         new_cache = None
         if cache is not None:
-            new_cache, k, v = remember(self, cache, k, v)
-        shape = (self.num_heads, q.shape[0], k.shape[0])
-        mask, bias = self._per_head("mask", mask, shape), self._per_head("bias", bias, shape)
+            new_cache, k, v = append_to_cache(self, cache, qkv.k, qkv.v)
+            qkv = QKV(qkv.q, k, v)
+        shape = (self.num_heads, qkv.q.shape[0], qkv.k.shape[0])
+        mask = self._check_per_head("mask", mask, shape)
+        bias = self._check_per_head("bias", bias, shape)
         if cache is not None and new_cache is not None:
-            mask, is_causal = seen(cache, new_cache, q.shape[0], is_causal, mask), False
-        drops = self._drops(inference)
+            mask, is_causal = mask_of_cache(cache, new_cache, shape[1], is_causal, mask), False
+        dropout = self._weight_dropout(inference, key)
         if implementation == "auto":
-            drop, keys = None, None
-            if drops:
-                drop = functools.partial(_drop, self.dropout, inference)
-                keys = None if key is None else jr.split(key, self.num_heads)
-            attended = attend(q, k, v, mask, bias, is_causal, drop, keys)
+            attended = attend(qkv, LogitMask(mask, bias), is_causal, dropout)
         else:
-            attended = _from_jax(implementation, q, k, v, mask, bias, is_causal, drops)
+            check_implementation(implementation, dropout)
+            attended = attend_by_jax(implementation, qkv, LogitMask(mask, bias), is_causal)
         joined = attended.reshape(attended.shape[0], attended.shape[1] * attended.shape[2])
         y = apply_to_rows(self.output_proj, joined)
-        return y if new_cache is None else (nan_beyond(new_cache, y), new_cache)
+        return y if new_cache is None else (nan_if_overfull(new_cache, y), new_cache)
 
     def init_cache(self, max_length: int, dtype: DType = None) -> KVCache:
         """An empty cache, for a sequence that grows: see `KVCache`.
@@ -299,22 +300,26 @@ class MultiheadAttention(Module):
         """How many heads of keys and values there are."""
         return self.key_proj.weight.shape[0] // self.qk_size if self.qk_size else self.num_heads
 
-    def _project(self, query: Array, key_: Array, value: Array) -> tuple[Array, Array, Array]:
+    def _project(self, query: Array, key_: Array, value: Array) -> QKV:
         """Queries, keys and values of all heads, each `(length, num_heads, size)`."""
         q = apply_to_rows(self.query_proj, query)
         k, v = apply_to_rows(self.key_proj, key_), apply_to_rows(self.value_proj, value)
         # The projections say how many heads there are: they may be of another class than `Linear`.
         kv_heads = k.shape[1] // self.qk_size if self.qk_size else self.num_heads
-        return _in_heads(q, self.num_heads), _in_heads(k, kv_heads), _in_heads(v, kv_heads)
-
-    def _drops(self, inference: bool | None) -> bool:
-        """Whether weights may be dropped: not if it is known that none will."""
-        flag: Any = self.dropout.inference if inference is None else inference
-        return not (
-            flag is True or (isinstance(self.dropout.p, float | int) and self.dropout.p == 0)
+        return QKV(
+            _split_heads(q, self.num_heads), _split_heads(k, kv_heads), _split_heads(v, kv_heads)
         )
 
-    def _check(self, query: Array, key_: Array, value: Array) -> None:
+    def _weight_dropout(self, inference: bool | None, key: Any) -> WeightDropout | None:
+        """How weights are dropped; `None` if it is known that none will be."""
+        flag: Any = self.dropout.inference if inference is None else inference
+        if flag is True or (isinstance(self.dropout.p, float | int) and self.dropout.p == 0):
+            return None
+        keys = None if key is None else jr.split(key, self.num_heads)
+        return WeightDropout(functools.partial(_drop, self.dropout, inference), keys)
+
+    def _check_inputs(self, query: Array, key_: Array, value: Array) -> None:
+        """Refuses arrays that are not of the shapes of `__call__`."""
         for name, x, own in (
             ("query", query, self.query_size),
             ("key", key_, self.key_size),
@@ -332,8 +337,8 @@ class MultiheadAttention(Module):
                 value.shape,
             )
 
-    def _per_head(self, name: str, x: Any, shape: tuple[int, ...]) -> Any:
-        """`x`, which is to be of this shape, or the same for all heads."""
+    def _check_per_head(self, name: str, x: Any, shape: tuple[int, ...]) -> Any:
+        """`x` as an array. It must be of `shape`, or of `shape[1:]`: the same for all heads."""
         if x is None:
             return None
         received = shape_of(self, x)
@@ -349,11 +354,13 @@ class MultiheadAttention(Module):
         return jnp.asarray(x)
 
 
-def _in_heads(x: Array, heads: int) -> Array:
+def _split_heads(x: Array, heads: int) -> Array:
+    """`(length, heads * size)` as `(length, heads, size)`."""
     return x.reshape(x.shape[0], heads, x.shape[1] // heads)
 
 
 def _drop(dropout: Dropout, inference: Any, weights: Array, key: Any) -> Array:
+    """Drops weights of one head; an error for a missing key says where the key belongs."""
     try:
         return dropout(weights, key=key, inference=inference)
     except RuntimeError as error:
@@ -365,45 +372,13 @@ def _drop(dropout: Dropout, inference: Any, weights: Array, key: Any) -> Array:
         raise
 
 
-def _from_jax(
-    implementation: Any,
-    q: Array,
-    k: Array,
-    v: Array,
-    mask: Any,
-    bias: Any,
-    causal: bool,
-    drops: bool,
-) -> Array:
-    if implementation not in ("xla", "cudnn"):
-        raise ValueError(
-            f"`MultiheadAttention`: `implementation` must be 'auto', 'xla' or 'cudnn', got "
-            f"{implementation!r}."
-        )
-    if drops:
-        raise ValueError(
-            f"`MultiheadAttention`: `implementation={implementation!r}` has no dropout. Use "
-            f"'auto', or `dropout_p=0`, or inference mode."
-        )
-    mask, bias = (x if x is None or x.ndim == 3 else x[None] for x in (mask, bias))
-    if bias is not None:
-        # Minus infinity is a mask: as a number it would make a row without a key NaN.
-        seen = bias != -jnp.inf
-        mask = seen if mask is None else jnp.logical_and(mask, seen)
-        bias = jnp.where(seen, bias, jnp.zeros_like(bias)).astype(q.dtype)
-    # JAX's own code mixes float32 with the dtype of what it is given.
-    with jax.numpy_dtype_promotion("standard"):
-        return jax.nn.dot_product_attention(
-            q, k, v, bias, mask, is_causal=causal, implementation=implementation
-        )
-
-
-def _processed(process: ProcessHeads, q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
-    new = process(q, k, v)
-    shapes = [q.shape, k.shape, v.shape]
-    if [x.shape for x in new] != shapes:
+def _process(process: ProcessHeads, qkv: QKV) -> QKV:
+    """What `process_heads` returns, which must be of the shapes that it was given."""
+    new = process(*qkv)
+    given, returned = [x.shape for x in qkv], [x.shape for x in new]
+    if given != returned:
         raise ShapeError(
             f"`MultiheadAttention`: `process_heads` must not change the shape of the heads: it was "
-            f"called on {shapes} and returned {[x.shape for x in new]}."
+            f"called on {given} and returned {returned}."
         )
-    return new
+    return QKV(*new)

@@ -1,4 +1,4 @@
-"""Positions as rotations."""
+"""Rotary positional embeddings."""
 
 from typing import Any
 
@@ -7,16 +7,18 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.dtypes import wider
-from nn_layers._core.shape_errors import ShapeError, refuse_shape, shape_of, size
+from nn_layers._core.dtypes import wider_dtype
+from nn_layers._core.shape_errors import ShapeError, refuse_shape, shape_of, validate_size
 from pytree_module import Module, field
 
 
 def _float32() -> Any:
+    """The default of `dtype`."""
     return jnp.float32
 
 
 def _frequencies(embedding_size: int, theta: float, dtype: Any) -> Array:
+    """How much the angle of each pair of features grows from one position to the next."""
     exponents = jnp.arange(0, embedding_size, 2, dtype=dtype) / embedding_size
     return 1.0 / theta**exponents
 
@@ -70,7 +72,7 @@ class RotaryPositionalEmbedding(Module):
     dtype: DTypeLike = field(static=True, default_factory=_float32)
 
     def __check_init__(self) -> None:
-        size("RotaryPositionalEmbedding", "embedding_size", self.embedding_size)
+        validate_size("RotaryPositionalEmbedding", "embedding_size", self.embedding_size)
         if self.embedding_size % 2 != 0:
             raise ValueError(
                 f"`RotaryPositionalEmbedding`: `embedding_size` must be even, got "
@@ -103,7 +105,7 @@ class RotaryPositionalEmbedding(Module):
 
         **Returns:** two arrays of shape `(end, embedding_size // 2)`.
         """
-        return _tables(jnp.arange(end), embedding_size, theta, dtype)
+        return _cos_and_sin(jnp.arange(end), embedding_size, theta, dtype)
 
     def __call__(
         self,
@@ -150,15 +152,20 @@ class RotaryPositionalEmbedding(Module):
             )
         elif shape_of(self, positions) != received[:1]:
             refuse_shape(self, (f"seq_length={received[0]}",), shape_of(self, positions))
-        tables = _tables(jnp.asarray(positions), self.embedding_size, self.theta, self.dtype)
-        wide = wider(wider(x.dtype, tables[0].dtype), jnp.dtype(jnp.float32))
-        cosine, sine = (jnp.concatenate([t.astype(wide)] * 2, 1) for t in tables)
+        cos_and_sin = _cos_and_sin(
+            jnp.asarray(positions), self.embedding_size, self.theta, self.dtype
+        )
+        wide = wider_dtype(wider_dtype(x.dtype, cos_and_sin[0].dtype), jnp.dtype(jnp.float32))
+        cosine, sine = (jnp.concatenate([t.astype(wide)] * 2, 1) for t in cos_and_sin)
         rotated = x.astype(wide) * cosine + self.rotate_half(x).astype(wide) * sine
         return rotated.astype(x.dtype)
 
 
-def _tables(positions: Array, embedding_size: int, theta: float, dtype: Any) -> tuple[Array, Array]:
-    exact = wider(jnp.dtype(dtype), jnp.dtype(jnp.float32))
-    frequencies = _frequencies(embedding_size, theta, exact)
-    angles = jnp.outer(positions.astype(exact), frequencies)
+def _cos_and_sin(
+    positions: Array, embedding_size: int, theta: float, dtype: Any
+) -> tuple[Array, Array]:
+    """Cosines and sines of the angles, `(seq_length, embedding_size // 2)` each."""
+    angle_dtype = wider_dtype(jnp.dtype(dtype), jnp.dtype(jnp.float32))
+    frequencies = _frequencies(embedding_size, theta, angle_dtype)
+    angles = jnp.outer(positions.astype(angle_dtype), frequencies)
     return jnp.cos(angles).astype(dtype), jnp.sin(angles).astype(dtype)

@@ -1,18 +1,18 @@
 """Pooling to a given shape."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.shape_errors import ONE_CHANNEL, refuse_shape, shape_of
+from nn_layers._types import PerDimension
 from pytree_module import Module, field
 
-from .fixed_dimensions import specialise
 from .padding import per_dimension
+from .variant_docs import complete_docs
 
 
 class AdaptivePool(Module):
@@ -24,8 +24,10 @@ class AdaptivePool(Module):
     windows of PyTorch overlap instead where $k$ does not divide $n$.) Each window is reduced by one
     call of the operation, which sees all its elements as a vector.
 
-    **Shapes:** the input is `(channels, dim_1, ..., dim_N)`, with no dimension smaller than its
-    target; the output is `(channels, *target_shape)`.
+    **Shapes:** the input is `(channels, dim_1, ..., dim_N)`, the output
+    `(channels, *target_shape)`.
+
+    There is no batch axis. No dimension of the input is smaller than its target.
 
     **Arguments:**
 
@@ -51,7 +53,7 @@ class AdaptivePool(Module):
 
     def __init__(
         self,
-        target_shape: int | Sequence[int],
+        target_shape: PerDimension,
         num_spatial_dims: int,
         operation: Callable[[Array], Array],
     ):
@@ -111,25 +113,13 @@ class AdaptivePool(Module):
         return pool(x.reshape(*x.shape[: ndim + 1], length))
 
 
-class _Fixed(AdaptivePool):
-    """`AdaptivePool` with dimensions and operation fixed by the class."""
-
-    _ndim: ClassVar[int]
-    _operation: ClassVar[Any]
-
-    def __init__(self, target_shape: int | Sequence[int]):
-        super().__init__(target_shape, self._ndim, type(self)._operation)
-
-    def __init_subclass__(cls, **kwargs: object) -> None:
-        super().__init_subclass__(**kwargs)
-        if "_ndim" in vars(cls):
-            specialise(cls, cls._ndim, formula=AdaptivePool, sections=AdaptivePool)
-
-
-class AdaptiveAvgPool1d(_Fixed, init=False):
+class AdaptiveAvgPool1d(AdaptivePool):
     """The mean of each window, over one spatial dimension, for a given shape of the output.
 
-    Takes a signal `(channels, length)`.
+    It is `AdaptivePool` with `num_spatial_dims=1` and `operation=jax.numpy.mean`.
+
+    **Shapes:** the input is `(channels, length)`, the output
+    `(channels, *target_shape)`.
 
     !!! example
 
@@ -141,14 +131,17 @@ class AdaptiveAvgPool1d(_Fixed, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 1
-    _operation: ClassVar[Any] = staticmethod(jnp.mean)
+    def __init__(self, target_shape: PerDimension):
+        super().__init__(target_shape, 1, jnp.mean)
 
 
-class AdaptiveAvgPool2d(_Fixed, init=False):
+class AdaptiveAvgPool2d(AdaptivePool):
     """The mean of each window, over two spatial dimensions, for a given shape of the output.
 
-    Takes an image `(channels, height, width)`.
+    It is `AdaptivePool` with `num_spatial_dims=2` and `operation=jax.numpy.mean`.
+
+    **Shapes:** the input is `(channels, height, width)`, the output
+    `(channels, *target_shape)`.
 
     !!! example
 
@@ -160,14 +153,17 @@ class AdaptiveAvgPool2d(_Fixed, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 2
-    _operation: ClassVar[Any] = staticmethod(jnp.mean)
+    def __init__(self, target_shape: PerDimension):
+        super().__init__(target_shape, 2, jnp.mean)
 
 
-class AdaptiveAvgPool3d(_Fixed, init=False):
+class AdaptiveAvgPool3d(AdaptivePool):
     """The mean of each window, over three spatial dimensions, for a given shape of the output.
 
-    Takes a `(channels, depth, height, width)`.
+    It is `AdaptivePool` with `num_spatial_dims=3` and `operation=jax.numpy.mean`.
+
+    **Shapes:** the input is `(channels, depth, height, width)`, the output
+    `(channels, *target_shape)`.
 
     !!! example
 
@@ -179,14 +175,17 @@ class AdaptiveAvgPool3d(_Fixed, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 3
-    _operation: ClassVar[Any] = staticmethod(jnp.mean)
+    def __init__(self, target_shape: PerDimension):
+        super().__init__(target_shape, 3, jnp.mean)
 
 
-class AdaptiveMaxPool1d(_Fixed, init=False):
+class AdaptiveMaxPool1d(AdaptivePool):
     """The maximum of each window, over one spatial dimension, for a given shape of the output.
 
-    Takes a signal `(channels, length)`.
+    It is `AdaptivePool` with `num_spatial_dims=1` and `operation=jax.numpy.max`.
+
+    **Shapes:** the input is `(channels, length)`, the output
+    `(channels, *target_shape)`.
 
     !!! example
 
@@ -198,14 +197,17 @@ class AdaptiveMaxPool1d(_Fixed, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 1
-    _operation: ClassVar[Any] = staticmethod(jnp.max)
+    def __init__(self, target_shape: PerDimension):
+        super().__init__(target_shape, 1, jnp.max)
 
 
-class AdaptiveMaxPool2d(_Fixed, init=False):
+class AdaptiveMaxPool2d(AdaptivePool):
     """The maximum of each window, over two spatial dimensions, for a given shape of the output.
 
-    Takes an image `(channels, height, width)`.
+    It is `AdaptivePool` with `num_spatial_dims=2` and `operation=jax.numpy.max`.
+
+    **Shapes:** the input is `(channels, height, width)`, the output
+    `(channels, *target_shape)`.
 
     !!! example
 
@@ -217,14 +219,17 @@ class AdaptiveMaxPool2d(_Fixed, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 2
-    _operation: ClassVar[Any] = staticmethod(jnp.max)
+    def __init__(self, target_shape: PerDimension):
+        super().__init__(target_shape, 2, jnp.max)
 
 
-class AdaptiveMaxPool3d(_Fixed, init=False):
+class AdaptiveMaxPool3d(AdaptivePool):
     """The maximum of each window, over three spatial dimensions, for a given shape of the output.
 
-    Takes a `(channels, depth, height, width)`.
+    It is `AdaptivePool` with `num_spatial_dims=3` and `operation=jax.numpy.max`.
+
+    **Shapes:** the input is `(channels, depth, height, width)`, the output
+    `(channels, *target_shape)`.
 
     !!! example
 
@@ -236,5 +241,10 @@ class AdaptiveMaxPool3d(_Fixed, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 3
-    _operation: ClassVar[Any] = staticmethod(jnp.max)
+    def __init__(self, target_shape: PerDimension):
+        super().__init__(target_shape, 3, jnp.max)
+
+
+_FIXED = ("num_spatial_dims", "operation")
+complete_docs((AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d), AdaptivePool, fixed=_FIXED)
+complete_docs((AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d), AdaptivePool, fixed=_FIXED)

@@ -1,19 +1,20 @@
-"""Convolutions."""
+"""Convolutions: `Conv`, and `Conv1d` to `Conv3d`.
 
-from collections.abc import Sequence
-from typing import ClassVar
+The argument `padding` is read in `padding.py`; `Conv.__call__` decides how it is applied: zeros by
+XLA, other modes by `jax.numpy.pad` beforehand.
+"""
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._types import DType, Padding, PaddingMode
+from nn_layers._types import DType, Padding, PaddingMode, PerDimension
 from pytree_module import field
 
 from .convolve import convolve
-from .fixed_dimensions import specialise
-from .padding import check_reach
+from .padding import check_kernel_fits
 from .shared import Convolution
+from .variant_docs import complete_docs
 
 _PAD_MODES = {"REFLECT": "reflect", "REPLICATE": "edge", "CIRCULAR": "wrap"}
 
@@ -26,10 +27,12 @@ class Conv(Convolution):
     s \cdot \texttt{dilation}}$$
     where $\tilde x$ is the padded input and $s$ runs over the kernel.
 
-    **Shapes:** the input is `(in_channels, dim_1, ..., dim_N)` and the output
-    `(out_channels, new_dim_1, ..., new_dim_N)`, without a batch axis, with
-    `new_dim = (dim + before + after - dilation * (kernel_size - 1) - 1) // stride + 1`. `weight` is
-    `(out_channels, in_channels // groups, *kernel_size)` and `bias` `(out_channels, 1, ..., 1)`.
+    **Shapes:** the input is `(in_channels, dim_1, ..., dim_N)`, the output
+    `(out_channels, new_dim_1, ..., new_dim_N)` and `bias` `(out_channels, 1, ..., 1)`.
+
+    There is no batch axis. `weight` is `(out_channels, in_channels // groups, *kernel_size)`. Each
+    dimension of the output is
+    `new_dim = (dim + before + after - dilation * (kernel_size - 1) - 1) // stride + 1`.
 
     **Initialisation:** `weight` and `bias` are uniform on $[-k, k)$ with $k = 1/\sqrt{f}$ and
     $f = \texttt{in\_channels} / \texttt{groups} \cdot \prod \texttt{kernel\_size}$.
@@ -82,10 +85,10 @@ class Conv(Convolution):
         num_spatial_dims: int,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
+        kernel_size: PerDimension,
+        stride: PerDimension = 1,
         padding: Padding = 0,
-        dilation: int | Sequence[int] = 1,
+        dilation: PerDimension = 1,
         groups: int = 1,
         use_bias: bool = True,
         padding_mode: PaddingMode = "ZEROS",
@@ -93,20 +96,9 @@ class Conv(Convolution):
         *,
         key: PRNGKeyArray,
     ):
-        self._begin(
-            num_spatial_dims,
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            use_bias,
-            padding_mode,
-            dtype,
-            key,
-        )
+        self._set_channels(in_channels, out_channels, groups, use_bias)
+        self._set_geometry(num_spatial_dims, kernel_size, stride, padding, dilation, padding_mode)
+        self._set_parameters(dtype, key)
 
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
         """Convolves one example.
@@ -121,10 +113,10 @@ class Conv(Convolution):
         **Raises:** `ShapeError` for an `x` with other channels or another number of dimensions, or
         smaller than the kernel; `TypeError` for one of another dtype.
         """
-        x = self._checked(x)
+        x = self._check_input(x)
         padding = self.padding
         if not isinstance(padding, str) or padding == "VALID":
-            self._check_reach(x.shape)
+            self._check_kernel_fits(x.shape)
         if self.padding_mode != "ZEROS":
             x, padding = self._pad(x), "VALID"
         y = convolve(
@@ -138,69 +130,34 @@ class Conv(Convolution):
         )
         return y if self.bias is None else y + self.bias
 
-    def _check_reach(self, received: tuple[int, ...]) -> None:
+    def _check_kernel_fits(self, received: tuple[int, ...]) -> None:
         """Refuses an input that is smaller than the kernel."""
         padding = ((0, 0),) * self.num_spatial_dims if self.padding == "VALID" else self.padding
         channels = f"in_channels={received[0]}"
-        check_reach(self, channels, received, padding, self._reach())
+        check_kernel_fits(self, channels, received, padding, self._dilated_kernel_size())
 
-    def _reach(self) -> tuple[int, ...]:
-        """From the first to the last element of the input that the kernel sees at once."""
+    def _dilated_kernel_size(self) -> tuple[int, ...]:
+        """The distance from the first to the last element that the kernel covers, plus 1."""
         both = zip(self.kernel_size, self.dilation, strict=True)
         return tuple((k - 1) * d + 1 for k, d in both)
 
     def _pad(self, x: Array) -> Array:
+        """The input, padded by `padding_mode`. XLA itself pads with zeros only."""
         padding = self.padding
         if isinstance(padding, str):
-            padding = lax.padtype_to_pads(x.shape[1:], self._reach(), self.stride, padding)
+            padding = lax.padtype_to_pads(
+                x.shape[1:], self._dilated_kernel_size(), self.stride, padding
+            )
         return jnp.pad(x, ((0, 0), *padding), mode=_PAD_MODES[self.padding_mode])
 
 
-class _ConvNd(Conv):
-    """`Conv` with the number of spatial dimensions fixed by the class."""
-
-    _ndim: ClassVar[int]
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
-        padding: Padding = 0,
-        dilation: int | Sequence[int] = 1,
-        groups: int = 1,
-        use_bias: bool = True,
-        padding_mode: PaddingMode = "ZEROS",
-        dtype: DType = None,
-        *,
-        key: PRNGKeyArray,
-    ):
-        super().__init__(
-            self._ndim,
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            use_bias,
-            padding_mode,
-            dtype,
-            key=key,
-        )
-
-    def __init_subclass__(cls, **kwargs: object) -> None:
-        super().__init_subclass__(**kwargs)
-        if "_ndim" in vars(cls):
-            specialise(cls, cls._ndim, formula=Conv, sections=Conv, tuples=True)
-
-
-class Conv1d(_ConvNd, init=False):
+class Conv1d(Conv):
     """A one-dimensional convolution: over a signal `(in_channels, length)`.
 
-    It is `Conv` with `num_spatial_dims=1`.
+    It is `Conv` with `num_spatial_dims=1`, and takes its other arguments.
+
+    **Shapes:** the input is `(in_channels, length)`, the output
+    `(out_channels, new_length)` and `bias` `(out_channels, 1)`.
 
     !!! example
 
@@ -214,13 +171,32 @@ class Conv1d(_ConvNd, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 1
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: PerDimension,
+        stride: PerDimension = 1,
+        padding: Padding = 0,
+        dilation: PerDimension = 1,
+        groups: int = 1,
+        use_bias: bool = True,
+        padding_mode: PaddingMode = "ZEROS",
+        dtype: DType = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        sizes = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
+        super().__init__(1, *sizes, use_bias, padding_mode, dtype, key=key)
 
 
-class Conv2d(_ConvNd, init=False):
+class Conv2d(Conv):
     """A two-dimensional convolution: over an image `(in_channels, height, width)`.
 
-    It is `Conv` with `num_spatial_dims=2`.
+    It is `Conv` with `num_spatial_dims=2`, and takes its other arguments.
+
+    **Shapes:** the input is `(in_channels, height, width)`, the output
+    `(out_channels, new_height, new_width)` and `bias` `(out_channels, 1, 1)`.
 
     !!! example
 
@@ -235,13 +211,32 @@ class Conv2d(_ConvNd, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 2
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: PerDimension,
+        stride: PerDimension = (1, 1),
+        padding: Padding = (0, 0),
+        dilation: PerDimension = (1, 1),
+        groups: int = 1,
+        use_bias: bool = True,
+        padding_mode: PaddingMode = "ZEROS",
+        dtype: DType = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        sizes = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
+        super().__init__(2, *sizes, use_bias, padding_mode, dtype, key=key)
 
 
-class Conv3d(_ConvNd, init=False):
+class Conv3d(Conv):
     """A three-dimensional convolution: over a volume `(in_channels, depth, height, width)`.
 
-    It is `Conv` with `num_spatial_dims=3`.
+    It is `Conv` with `num_spatial_dims=3`, and takes its other arguments.
+
+    **Shapes:** the input is `(in_channels, depth, height, width)`, the output
+    `(out_channels, new_depth, new_height, new_width)` and `bias` `(out_channels, 1, 1, 1)`.
 
     !!! example
 
@@ -255,4 +250,23 @@ class Conv3d(_ConvNd, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 3
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: PerDimension,
+        stride: PerDimension = (1, 1, 1),
+        padding: Padding = (0, 0, 0),
+        dilation: PerDimension = (1, 1, 1),
+        groups: int = 1,
+        use_bias: bool = True,
+        padding_mode: PaddingMode = "ZEROS",
+        dtype: DType = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        sizes = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups)
+        super().__init__(3, *sizes, use_bias, padding_mode, dtype, key=key)
+
+
+complete_docs((Conv1d, Conv2d, Conv3d), Conv, fixed=["num_spatial_dims"])

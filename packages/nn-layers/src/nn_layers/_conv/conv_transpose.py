@@ -1,20 +1,21 @@
-"""Transposed convolutions."""
+"""Transposed convolutions: `ConvTranspose`, and `ConvTranspose1d` to `ConvTranspose3d`.
 
-from collections.abc import Sequence
-from typing import ClassVar
+The argument `padding` is read in `padding.py`; how much is padded follows from it and the other
+sizes in `ConvTranspose._explicit_padding`.
+"""
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.shape_errors import refuse_shape
-from nn_layers._types import DType, Padding, PaddingMode
+from nn_layers._types import DType, Padding, PaddingMode, PerDimension
 from pytree_module import field
 
 from .convolve import convolve
-from .fixed_dimensions import specialise
 from .padding import per_dimension
 from .shared import Convolution
+from .variant_docs import complete_docs
 
 
 class ConvTranspose(Convolution):
@@ -31,11 +32,13 @@ class ConvTranspose(Convolution):
     (`(in_channels, out_channels // groups, *kernel_size)`), swap the axes of channels in each group
     and flip along all spatial axes. Without groups: `jax.numpy.flip(w.swapaxes(0, 1), (2, ...))`.
 
-    **Shapes:** the input is `(in_channels, dim_1, ..., dim_N)` and the output
-    `(out_channels, new_dim_1, ..., new_dim_N)`, without a batch axis, with
-    `new_dim = (dim - 1) * stride - before - after + dilation * (kernel_size - 1) + 1 +
-    output_padding`, or `dim * stride - output_padding` for `padding="SAME"`. `weight` is
-    `(out_channels, in_channels // groups, *kernel_size)` and `bias` `(out_channels, 1, ..., 1)`.
+    **Shapes:** the input is `(in_channels, dim_1, ..., dim_N)`, the output
+    `(out_channels, new_dim_1, ..., new_dim_N)` and `bias` `(out_channels, 1, ..., 1)`.
+
+    There is no batch axis. `weight` is `(out_channels, in_channels // groups, *kernel_size)`. Each
+    dimension of the output is `new_dim = (dim - 1) * stride - before - after + dilation *
+    (kernel_size - 1) + 1 + output_padding`, or `dim * stride - output_padding` for
+    `padding="SAME"`.
 
     **Initialisation:** `weight` and `bias` are uniform on $[-k, k)$ with $k = 1/\sqrt{f}$ and
     $f = \texttt{in\_channels} / \texttt{groups} \cdot \prod \texttt{kernel\_size}$.
@@ -87,11 +90,11 @@ class ConvTranspose(Convolution):
         num_spatial_dims: int,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
+        kernel_size: PerDimension,
+        stride: PerDimension = 1,
         padding: Padding = 0,
-        output_padding: int | Sequence[int] = 0,
-        dilation: int | Sequence[int] = 1,
+        output_padding: PerDimension = 0,
+        dilation: PerDimension = 1,
         groups: int = 1,
         use_bias: bool = True,
         padding_mode: PaddingMode = "ZEROS",
@@ -99,20 +102,9 @@ class ConvTranspose(Convolution):
         *,
         key: PRNGKeyArray,
     ):
-        self._begin(
-            num_spatial_dims,
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            use_bias,
-            padding_mode,
-            dtype,
-            key,
-        )
+        self._set_channels(in_channels, out_channels, groups, use_bias)
+        self._set_geometry(num_spatial_dims, kernel_size, stride, padding, dilation, padding_mode)
+        self._set_parameters(dtype, key)
         layer, ndim = type(self).__name__, self.num_spatial_dims
         self.output_padding = per_dimension(layer, "output_padding", output_padding, ndim, least=0)
         if any(o >= s for o, s in zip(self.output_padding, self.stride, strict=True)):
@@ -120,7 +112,7 @@ class ConvTranspose(Convolution):
                 f"`{layer}`: `output_padding` (={self.output_padding}) must be less than `stride` "
                 f"(={self.stride}) in each dimension."
             )
-        self._check_mode()
+        self._check_padding_mode()
 
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
         """Maps one example.
@@ -135,10 +127,10 @@ class ConvTranspose(Convolution):
         **Raises:** `ShapeError` for an `x` with other channels or another number of dimensions, or
         so small that nothing is left; `TypeError` for one of another dtype.
         """
-        x = self._checked(x)
-        pads = self._pads(x.shape)
+        x = self._check_input(x)
+        pads = self._explicit_padding(x.shape)
         if self.padding_mode == "CIRCULAR":
-            x, pads = self._wrap(x, pads)
+            x, pads = self._pad_circular(x, pads)
         y = convolve(
             x,
             self.weight,
@@ -150,7 +142,8 @@ class ConvTranspose(Convolution):
         )
         return y if self.bias is None else y + self.bias
 
-    def _check_mode(self) -> None:
+    def _check_padding_mode(self) -> None:
+        """Refuses the modes that a transposed convolution does not have."""
         mode = self.padding_mode
         if mode in ("REFLECT", "REPLICATE"):
             raise NotImplementedError(f"`{type(self).__name__}` has no `padding_mode={mode!r}`.")
@@ -161,7 +154,7 @@ class ConvTranspose(Convolution):
                 f"or 'SAME_LOWER', and without `output_padding`."
             )
 
-    def _pads(self, received: tuple[int, ...]) -> list[tuple[int, int]]:
+    def _explicit_padding(self, received: tuple[int, ...]) -> list[tuple[int, int]]:
         """What to pad on both sides of the input, once zeros are put between its elements."""
         pads: list[tuple[int, int]] = []
         for i, dim in enumerate(received[1:]):
@@ -181,8 +174,13 @@ class ConvTranspose(Convolution):
             pads.append((first, new - spread + reach - first))
         return pads
 
-    def _wrap(self, x: Array, pads: list[tuple[int, int]]) -> tuple[Array, list[tuple[int, int]]]:
-        """Enough of the other side on each, and the pads that are left (negative: cut off)."""
+    def _pad_circular(
+        self, x: Array, pads: list[tuple[int, int]]
+    ) -> tuple[Array, list[tuple[int, int]]]:
+        """The input with enough of its other side on each, and the padding that is left.
+
+        That may be negative: then XLA cuts off.
+        """
         wraps = [
             tuple(max(-(-pad // stride), 0) for pad in pair)
             for pair, stride in zip(pads, self.stride, strict=True)
@@ -194,54 +192,14 @@ class ConvTranspose(Convolution):
         return jnp.pad(x, ((0, 0), *wraps), mode="wrap"), left
 
 
-class _ConvTransposeNd(ConvTranspose):
-    """`ConvTranspose` with the number of spatial dimensions fixed by the class."""
+class ConvTranspose1d(ConvTranspose):
+    """A transposed convolution over a signal `(in_channels, length)`.
 
-    _ndim: ClassVar[int]
+    It is `ConvTranspose` with `num_spatial_dims=1`, and takes its other arguments. Mind their
+    order: here `output_padding` comes before `padding`.
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
-        output_padding: int | Sequence[int] = 0,
-        padding: Padding = 0,
-        dilation: int | Sequence[int] = 1,
-        groups: int = 1,
-        use_bias: bool = True,
-        padding_mode: PaddingMode = "ZEROS",
-        dtype: DType = None,
-        *,
-        key: PRNGKeyArray,
-    ):
-        super().__init__(
-            self._ndim,
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            output_padding,
-            dilation,
-            groups,
-            use_bias,
-            padding_mode,
-            dtype,
-            key=key,
-        )
-
-    def __init_subclass__(cls, **kwargs: object) -> None:
-        super().__init_subclass__(**kwargs)
-        if "_ndim" in vars(cls):
-            specialise(cls, cls._ndim, formula=ConvTranspose, sections=ConvTranspose, tuples=True)
-
-
-class ConvTranspose1d(_ConvTransposeNd, init=False):
-    """A one-dimensional transposed convolution: over a signal `(in_channels, length)`.
-
-    It is `ConvTranspose` with `num_spatial_dims=1`. Mind the order of its arguments:
-    `output_padding` comes before `padding`.
+    **Shapes:** the input is `(in_channels, length)`, the output
+    `(out_channels, new_length)` and `bias` `(out_channels, 1)`.
 
     !!! example
 
@@ -255,14 +213,35 @@ class ConvTranspose1d(_ConvTransposeNd, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 1
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: PerDimension,
+        stride: PerDimension = 1,
+        output_padding: PerDimension = 0,
+        padding: Padding = 0,
+        dilation: PerDimension = 1,
+        groups: int = 1,
+        use_bias: bool = True,
+        padding_mode: PaddingMode = "ZEROS",
+        dtype: DType = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        channels = (in_channels, out_channels)
+        sizes = (kernel_size, stride, padding, output_padding, dilation, groups)
+        super().__init__(1, *channels, *sizes, use_bias, padding_mode, dtype, key=key)
 
 
-class ConvTranspose2d(_ConvTransposeNd, init=False):
-    """A two-dimensional transposed convolution: over an image `(in_channels, height, width)`.
+class ConvTranspose2d(ConvTranspose):
+    """A transposed convolution over an image `(in_channels, height, width)`.
 
-    It is `ConvTranspose` with `num_spatial_dims=2`. Mind the order of its arguments:
-    `output_padding` comes before `padding`.
+    It is `ConvTranspose` with `num_spatial_dims=2`, and takes its other arguments. Mind their
+    order: here `output_padding` comes before `padding`.
+
+    **Shapes:** the input is `(in_channels, height, width)`, the output
+    `(out_channels, new_height, new_width)` and `bias` `(out_channels, 1, 1)`.
 
     !!! example
 
@@ -276,14 +255,35 @@ class ConvTranspose2d(_ConvTransposeNd, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 2
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: PerDimension,
+        stride: PerDimension = (1, 1),
+        output_padding: PerDimension = (0, 0),
+        padding: Padding = (0, 0),
+        dilation: PerDimension = (1, 1),
+        groups: int = 1,
+        use_bias: bool = True,
+        padding_mode: PaddingMode = "ZEROS",
+        dtype: DType = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        channels = (in_channels, out_channels)
+        sizes = (kernel_size, stride, padding, output_padding, dilation, groups)
+        super().__init__(2, *channels, *sizes, use_bias, padding_mode, dtype, key=key)
 
 
-class ConvTranspose3d(_ConvTransposeNd, init=False):
-    """A three-dimensional transposed convolution: over a `(in_channels, depth, height, width)`.
+class ConvTranspose3d(ConvTranspose):
+    """A transposed convolution over a volume `(in_channels, depth, height, width)`.
 
-    It is `ConvTranspose` with `num_spatial_dims=3`. Mind the order of its arguments:
-    `output_padding` comes before `padding`.
+    It is `ConvTranspose` with `num_spatial_dims=3`, and takes its other arguments. Mind their
+    order: here `output_padding` comes before `padding`.
+
+    **Shapes:** the input is `(in_channels, depth, height, width)`, the output
+    `(out_channels, new_depth, new_height, new_width)` and `bias` `(out_channels, 1, 1, 1)`.
 
     !!! example
 
@@ -297,4 +297,27 @@ class ConvTranspose3d(_ConvTransposeNd, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 3
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: PerDimension,
+        stride: PerDimension = (1, 1, 1),
+        output_padding: PerDimension = (0, 0, 0),
+        padding: Padding = (0, 0, 0),
+        dilation: PerDimension = (1, 1, 1),
+        groups: int = 1,
+        use_bias: bool = True,
+        padding_mode: PaddingMode = "ZEROS",
+        dtype: DType = None,
+        *,
+        key: PRNGKeyArray,
+    ):
+        channels = (in_channels, out_channels)
+        sizes = (kernel_size, stride, padding, output_padding, dilation, groups)
+        super().__init__(3, *channels, *sizes, use_bias, padding_mode, dtype, key=key)
+
+
+complete_docs(
+    (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d), ConvTranspose, fixed=["num_spatial_dims"]
+)

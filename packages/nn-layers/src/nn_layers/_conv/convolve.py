@@ -51,6 +51,7 @@ def convolve(
 
 
 def _conv(x: Array, weight: Array, geometry: _Geometry) -> Array:
+    """The convolution as JAX has it, with a batch axis put on and taken off."""
     y = lax.conv_general_dilated(
         lhs=lax.expand_dims(x, (0,)),
         rhs=weight,
@@ -76,6 +77,7 @@ def _in_groups(x: Array, weight: Array, geometry: _Geometry) -> Array:
 def _in_groups_jvp(
     geometry: _Geometry, primals: tuple[Array, Array], tangents: tuple[Any, Any]
 ) -> tuple[Array, Array]:
+    """The tangent by the input is a convolution; that by the weight, a sum (`_by_elements`)."""
     (x, weight), (dx, dweight) = primals, tangents
     y = _in_groups(x, weight, geometry)
     dy = None if isinstance(dx, SymbolicZero) else _in_groups(dx, weight, geometry)

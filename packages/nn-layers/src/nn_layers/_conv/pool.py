@@ -1,4 +1,7 @@
-"""Pooling."""
+"""Pooling: windows of a fixed size, each reduced by a binary operation.
+
+`use_ceil` is decided here, in `Pool._ceil_padding`; the argument `padding` is read in `padding.py`.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,12 +11,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.shape_errors import ONE_CHANNEL, refuse_shape, shape_of, size
-from nn_layers._types import Sides
+from nn_layers._core.shape_errors import ONE_CHANNEL, refuse_shape, shape_of, validate_size
+from nn_layers._types import PerDimension, Sides
 from pytree_module import Module, field
 
-from .fixed_dimensions import specialise
-from .padding import check_reach, padding_pairs, per_dimension
+from .padding import check_kernel_fits, padding_pairs, per_dimension
+from .variant_docs import complete_docs
 
 
 class Pool(Module):
@@ -23,8 +26,10 @@ class Pool(Module):
     where $\oplus$ is the operation, $\tilde x$ the input padded with `init`, and $s$ runs over the
     window.
 
-    **Shapes:** the input is `(channels, dim_1, ..., dim_N)` and the output
-    `(channels, new_dim_1, ..., new_dim_N)`, without a batch axis, with
+    **Shapes:** the input is `(channels, dim_1, ..., dim_N)`, the output
+    `(channels, new_dim_1, ..., new_dim_N)`.
+
+    There is no batch axis. Each dimension of the output is
     `new_dim = (dim + before + after - kernel_size) / stride + 1`, rounded down, or up with
     `use_ceil`.
 
@@ -62,23 +67,23 @@ class Pool(Module):
     stride: tuple[int, ...] = field(static=True)
     padding: tuple[tuple[int, int], ...] = field(static=True)
     use_ceil: bool = field(static=True)
-    # On a CPU XLA is twice as quick to add along the last axis, but not to compare.
     _channels_last: ClassVar[bool] = False
+    """Whether to move the channels to the last axis. On a CPU XLA adds twice as fast that way."""
 
     def __init__(
         self,
         init: int | float | Array,
         operation: Callable[[Array, Array], Array],
         num_spatial_dims: int,
-        kernel_size: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
+        kernel_size: PerDimension,
+        stride: PerDimension = 1,
         padding: Sides = 0,
         use_ceil: bool = False,
     ):
         layer = type(self).__name__
         self.init = init
         self.operation = operation
-        self.num_spatial_dims = ndim = size(layer, "num_spatial_dims", num_spatial_dims)
+        self.num_spatial_dims = ndim = validate_size(layer, "num_spatial_dims", num_spatial_dims)
         self.kernel_size = per_dimension(layer, "kernel_size", kernel_size, ndim)
         self.stride = per_dimension(layer, "stride", stride, ndim)
         self.padding = padding_pairs(layer, padding, ndim)
@@ -110,53 +115,36 @@ class Pool(Module):
                     f"size {kernel}: some windows would hold nothing but padding. Paddings should "
                     f"be less than the size of the kernel."
                 )
-        padding = self._up(received[1:]) if self.use_ceil else self.padding
-        check_reach(self, "channels", received, padding, self.kernel_size)
+        padding = self._ceil_padding(received[1:]) if self.use_ceil else self.padding
+        check_kernel_fits(self, "channels", received, padding, self.kernel_size)
         if not self._channels_last:
-            return self._reduced(x, (1, *self.kernel_size), (1, *self.stride), [(0, 0), *padding])
+            return self._reduce_windows(
+                x, (1, *self.kernel_size), (1, *self.stride), [(0, 0), *padding]
+            )
         x = jnp.moveaxis(x, 0, -1)
-        x = self._reduced(x, (*self.kernel_size, 1), (*self.stride, 1), [*padding, (0, 0)])
+        x = self._reduce_windows(x, (*self.kernel_size, 1), (*self.stride, 1), [*padding, (0, 0)])
         return jnp.moveaxis(x, -1, 0)
 
-    def _reduced(self, x: Array, window: Any, strides: Any, padding: Any) -> Array:
+    def _reduce_windows(self, x: Array, window: Any, strides: Any, padding: Any) -> Array:
+        """`x` reduced; window, strides and padding are given for the channels, too."""
         return lax.reduce_window(x, self.init, self.operation, window, strides, padding)
 
-    def _up(self, dims: Sequence[int]) -> list[tuple[int, int]]:
-        """The padding that rounds the size of the output up."""
+    def _ceil_padding(self, dims: Sequence[int]) -> list[tuple[int, int]]:
+        """The padding with which the size of the output is rounded up: for `use_ceil`."""
         pairs: list[tuple[int, int]] = []
         for dim, kernel, stride, (before, after) in zip(
             dims, self.kernel_size, self.stride, self.padding, strict=True
         ):
             length = before + dim + after
-            last = max(-(-(length - kernel) // stride), 0) * stride  # where the last window begins
-            extra = last + kernel - length
-            begins_inside = last < before + dim  # else it would hold nothing but padding
-            pairs.append((before, after + extra) if begins_inside else (before, after))
+            last_start = max(-(-(length - kernel) // stride), 0) * stride
+            missing = last_start + kernel - length
+            # A window that begins behind the input would hold nothing but padding.
+            begins_inside = last_start < before + dim
+            pairs.append((before, after + missing) if begins_inside else (before, after))
         return pairs
 
 
-class _PoolNd(Pool):
-    """`Pool` with operation and number of spatial dimensions fixed by the class."""
-
-    _ndim: ClassVar[int]
-    _of: ClassVar[tuple[Any, Any]]  # `init` and `operation`
-
-    def __init__(
-        self,
-        kernel_size: int | Sequence[int],
-        stride: int | Sequence[int] = 1,
-        padding: Sides = 0,
-        use_ceil: bool = False,
-    ):
-        super().__init__(*self._of, self._ndim, kernel_size, stride, padding, use_ceil)
-
-    def __init_subclass__(cls, **kwargs: object) -> None:
-        super().__init_subclass__(**kwargs)
-        if "_ndim" in vars(cls):
-            specialise(cls, cls._ndim, formula=cls.__bases__[0], sections=Pool)
-
-
-class _AvgPool(_PoolNd, init=False):
+class _AvgPool(Pool, init=False):
     r"""`Pool` that takes the mean.
 
     $$y_{c,t} = \frac{1}{\prod \texttt{kernel\_size}} \sum_{s}
@@ -168,7 +156,6 @@ class _AvgPool(_PoolNd, init=False):
     **Shapes:** those of `Pool`.
     """
 
-    _of: ClassVar[tuple[Any, Any]] = (0, lax.add)
     _channels_last: ClassVar[bool] = True
 
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array:
@@ -183,23 +170,13 @@ class _AvgPool(_PoolNd, init=False):
         return y.astype(dtype) if narrow else y
 
 
-class _MaxPool(_PoolNd, init=False):
-    r"""`Pool` that takes the maximum.
-
-    $$y_{c,t} = \max_{s} \tilde x_{c,\ t \cdot \texttt{stride} + s}$$
-    where $\tilde x$ is the input padded with minus infinity, which is never the maximum, and $s$
-    runs over the window.
-
-    **Shapes:** those of `Pool`.
-    """
-
-    _of: ClassVar[tuple[Any, Any]] = (-jnp.inf, lax.max)
-
-
-class AvgPool1d(_AvgPool, init=False):
+class AvgPool1d(_AvgPool):
     """The mean of each window, over one spatial dimension.
 
-    Takes a signal of shape `(channels, length)`.
+    It is `Pool` with its operation and `num_spatial_dims=1`, and takes its other arguments.
+
+    **Shapes:** the input is `(channels, length)`, the output
+    `(channels, new_length)`.
 
     !!! example
 
@@ -212,13 +189,23 @@ class AvgPool1d(_AvgPool, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 1
+    def __init__(
+        self,
+        kernel_size: PerDimension,
+        stride: PerDimension = 1,
+        padding: Sides = 0,
+        use_ceil: bool = False,
+    ):
+        super().__init__(0, lax.add, 1, kernel_size, stride, padding, use_ceil)
 
 
-class AvgPool2d(_AvgPool, init=False):
+class AvgPool2d(_AvgPool):
     """The mean of each window, over two spatial dimensions.
 
-    Takes an image of shape `(channels, height, width)`.
+    It is `Pool` with its operation and `num_spatial_dims=2`, and takes its other arguments.
+
+    **Shapes:** the input is `(channels, height, width)`, the output
+    `(channels, new_height, new_width)`.
 
     !!! example
 
@@ -231,13 +218,23 @@ class AvgPool2d(_AvgPool, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 2
+    def __init__(
+        self,
+        kernel_size: PerDimension,
+        stride: PerDimension = 1,
+        padding: Sides = 0,
+        use_ceil: bool = False,
+    ):
+        super().__init__(0, lax.add, 2, kernel_size, stride, padding, use_ceil)
 
 
-class AvgPool3d(_AvgPool, init=False):
+class AvgPool3d(_AvgPool):
     """The mean of each window, over three spatial dimensions.
 
-    Takes a volume of shape `(channels, depth, height, width)`.
+    It is `Pool` with its operation and `num_spatial_dims=3`, and takes its other arguments.
+
+    **Shapes:** the input is `(channels, depth, height, width)`, the output
+    `(channels, new_depth, new_height, new_width)`.
 
     !!! example
 
@@ -250,13 +247,34 @@ class AvgPool3d(_AvgPool, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 3
+    def __init__(
+        self,
+        kernel_size: PerDimension,
+        stride: PerDimension = 1,
+        padding: Sides = 0,
+        use_ceil: bool = False,
+    ):
+        super().__init__(0, lax.add, 3, kernel_size, stride, padding, use_ceil)
 
 
-class MaxPool1d(_MaxPool, init=False):
+class _MaxPool(Pool, init=False):
+    r"""`Pool` that takes the maximum.
+
+    $$y_{c,t} = \max_{s} \tilde x_{c,\ t \cdot \texttt{stride} + s}$$
+    where $\tilde x$ is the input padded with minus infinity, which is never the maximum, and $s$
+    runs over the window.
+
+    **Shapes:** those of `Pool`.
+    """
+
+
+class MaxPool1d(_MaxPool):
     """The maximum of each window, over one spatial dimension.
 
-    Takes a signal of shape `(channels, length)`.
+    It is `Pool` with its operation and `num_spatial_dims=1`, and takes its other arguments.
+
+    **Shapes:** the input is `(channels, length)`, the output
+    `(channels, new_length)`.
 
     !!! example
 
@@ -269,13 +287,23 @@ class MaxPool1d(_MaxPool, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 1
+    def __init__(
+        self,
+        kernel_size: PerDimension,
+        stride: PerDimension = 1,
+        padding: Sides = 0,
+        use_ceil: bool = False,
+    ):
+        super().__init__(-jnp.inf, lax.max, 1, kernel_size, stride, padding, use_ceil)
 
 
-class MaxPool2d(_MaxPool, init=False):
+class MaxPool2d(_MaxPool):
     """The maximum of each window, over two spatial dimensions.
 
-    Takes an image of shape `(channels, height, width)`.
+    It is `Pool` with its operation and `num_spatial_dims=2`, and takes its other arguments.
+
+    **Shapes:** the input is `(channels, height, width)`, the output
+    `(channels, new_height, new_width)`.
 
     !!! example
 
@@ -288,13 +316,23 @@ class MaxPool2d(_MaxPool, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 2
+    def __init__(
+        self,
+        kernel_size: PerDimension,
+        stride: PerDimension = 1,
+        padding: Sides = 0,
+        use_ceil: bool = False,
+    ):
+        super().__init__(-jnp.inf, lax.max, 2, kernel_size, stride, padding, use_ceil)
 
 
-class MaxPool3d(_MaxPool, init=False):
+class MaxPool3d(_MaxPool):
     """The maximum of each window, over three spatial dimensions.
 
-    Takes a volume of shape `(channels, depth, height, width)`.
+    It is `Pool` with its operation and `num_spatial_dims=3`, and takes its other arguments.
+
+    **Shapes:** the input is `(channels, depth, height, width)`, the output
+    `(channels, new_depth, new_height, new_width)`.
 
     !!! example
 
@@ -307,4 +345,16 @@ class MaxPool3d(_MaxPool, init=False):
         ```
     """
 
-    _ndim: ClassVar[int] = 3
+    def __init__(
+        self,
+        kernel_size: PerDimension,
+        stride: PerDimension = 1,
+        padding: Sides = 0,
+        use_ceil: bool = False,
+    ):
+        super().__init__(-jnp.inf, lax.max, 3, kernel_size, stride, padding, use_ceil)
+
+
+_FIXED = ("init", "operation", "num_spatial_dims")
+complete_docs((AvgPool1d, AvgPool2d, AvgPool3d), Pool, fixed=_FIXED, formula=_AvgPool)
+complete_docs((MaxPool1d, MaxPool2d, MaxPool3d), Pool, fixed=_FIXED, formula=_MaxPool)

@@ -1,7 +1,6 @@
-"""What convolutions and their transposes share: parameters, arguments, the check of an input."""
+"""What `Conv` and `ConvTranspose` share: fields, the checks of arguments and input, parameters."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,40 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.initialisers import draw_weight_and_bias
-from nn_layers._core.shape_errors import ONE_CHANNEL, refuse_shape, shape_of, size
-from nn_layers._types import DType, Padding, PaddingMode
+from nn_layers._core.shape_errors import ONE_CHANNEL, refuse_shape, shape_of, validate_size
+from nn_layers._types import DType, Padding, PaddingMode, PerDimension
 from pytree_module import Module, field
 
-from .padding import padding_pairs, per_dimension
-
-_MODES = ("ZEROS", "REFLECT", "REPLICATE", "CIRCULAR")
-_PADDINGS = ("SAME", "SAME_LOWER", "VALID")
-
-
-def _padding_of(layer: str, value: Any, ndim: int, mode: str) -> Any:
-    """The `padding` given to a convolution: a word in capitals, or a pair for each dimension."""
-    if isinstance(value, str):
-        if value.upper() not in _PADDINGS:
-            raise ValueError(
-                f"`{layer}`: a `padding` string must be 'SAME', 'SAME_LOWER' or 'VALID', got "
-                f"{value!r}."
-            )
-        return value.upper()
-    pairs = padding_pairs(layer, value, ndim)
-    if mode != "ZEROS" and any(p < 0 for pair in pairs for p in pair):
-        raise ValueError(f"`{layer}`: `padding_mode={mode!r}` takes no negative padding: {value}.")
-    return pairs
-
-
-def _padding_mode_of(layer: str, value: Any) -> str:
-    """The `padding_mode` given to a convolution, in capitals."""
-    mode = value.upper() if isinstance(value, str) else value
-    if mode not in _MODES:
-        raise ValueError(
-            f"`{layer}`: `padding_mode` must be 'ZEROS', 'REFLECT', 'REPLICATE' or 'CIRCULAR', got "
-            f"{value!r}."
-        )
-    return mode
+from .padding import per_dimension, read_padding, read_padding_mode
 
 
 def _check_groups(layer: str, in_channels: int, out_channels: int, groups: int) -> None:
@@ -66,47 +36,56 @@ class Convolution(Module):
     stride: tuple[int, ...] = field(static=True)
     padding: Any = field(static=True)
 
-    def _begin(
+    def _set_channels(
+        self, in_channels: int, out_channels: int, groups: int, use_bias: bool
+    ) -> None:
+        """Checks and sets the fields of these names."""
+        layer: Any = self  # `groups` and `use_bias` are declared by `Conv` and `ConvTranspose`
+        name = type(self).__name__
+        self.in_channels = in_channels = validate_size(name, "in_channels", in_channels)
+        self.out_channels = out_channels = validate_size(name, "out_channels", out_channels)
+        layer.groups = groups = validate_size(name, "groups", groups, least=1)
+        _check_groups(name, in_channels, out_channels, groups)
+        layer.use_bias = use_bias
+
+    def _set_geometry(
         self,
         num_spatial_dims: int,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | Sequence[int],
-        stride: int | Sequence[int],
+        kernel_size: PerDimension,
+        stride: PerDimension,
         padding: Padding,
-        dilation: int | Sequence[int],
-        groups: int,
-        use_bias: bool,
+        dilation: PerDimension,
         padding_mode: PaddingMode,
-        dtype: DType,
-        key: PRNGKeyArray,
     ) -> None:
-        """Checks the arguments, and sets the field of each and the initial parameters."""
-        layer: Any = self  # the fields that follow are declared by `Conv` and `ConvTranspose`
+        """Checks and sets the fields of these names."""
+        layer: Any = self  # `dilation` and `padding_mode`: as above
         name = type(self).__name__
-        self.num_spatial_dims = ndim = size(name, "num_spatial_dims", num_spatial_dims)
-        self.in_channels = in_channels = size(name, "in_channels", in_channels)
-        self.out_channels = out_channels = size(name, "out_channels", out_channels)
-        layer.groups = groups = size(name, "groups", groups, least=1)
-        _check_groups(name, in_channels, out_channels, groups)
-        self.kernel_size = kernel = per_dimension(name, "kernel_size", kernel_size, ndim)
+        self.num_spatial_dims = ndim = validate_size(name, "num_spatial_dims", num_spatial_dims)
+        self.kernel_size = per_dimension(name, "kernel_size", kernel_size, ndim)
         self.stride = per_dimension(name, "stride", stride, ndim)
         layer.dilation = per_dimension(name, "dilation", dilation, ndim)
-        layer.padding_mode = _padding_mode_of(name, padding_mode)
-        self.padding = _padding_of(name, padding, ndim, layer.padding_mode)
-        layer.use_bias = use_bias
-        grouped = in_channels // groups
+        layer.padding_mode = read_padding_mode(name, padding_mode)
+        self.padding = read_padding(name, padding, ndim, layer.padding_mode)
+
+    def _set_parameters(self, dtype: DType, key: PRNGKeyArray) -> None:
+        """Draws `weight` and `bias`. The other fields are set before."""
+        layer: Any = self
+        channels_per_group = self.in_channels // layer.groups
         self.weight, self.bias = draw_weight_and_bias(
-            name,
+            type(self).__name__,
             key,
-            grouped * math.prod(kernel),
-            (out_channels, grouped, *kernel),
-            (out_channels,) + (1,) * ndim if use_bias else None,
+            channels_per_group * math.prod(self.kernel_size),
+            (self.out_channels, channels_per_group, *self.kernel_size),
+            (self.out_channels,) + (1,) * self.num_spatial_dims if layer.use_bias else None,
             dtype,
         )
 
-    def _checked(self, x: Any) -> Array:
-        """The input as an array. **Raises:** as `__call__`, if it does not fit."""
+    def _check_input(self, x: Any) -> Array:
+        """The input as an array.
+
+        **Raises:** `ShapeError` for other channels or another number of dimensions, `TypeError` for
+        another dtype than that of the parameters.
+        """
         layer: Any = self
         received = shape_of(self, x)
         channels = self.weight.shape[1] * layer.groups

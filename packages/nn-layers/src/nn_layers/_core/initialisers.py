@@ -1,4 +1,4 @@
-"""How the parameters of a layer are drawn."""
+"""How the parameters of a layer are drawn: uniform, with a bound that depends on the fan-in."""
 
 import functools
 import math
@@ -18,7 +18,7 @@ def default_dtype() -> Any:
     return jax.dtypes.canonicalize_dtype(float)
 
 
-def bound_for(fan_in: int) -> float:
+def uniform_bound(fan_in: int) -> float:
     r"""$1/\sqrt{\text{fan-in}}$; 1 if nothing comes in."""
     return 1.0 if fan_in == 0 else 1 / math.sqrt(fan_in)
 
@@ -27,18 +27,18 @@ def bound_for(fan_in: int) -> float:
 # It returns the very numbers that `jax.random.uniform` returns: nothing is computed from them here,
 # since the compiler would then be free to round otherwise.
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def _draw_parts(
+def _draw_all(
     key: PRNGKeyArray, bound: Any, shapes: tuple[tuple[int, ...] | None, ...], dtype: Any
 ) -> list[list[Array]]:
     """For each shape what `_parts` draws."""
     keys = jr.split(key, len(shapes))
     return [
-        [] if shape is None else _parts(own_key, bound, shape, dtype)
+        [] if shape is None else _draw_parts(own_key, bound, shape, dtype)
         for own_key, shape in zip(keys, shapes, strict=True)
     ]
 
 
-def _parts(key: PRNGKeyArray, bound: Any, shape: tuple[int, ...], dtype: Any) -> list[Array]:
+def _draw_parts(key: PRNGKeyArray, bound: Any, shape: tuple[int, ...], dtype: Any) -> list[Array]:
     """The one array, or for a complex dtype real and imaginary part."""
     if not jnp.issubdtype(dtype, jnp.complexfloating):
         return [jr.uniform(key, shape, dtype, -bound, bound)]
@@ -48,12 +48,13 @@ def _parts(key: PRNGKeyArray, bound: Any, shape: tuple[int, ...], dtype: Any) ->
 
 
 def _assemble(parts: list[Array]) -> Array | None:
+    """The array of what `_draw_parts` drew; `None` of nothing."""
     if len(parts) == 2:
         return jax.lax.complex(parts[0], parts[1])
     return parts[0] if parts else None
 
 
-def draw(
+def draw_uniform(
     layer: str,
     key: PRNGKeyArray,
     fan_in: int,
@@ -78,7 +79,7 @@ def draw(
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(f"`{layer}`: `dtype` must be floating point or complex, got {dtype}.")
     try:
-        drawn = _draw_parts(key, bound_for(fan_in), shapes, dtype)
+        drawn = _draw_all(key, uniform_bound(fan_in), shapes, dtype)
     except (AttributeError, TypeError, ValueError):
         check_key(layer, key)
         raise
@@ -93,8 +94,8 @@ def draw_weight_and_bias(
     bias_shape: tuple[int, ...] | None,
     dtype: Any,
 ) -> tuple[Any, Array | None]:
-    """Weight and bias by `draw`: the first key for the weight, the second for the bias."""
-    weight, bias = draw(layer, key, fan_in, (weight_shape, bias_shape), dtype)
+    """Weight and bias by `draw_uniform`: the first key for the weight, the second for the bias."""
+    weight, bias = draw_uniform(layer, key, fan_in, (weight_shape, bias_shape), dtype)
     return weight, bias
 
 
@@ -117,5 +118,5 @@ def default_init(key: PRNGKeyArray, shape: tuple[int, ...], dtype: DTypeLike, li
     ```
     """
     dtype = jnp.dtype(dtype)
-    drawn: Any = _assemble(_parts(key, lim, shape, dtype))
+    drawn: Any = _assemble(_draw_parts(key, lim, shape, dtype))
     return drawn

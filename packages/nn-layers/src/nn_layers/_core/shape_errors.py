@@ -1,4 +1,4 @@
-"""The one error for an input of the wrong shape, and the checks that raise it.
+"""`ShapeError` for an input of the wrong shape, and the checks of inputs and of sizes.
 
 Shapes are known while tracing, so every check here reads the same eagerly and under `jax.jit`.
 """
@@ -61,15 +61,15 @@ class ShapeError(ValueError, TypeError):
         return f"{self.path}: {super().__str__()}" if self.path else super().__str__()
 
 
-def located(error: Exception, outer: Any, accessor: str, inner: Any) -> None:
-    """Says of an error that it came from the layer at `outer.accessor`, such as `layers[0]`.
+def add_layer_path(error: Exception, outer: Any, accessor: str, inner: Any) -> None:
+    """Adds to an error the path of the layer that raised it: `outer.accessor`, as `layers[0]`.
 
-    To be called where the error passes, so that an error of a layer in another reads the same
-    eagerly and under `jax.jit`, and the way without an error costs nothing.
+    A container calls it in an `except`, and raises the error again. So the error reads the same
+    eagerly and under `jax.jit`, and a call without an error costs nothing.
     """
     path = f"{type(outer).__name__}.{accessor}"
     if isinstance(error, ShapeError):
-        # Of a path that exists the first name, that of `inner`, is where it is in `outer`.
+        # A path that exists begins with the class of `inner`, which is at `path` in `outer`.
         error.path = path + error.path[len(type(inner).__name__) :]
     else:
         error.add_note(f"This was in {path}, a {type(inner).__name__}.")
@@ -92,13 +92,13 @@ def shape_of(layer: Any, x: Any) -> tuple[int, ...]:
 
 
 def kind_of(x: Any) -> str:
-    """What `x` is, in words that are the same eagerly and while it is traced."""
+    """The shape of an array, or the type of anything else: the same eagerly and while traced."""
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         return f"an array of shape {x.shape}"
     return f"a {type(x).__name__}"
 
 
-def written(shape: tuple[Any, ...]) -> str:
+def shape_in_words(shape: tuple[Any, ...]) -> str:
     """A shape in words: `("in_channels=3", "height")` is `(in_channels=3, height)`."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
@@ -109,7 +109,7 @@ def refuse_shape(
     """Raises the `ShapeError` of a layer that takes `expected` and was given `received`."""
     name = type(layer).__name__
     message = (
-        f"`{name}` takes an array of shape {written(expected)}, but received one of shape "
+        f"`{name}` takes an array of shape {shape_in_words(expected)}, but received one of shape "
         f"{received}."
     )
     extra = len(received) - len(expected)
@@ -132,7 +132,14 @@ def check_shape(layer: Any, x: Any, expected: tuple[int, ...]) -> None:
         refuse_shape(layer, expected, received)
 
 
-def size(layer: str, name: str, value: Any, least: int = 0) -> int:
+def check_vector(layer: Any, name: str, x: Any, expected: int) -> None:
+    """Refuses an `x` that is no vector of the size `expected`, which the error calls `name`."""
+    received = shape_of(layer, x)
+    if received != (expected,):
+        refuse_shape(layer, (f"{name}={expected}",), received)
+
+
+def validate_size(layer: str, name: str, value: Any, least: int = 0) -> int:
     """A size given to a constructor, as an `int`.
 
     **Raises:** `TypeError` if it is no integer, `ValueError` if it is less than `least`.

@@ -1,4 +1,4 @@
-"""Dropout."""
+"""`Dropout`: its mask, and when it is on."""
 
 from typing import Any, NoReturn
 
@@ -114,8 +114,10 @@ class Dropout(Module):
 
 
 def _drop(x: Array, p: Any, key: PRNGKeyArray) -> Array:
+    """`x` in training: elements zeroed, the others scaled."""
     keep = 1.0 - jax.lax.stop_gradient(p)
-    # The name is for policies of `jax.checkpoint`: drawing again costs more than a byte each.
+    # The name is for policies of `jax.checkpoint`: to draw the mask again costs more than to keep
+    # it, a byte for each element.
     mask = checkpoint_name(jr.bernoulli(key, keep, jnp.shape(x)), "dropout_mask")
     if isinstance(keep, (int, float)):
         scale = keep if keep > 0 else 1.0
@@ -129,6 +131,7 @@ def _drop(x: Array, p: Any, key: PRNGKeyArray) -> Array:
 
 
 def _is_traced(flag: Any) -> bool:
+    """Whether the value of a flag is unknown, as under plain `jax.jit`."""
     try:
         bool(flag)
     except jax.errors.TracerBoolConversionError:
@@ -137,6 +140,7 @@ def _is_traced(flag: Any) -> bool:
 
 
 def _refuse_no_key(traced: bool) -> NoReturn:
+    """Raises the error for a missing key; `traced`: because the flag is unknown."""
     if traced:
         raise RuntimeError(
             "Dropout requires a key when running in non-deterministic mode, and cannot know which "

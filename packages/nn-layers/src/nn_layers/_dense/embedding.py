@@ -1,4 +1,4 @@
-"""Vectors looked up by an index."""
+"""`Embedding`: vectors looked up by an index."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 from nn_layers._core.explicit_sharding import on_automatic_axes
 from nn_layers._core.initialisers import default_dtype
 from nn_layers._core.key_arguments import check_key
-from nn_layers._core.shape_errors import refuse_shape, shape_of, size
+from nn_layers._core.shape_errors import refuse_shape, shape_of, validate_size
 from nn_layers._types import DType
 from pytree_module import Module, field
 
@@ -60,41 +60,22 @@ class Embedding(Module):
         *,
         key: PRNGKeyArray | None = None,
     ):
-        given = [
-            None if value is None else size("Embedding", name, value)
-            for name, value in (
-                ("num_embeddings", num_embeddings),
-                ("embedding_size", embedding_size),
+        rows, width = num_embeddings, embedding_size
+        if rows is not None:
+            rows = validate_size("Embedding", "num_embeddings", rows)
+        if width is not None:
+            width = validate_size("Embedding", "embedding_size", width)
+        if weight is not None:
+            rows, width = _checked_shape(weight, rows, width)
+        elif rows is None or width is None or key is None:
+            raise ValueError(
+                "`Embedding` needs `num_embeddings`, `embedding_size` and `key`, or otherwise the "
+                "table itself as `weight`."
             )
-        ]
-        if weight is None:
-            if None in given or key is None:
-                raise ValueError(
-                    "`Embedding` needs `num_embeddings`, `embedding_size` and `key`, or otherwise "
-                    "the table itself as `weight`."
-                )
-            shape: Any = tuple(given)
-            try:
-                weight = jr.normal(key, shape, default_dtype() if dtype is None else dtype)
-            except (TypeError, ValueError):
-                check_key("Embedding", key)
-                if not jnp.issubdtype(dtype or float, jnp.inexact):
-                    raise ValueError(
-                        f"`Embedding`: `dtype` must be floating point or complex, got "
-                        f"{jnp.dtype(dtype)}. A table of integers can be given as `weight`."
-                    ) from None
-                raise
         else:
-            shape = jnp.shape(weight)
-            fits = len(shape) == 2 and all(
-                g is None or g == s for g, s in zip(given, shape, strict=True)
-            )
-            if not fits:
-                raise ValueError(
-                    f"`Embedding`: `weight` must have shape (num_embeddings, embedding_size) = "
-                    f"({', '.join('any' if g is None else str(g) for g in given)}), got {shape}."
-                )
-        self.num_embeddings, self.embedding_size = shape
+            weight = _draw_table((rows, width), dtype, key)
+        self.num_embeddings = rows
+        self.embedding_size = width
         self.weight = weight
 
     def __call__(
@@ -121,3 +102,31 @@ class Embedding(Module):
         # JAX (0.7.2 to 0.12) has no rule for rows of a batch of indices, nor for their gradients.
         index: Any = x
         return on_automatic_axes(lambda table, i: table[i], jnp.asarray(self.weight), index, drop=1)
+
+
+def _draw_table(shape: tuple[int, int], dtype: DType, key: PRNGKeyArray) -> Array:
+    """A standard normal table.
+
+    **Raises:** `TypeError` if `key` is no key, `ValueError` if the dtype is not inexact.
+    """
+    try:
+        return jr.normal(key, shape, default_dtype() if dtype is None else dtype)
+    except (TypeError, ValueError):
+        check_key("Embedding", key)
+        if not jnp.issubdtype(dtype or float, jnp.inexact):
+            raise ValueError(
+                f"`Embedding`: `dtype` must be floating point or complex, got {jnp.dtype(dtype)}. "
+                f"A table of integers can be given as `weight`."
+            ) from None
+        raise
+
+
+def _checked_shape(weight: Array, rows: int | None, width: int | None) -> tuple[int, int]:
+    """The shape of a table, which must be a matrix, and of the sizes that are given."""
+    sizes, shape = (rows, width), jnp.shape(weight)
+    if len(shape) != 2 or any(n not in (None, m) for n, m in zip(sizes, shape, strict=True)):
+        raise ValueError(
+            f"`Embedding`: `weight` must have shape (num_embeddings, embedding_size) = "
+            f"({', '.join('any' if n is None else str(n) for n in sizes)}), got {shape}."
+        )
+    return shape[0], shape[1]

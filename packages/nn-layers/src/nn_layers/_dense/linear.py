@@ -1,4 +1,4 @@
-"""Affine maps of vectors, and the layer that does nothing."""
+"""`Linear`: an affine map of a vector; and `Identity`, the layer that does nothing."""
 
 from typing import Any, Literal
 
@@ -8,17 +8,18 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.initialisers import draw_weight_and_bias
-from nn_layers._core.shape_errors import refuse_shape, shape_of, size
+from nn_layers._core.shape_errors import refuse_shape, shape_of, validate_size
 from nn_layers._types import DType, T
 from pytree_module import Module, field
 
 
-def _features(name: str, value: Any) -> int | Literal["scalar"]:
+def _validate_features(name: str, value: Any) -> int | Literal["scalar"]:
+    """A size of input or output, or "scalar"."""
     if isinstance(value, str):
         if value == "scalar":
             return "scalar"
         raise TypeError(f'`Linear`: `{name}` must be an integer or "scalar", got {value!r}.')
-    return size("Linear", name, value)
+    return validate_size("Linear", name, value)
 
 
 class Linear(Module):
@@ -73,8 +74,8 @@ class Linear(Module):
         *,
         key: PRNGKeyArray,
     ):
-        self.in_features = in_features = _features("in_features", in_features)
-        self.out_features = out_features = _features("out_features", out_features)
+        self.in_features = in_features = _validate_features("in_features", in_features)
+        self.out_features = out_features = _validate_features("out_features", out_features)
         self.use_bias = use_bias
         fan_in = 1 if in_features == "scalar" else in_features
         out = 1 if out_features == "scalar" else out_features
@@ -122,13 +123,13 @@ def apply_to_rows(layer: Any, x: Array) -> Array:
         or x.dtype != layer.weight.dtype
     ):
         return jax.vmap(layer)(x)
-    return _rows(layer.weight, layer.bias, x)
+    return _apply_linear_to_rows(layer.weight, layer.bias, x)
 
 
 # Compiled: JAX keeps what it traced, and its derivative, for all layers of these shapes.
 @jax.jit
-def _rows(weight: Array, bias: Array | None, x: Array) -> Array:
-    # As the `jax.vmap` has it: the same to the last bit.
+def _apply_linear_to_rows(weight: Array, bias: Array | None, x: Array) -> Array:
+    # In the form that `jax.vmap` of a `Linear` takes: the same to the last bit.
     y = lax.dot_general(weight, x, (((1,), (1,)), ((), ()))).T
     return y if bias is None else y + bias[None]
 

@@ -1,4 +1,4 @@
-"""The multi-layer perceptron."""
+"""`MLP`: the multi-layer perceptron."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.key_arguments import split_key
-from nn_layers._core.shape_errors import located, size
+from nn_layers._core.shape_errors import add_layer_path, validate_size
 from nn_layers._types import DType
 from pytree_module import Module, field
 
@@ -19,15 +19,17 @@ from .linear import Linear
 
 
 def _identity(x: Any) -> Any:
+    """The default of `final_activation`."""
     return x
 
 
 def _is_array(x: Any) -> bool:
+    """Whether a leaf of an activation function is one of its parameters."""
     return isinstance(x, (jax.Array, np.ndarray))
 
 
-def _repeated(activation: Any, *axes: int) -> Any:
-    """The activation with every array in it repeated along new leading axes."""
+def _broadcast_arrays(activation: Any, *axes: int) -> Any:
+    """The activation function with new leading axes for every array in it."""
 
     def repeat(x: Any) -> Any:
         return jax.lax.broadcast(x, axes) if _is_array(x) else x
@@ -35,8 +37,8 @@ def _repeated(activation: Any, *axes: int) -> Any:
     return jtu.tree_map(repeat, activation)
 
 
-def _split(activation: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
-    """The arrays in an activation, and the function that puts such arrays back."""
+def _split_arrays(activation: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """The arrays in an activation function, and a function that puts others in their place."""
     leaves, treedef = jtu.tree_flatten(activation)
     where = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
 
@@ -49,7 +51,7 @@ def _split(activation: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     return [leaves[i] for i in where], rebuild
 
 
-_ELEMENT_BY_ELEMENT: tuple[Any, ...] = (
+_ELEMENTWISE: tuple[Any, ...] = (
     _identity,
     jax.nn.relu,
     jax.nn.relu6,
@@ -67,14 +69,15 @@ _ELEMENT_BY_ELEMENT: tuple[Any, ...] = (
     jnp.exp,
     lax.tanh,
 )
+"""Functions that give the same for a vector as for each of its elements."""
 
 
-def _each(activation: Any, x: Array) -> Array:
-    """Each neuron's activation, applied to that neuron: the function sees scalars."""
+def _apply_per_neuron(activation: Any, x: Array) -> Array:
+    """Applies the activation function to each neuron, a scalar, with that neuron's own arrays."""
     # Tracing a `jax.vmap` takes longer than all else here, and is not needed for these.
-    if any(activation is known for known in _ELEMENT_BY_ELEMENT):
+    if any(activation is known for known in _ELEMENTWISE):
         return activation(x)
-    arrays, rebuild = _split(activation)
+    arrays, rebuild = _split_arrays(activation)
     if not arrays:
         return jax.vmap(activation)(x)
     return jax.vmap(lambda own, scalar: rebuild(own)(scalar))(arrays, x)
@@ -150,8 +153,8 @@ class MLP(Module):
         scan: bool = False,
         key: PRNGKeyArray,
     ):
-        width_size = size("MLP", "width_size", width_size)
-        depth = size("MLP", "depth", depth)
+        width_size = validate_size("MLP", "width_size", width_size)
+        depth = validate_size("MLP", "depth", depth)
         keys = split_key("MLP", key, depth + 1)
         hidden = range(1, depth)
 
@@ -168,9 +171,9 @@ class MLP(Module):
             else:
                 between = tuple(middle(keys[i]) for i in hidden)
             self.layers = (first, *between, last)
-        self.activation = _repeated(activation, depth, width_size)
+        self.activation = _broadcast_arrays(activation, depth, width_size)
         if out_size != "scalar":
-            final_activation = _repeated(final_activation, out_size)
+            final_activation = _broadcast_arrays(final_activation, out_size)
         self.final_activation = final_activation
         self.use_bias = use_bias
         self.use_final_bias = use_final_bias
@@ -192,33 +195,38 @@ class MLP(Module):
 
         **Raises:** `ShapeError` for an `x` of another shape.
         """
-        arrays, rebuild = _split(self.activation)
+        arrays, rebuild = _split_arrays(self.activation)
         if self.scan and self.depth > 0:
-            x = _each(rebuild([a[0] for a in arrays]), self._layer(0, x))
-            x = self._scan(x, [a[1:] for a in arrays], rebuild)
+            x = _apply_per_neuron(rebuild([a[0] for a in arrays]), self._call_layer(0, x))
+            x = self._scan_hidden(x, [a[1:] for a in arrays], rebuild)
         else:
             for i in range(len(self.layers) - 1):
-                x = _each(rebuild([a[i] for a in arrays]), self._layer(i, x))
-        x = self._layer(len(self.layers) - 1, x)
+                x = _apply_per_neuron(rebuild([a[i] for a in arrays]), self._call_layer(i, x))
+        x = self._call_layer(len(self.layers) - 1, x)
         if self.out_size == "scalar":
             return self.final_activation(x)
-        return _each(self.final_activation, x)
+        return _apply_per_neuron(self.final_activation, x)
 
-    def _layer(self, i: int, x: Array) -> Array:
+    def _call_layer(self, i: int, x: Array) -> Array:
+        """`layers[i](x)`, which is named in an error."""
         layer = self.layers[i]
         try:
             return layer(x)
         except Exception as error:
-            located(error, self, f"layers[{i}]", layer)
+            add_layer_path(error, self, f"layers[{i}]", layer)
             raise
 
-    def _scan(self, x: Array, arrays: list[Any], rebuild: Callable[[list[Any]], Any]) -> Array:
+    def _scan_hidden(
+        self, x: Array, arrays: list[Any], rebuild: Callable[[list[Any]], Any]
+    ) -> Array:
+        """All hidden layers after the first."""
+
         def step(x: Array, both: tuple[Linear, list[Any]]) -> tuple[Array, None]:
             layer, own = both
             try:
-                return _each(rebuild(own), layer(x)), None
+                return _apply_per_neuron(rebuild(own), layer(x)), None
             except Exception as error:
-                located(error, self, "layers[1]", layer)
+                add_layer_path(error, self, "layers[1]", layer)
                 raise
 
         # A `Linear` has arrays alone as its leaves.

@@ -1,4 +1,4 @@
-"""The activation function that learns its slope."""
+"""`PReLU`: the activation function that learns its slope."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Switching a whole model between training and inference."""
+"""`inference_mode`: switches a whole model between training and inference."""
 
 from typing import Any, TypeVar
 
@@ -9,21 +9,22 @@ from tree_surgery import tree_at
 _T = TypeVar("_T")
 
 
-def _marked(node: Any) -> bool:
+def _has_flag(node: Any) -> bool:
+    """Whether `node` is a node of a tree, no leaf, with an attribute `inference`."""
     return hasattr(node, "inference") and not jtu.all_leaves([node])
 
 
-def _nodes(pytree: Any) -> list[Any]:
+def _nodes_with_flag(pytree: Any) -> list[Any]:
     """Every node of the tree, at any depth, that has an attribute `inference`."""
-    found = [pytree] if _marked(pytree) else []
+    found = [pytree] if _has_flag(pytree) else []
     flag = pytree.inference if found else None  # about to be replaced: not looked into
 
     def stop(x: Any) -> bool:
-        return x is not pytree and (x is flag or _marked(x))
+        return x is not pytree and (x is flag or _has_flag(x))
 
     for x in jtu.tree_leaves(pytree, is_leaf=stop):
-        if x is not flag and _marked(x):
-            found.extend(_nodes(x))
+        if x is not flag and _has_flag(x):
+            found.extend(_nodes_with_flag(x))
     return found
 
 
@@ -55,10 +56,10 @@ def inference_mode(pytree: _T, value: bool = True) -> _T:
         assert jnp.all(evaluated(jnp.ones(3)) == model.layers[0](jnp.ones(3)))
         ```
     """
-    if not _nodes(pytree):
+    if not _nodes_with_flag(pytree):
         return pytree
     return tree_at(
-        lambda tree: [node.inference for node in _nodes(tree)],
+        lambda tree: [node.inference for node in _nodes_with_flag(tree)],
         pytree,
         replace_fn=lambda _: value,
         is_leaf=lambda x: x is None,

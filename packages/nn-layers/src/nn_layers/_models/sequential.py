@@ -1,78 +1,17 @@
-"""Layers one after the other."""
+"""`Sequential`: layers one after the other; and `Lambda`, a function as a layer."""
 
-import inspect
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, SupportsIndex, overload
 
 import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
 
+from nn_layers._core.layer_protocol import StatefulLayer, is_stateful_layer, takes_key
 from nn_layers._core.missing import MISSING
-from nn_layers._core.shape_errors import located
-from nn_layers._state.state import passed_on
+from nn_layers._core.shape_errors import add_layer_path
+from nn_layers._state.state_arguments import pass_state_on
 from nn_layers._types import Layers, Result_co, S
 from pytree_module import Module
-
-
-class StatefulLayer(Module):
-    """Base class of layers that are called as `layer(x, state, key=key)`, and return `(y, state)`.
-
-    `Sequential` gives the state to those layers which inherit from this class, and only to them.
-
-    !!! example
-
-        ```python
-        from nn_layers import Sequential, StatefulLayer
-
-        class Count(StatefulLayer):
-            def __call__(self, x, state, *, key=None):
-                return x, state + 1
-
-        y, count = Sequential([Count(), Count()])(3.0, 0)
-        assert y == 3.0 and count == 2
-        ```
-    """
-
-    def is_stateful(self) -> bool:
-        """Whether this very instance uses its state. Override it for layers that sometimes do.
-
-        **Returns:** `True`, unless overridden.
-        """
-        return True
-
-
-def is_stateful_layer(layer: Any) -> bool:
-    return isinstance(layer, StatefulLayer) and layer.is_stateful()
-
-
-# Reading a signature takes longer than calling a layer: it is read once for each class of layers.
-# Weak, so that it keeps no class alive; two threads that meet here write the same.
-_TAKES_KEY: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
-
-
-def takes_key(layer: Any) -> bool:
-    """Whether `layer(x, key=...)` is possible."""
-    cls = type(layer)
-    known = _TAKES_KEY.get(cls)
-    if known is None:
-        known = _reads_key(layer)
-        # What wraps a function may have its signature, which differs between instances.
-        if isinstance(layer, Module) and not hasattr(layer, "__wrapped__"):
-            _TAKES_KEY[cls] = known
-    return known
-
-
-def _reads_key(layer: Any) -> bool:
-    """As the signature says; if there is none, nobody can know, and the answer is no."""
-    try:
-        parameters = inspect.signature(layer).parameters
-    except (TypeError, ValueError):
-        return False
-    named = parameters.get("key")
-    if named is not None and named.kind is not inspect.Parameter.POSITIONAL_ONLY:
-        return True
-    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
 
 
 class Sequential(StatefulLayer, Generic[*Layers]):
@@ -166,9 +105,9 @@ class Sequential(StatefulLayer, Generic[*Layers]):
                 else:
                     x = layer(x)
             except Exception as error:
-                located(error, self, f"layers[{i}]", layer)
+                add_layer_path(error, self, f"layers[{i}]", layer)
                 raise
-        return (x, new_state) if any_stateful else passed_on(self, x, state)
+        return (x, new_state) if any_stateful else pass_state_on(self, x, state)
 
     @overload
     def __getitem__(self, i: slice) -> "Sequential": ...

@@ -1,4 +1,4 @@
-"""One parameter in several places."""
+"""`Shared`: one parameter in several places of a model."""
 
 from collections.abc import Callable
 from typing import Any, Generic
@@ -12,7 +12,7 @@ from tree_surgery import tree_at, tree_pformat
 
 
 class SharedNode:
-    """Stands where a node was taken out. All are alike: a leaf without a value."""
+    """The leaf that stands where `Shared` took a node out. All are equal, and without a value."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SharedNode)
@@ -24,7 +24,7 @@ class SharedNode:
         return "SharedNode"
 
 
-def _kind(tree: Any) -> Any:
+def _signature(tree: Any) -> Any:
     """Structure, and of each leaf its shape and dtype, or the leaf itself if it is no array."""
     leaves, treedef = jtu.tree_flatten(tree)
     is_array = [hasattr(x, "shape") and hasattr(x, "dtype") for x in leaves]
@@ -78,7 +78,7 @@ class Shared(Module, Generic[Tree_co]):
         self, pytree: Tree_co, where: Callable[[Tree_co], Any], get: Callable[[Tree_co], Any]
     ):
         expected, given = (filter_eval_shape(f, pytree) for f in (where, get))
-        if _kind(expected) != _kind(given):
+        if _signature(expected) != _signature(given):
             raise ValueError(
                 f"`Shared`: what `get` returns must be like what it replaces, in structure, shapes "
                 f"and dtypes. `where` returned\n{tree_pformat(expected)}\nand `get` returned\n"

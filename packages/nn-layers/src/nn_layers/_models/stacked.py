@@ -1,4 +1,4 @@
-"""Equal layers one after the other, as one layer with a longer axis, run by a scan."""
+"""`Stacked`: equal layers one after the other, as one layer with a longer axis, run by a scan."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, Self, SupportsIndex, overload
@@ -8,17 +8,20 @@ import jax.random as jr
 import jax.tree_util as jtu
 from jaxtyping import Array, PRNGKeyArray
 
-from filtered_transforms import combine, filter_jit, filter_map, is_array, partition
+from filtered_transforms import filter_map, is_array
 from nn_layers._core.key_arguments import split_key
+from nn_layers._core.layer_protocol import StatefulLayer, is_stateful_layer
 from nn_layers._core.missing import MISSING
-from nn_layers._core.shape_errors import ShapeError, located, size
-from nn_layers._state.state import State, passed_on, with_markers_of
+from nn_layers._core.shape_errors import validate_size
+from nn_layers._state.state import State
+from nn_layers._state.state_arguments import pass_state_on
+from nn_layers._state.state_index import with_markers_of
 from nn_layers._types import L, Layer_co, S, X, Y
 from pytree_module import field, module_from_fields
-from tree_surgery import path_str, tree_stack, tree_unstack
+from tree_surgery import tree_stack, tree_unstack
 
-from .remat import Remat, checked_remat, rematerialised
-from .sequential import StatefulLayer, is_stateful_layer, takes_key
+from .remat import Remat, checked_remat
+from .scan_layers import LayerStates, NamedArguments, check_named_arguments, scan_layers
 
 _NOT_STATEFUL = (
     " What each layer has of its own, such as a cache, goes into `each={'cache': caches}`, with "
@@ -97,7 +100,7 @@ class Stacked(StatefulLayer, Generic[Layer_co]):
         remat: Remat = "elementwise",
         key: PRNGKeyArray,
     ):
-        n = size("Stacked", "n", n)
+        n = validate_size("Stacked", "n", n)
         self.layers = filter_map(make, split_key("Stacked", key, n))
         if not callable(self.layers):
             raise TypeError(
@@ -213,22 +216,28 @@ class Stacked(StatefulLayer, Generic[Layer_co]):
         what it could not take.
         """
         stateful = self.is_stateful()
-        if stateful and state is MISSING:
+        states = self._layer_states(state) if stateful else LayerStates(None, None)
+        keys = None if key is None else jr.split(key, self.length)
+        named = NamedArguments(keys, dict(shared or {}), dict(each or {}))
+        check_named_arguments(self, named)
+        x, ys, new = scan_layers(self, x, states, named, collect)
+        out = (x, ys) if collect else x
+        if not stateful:
+            return pass_state_on(self, out, state, _NOT_STATEFUL)
+        if states.own is None:
+            return out, new.carried
+        return out, (state if new.own is None else state.update(new.own))
+
+    def _layer_states(self, state: Any) -> LayerStates:
+        """The part of a `State` that belongs to the layers; another state as it is."""
+        if state is MISSING:
             raise ValueError(
                 "`Stacked` was called without a `state`, but its layers are stateful: use "
                 "`stacked(x, state, key=key)`, with `stacked, state = make_with_state(...)`."
             )
-        own = state.substate(self.layers) if stateful and isinstance(state, State) else None
-        carried = state if stateful and own is None else None
-        each = {} if each is None else dict(each)
-        shared = {} if shared is None else dict(shared)
-        _check_each(self, each, shared)
-        keys = None if key is None else jr.split(key, self.length)
-        x, carried, new, ys = _run(self, (x, carried), own, keys, shared, each, collect)
-        out = (x, ys) if collect else x
-        if own is not None:
-            return out, (state if new is None else state.update(new))
-        return (out, carried) if stateful else passed_on(self, out, state, _NOT_STATEFUL)
+        if isinstance(state, State):
+            return LayerStates(own=state.substate(self.layers), carried=None)
+        return LayerStates(own=None, carried=state)
 
     @overload
     def __getitem__(self, i: slice) -> Self: ...
@@ -237,15 +246,15 @@ class Stacked(StatefulLayer, Generic[Layer_co]):
     def __getitem__(self, i: Any) -> Any:
         if isinstance(i, slice):
             length = len(range(*i.indices(self.length)))
-            layers = _taken(self.layers, i)
+            layers = _index_layers(self.layers, i)
             return module_from_fields(type(self), self, layers=layers, length=length)
         if hasattr(i, "__index__") and not isinstance(i, jax.Array):
             index = i.__index__()
             if not -self.length <= index < self.length:
                 raise IndexError(f"`Stacked` of {self.length} layers has no layer {index}.")
-            return _taken(self.layers, index)
+            return _index_layers(self.layers, index)
         if hasattr(i, "dtype") and i.shape == ():
-            return _taken(self.layers, i)  # an index that may be traced
+            return _index_layers(self.layers, i)  # an index that may be traced
         raise TypeError(f"`Stacked` takes an integer or a slice as index, got {i!r}.")
 
     def __iter__(self) -> Iterator[Layer_co]:
@@ -265,90 +274,13 @@ class Stacked(StatefulLayer, Generic[Layer_co]):
         return is_stateful_layer(self.layers)
 
 
-def _taken(layers: Any, i: Any) -> Any:
+def _index_layers(layers: Any, i: Any) -> Any:
+    """The layers with every array indexed by `i` along its leading axis."""
     return jtu.tree_map(lambda leaf: leaf[i] if is_array(leaf) else leaf, layers)
 
 
-# Compiled, so that a call outside of `jax.jit` finds its program again.
-@filter_jit
-def _run(
-    stacked: Stacked[Any], carry: Any, own: Any, keys: Any, shared: Any, each: Any, collect: bool
-) -> Any:
-    """What `Stacked.__call__` returns, in parts: `x`, a carried state, the layers' states, `ys`."""
-    arrays, rest = partition(stacked.layers, is_array)
-    each_arrays, each_rest = partition(each, is_array)
-    stateful = stacked.is_stateful()
-
-    def step(carry: Any, slices: Any) -> Any:
-        x, carried = carry
-        layer_arrays, own, key, each = slices
-        layer = combine(layer_arrays, rest)
-        named = {**shared, **combine(each, each_rest)}
-        if takes_key(layer):
-            named["key"] = key
-        new = None
-        try:
-            if stateful:
-                out, new = layer(x, carried if own is None else own, **named)
-                if own is None:
-                    carried = new
-            else:
-                out = layer(x, **named)
-        except Exception as error:
-            located(error, stacked, "layers", layer)
-            raise
-        out, y = _pair(stacked, out) if collect else (out, None)
-        _check_like(layer, x, out)
-        # A state that was not changed, as in inference, is not spent.
-        return (out, carried), (None if own is None or new is own else new, y)
-
-    step = rematerialised(step, stacked.remat)
-    xs = (arrays, own, keys, each_arrays)
-    carry, (new, ys) = jax.lax.scan(step, carry, xs, length=stacked.length, unroll=stacked.unroll)
-    return *carry, new, ys
-
-
-def _pair(stacked: Stacked[Any], out: Any) -> Any:
-    if not isinstance(out, tuple) or len(out) != 2:
-        raise TypeError(
-            f"`Stacked` was called with `collect=True`, so each {type(stacked.layers).__name__} "
-            f"must return a pair (x, y), but it returned a {type(out).__name__}."
-        )
-    return out
-
-
 def _checked_unroll(unroll: int | bool) -> int | bool:
-    return unroll if isinstance(unroll, bool) else size("Stacked", "unroll", unroll, least=1)
-
-
-def _check_each(stacked: Stacked[Any], each: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
-    for name in each.keys() & shared.keys():
-        raise ValueError(f"`Stacked`: the argument `{name}` is in `each` and in `shared`.")
-    for path, leaf in jtu.tree_leaves_with_path(each):
-        if is_array(leaf) and leaf.shape[:1] != (stacked.length,):
-            raise ValueError(
-                f"`Stacked`: `each{path_str(path)}` must have a leading axis of size "
-                f"{stacked.length}, one entry for each layer, but is of shape {leaf.shape}. What "
-                f"is the same for all layers goes into `shared`."
-            )
-
-
-def _check_like(layer: Any, given: Any, out: Any) -> None:
-    kinds = [
-        (jtu.tree_structure(t), [(jax.numpy.shape(x), x.dtype) for x in jtu.tree_leaves(t)])
-        for t in (given, out)
-    ]
-    if kinds[0] != kinds[1]:
-        old, new = (jtu.tree_map(_written, t) for t in (given, out))
-        raise ShapeError(
-            f"`Stacked`: each {type(layer).__name__} must return what is of the structure, shape "
-            f"and dtype of its input, since the next one takes it. It was given {old} and returned "
-            f"{new}.",
-            layer,
-            getattr(given, "shape", None),
-            getattr(out, "shape", None),
-        )
-
-
-def _written(x: Array) -> str:
-    return f"{x.dtype}[{','.join(map(str, jax.numpy.shape(x)))}]"
+    """`unroll`, as `jax.lax.scan` takes it."""
+    return (
+        unroll if isinstance(unroll, bool) else validate_size("Stacked", "unroll", unroll, least=1)
+    )

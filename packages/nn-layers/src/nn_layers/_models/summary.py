@@ -22,6 +22,8 @@ _EACH_STEP = "in each step"
 
 
 class _Call(NamedTuple):
+    """One call of a layer: the shapes in its output, and whether it was within a `jax.vmap`."""
+
     output: str
     batched: bool
 
@@ -88,20 +90,27 @@ def summary(
         for path, node, note in _layers(model, (), "")
         if path and (depth is None or len(path) <= depth)
     ]
-    whole = ("total", type(model).__name__, f"{tree_size(model).parameters:,}", _shown(output))
-    return formats[format](rows, (*whole, str(len(calls.get((), [])) or 1)))
+    total = (
+        "total",
+        type(model).__name__,
+        f"{tree_size(model).parameters:,}",
+        _output_shapes(output),
+    )
+    return formats[format](rows, (*total, str(len(calls.get((), [])) or 1)))
 
 
 def _children(node: Any) -> tuple[list[tuple[Any, Any]], Any]:
+    """The children of one node with their key paths, and its treedef. A leaf is its own child."""
     return jtu.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
 
 
 def _is_layer(node: Any) -> bool:
+    """Whether the node has a row in the table."""
     return isinstance(node, Module) and callable(node)
 
 
 def _recording(node: Any, path: tuple[Any, ...], calls: dict[Any, list[_Call]]) -> Any:
-    """The same tree, whose layers write down what they put out."""
+    """The same tree, in which each layer is of a class that notes its calls (`_recorder`)."""
     children, treedef = _children(node)
     if len(children) == 1 and children[0][0] == ():
         return node  # a leaf
@@ -113,6 +122,7 @@ def _recording(node: Any, path: tuple[Any, ...], calls: dict[Any, list[_Call]]) 
 
 
 def _recorder(cls: Any, path: tuple[Any, ...], calls: dict[Any, list[_Call]]) -> Any:
+    """A subclass of `cls` whose calls are noted in `calls[path]`."""
     plain = cls.__call__
 
     @functools.wraps(plain)
@@ -122,7 +132,7 @@ def _recorder(cls: Any, path: tuple[Any, ...], calls: dict[Any, list[_Call]]) ->
         given += jtu.tree_leaves(out)
         # JAX has no public way to ask whether a value is one of many in a `jax.vmap`.
         batched = any(type(x).__name__ == "BatchTracer" for x in given)
-        calls.setdefault(path, []).append(_Call(_shown(out), batched))
+        calls.setdefault(path, []).append(_Call(_output_shapes(out), batched))
         return out
 
     names = {"__call__": __call__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
@@ -130,7 +140,7 @@ def _recorder(cls: Any, path: tuple[Any, ...], calls: dict[Any, list[_Call]]) ->
 
 
 def _layers(node: Any, path: tuple[Any, ...], note: str) -> Iterator[tuple[Any, Any, str]]:
-    """All layers with their paths, and what is to be said of where they are."""
+    """All layers with their paths, and the note of a `Stacked` or `RNN` that they are in."""
     if _is_layer(node):
         yield path, node, note
     if isinstance(node, Stacked):
@@ -145,6 +155,7 @@ def _layers(node: Any, path: tuple[Any, ...], note: str) -> Iterator[tuple[Any, 
 
 
 def _row(path: Any, node: Any, calls: Sequence[_Call], note: str) -> tuple[str, ...]:
+    """The cells of one layer, in the order of `_HEADER`."""
     count = str(len(calls)) if calls else "not called"
     if any(call.batched for call in calls):
         count += ", in vmap"
@@ -157,7 +168,7 @@ def _row(path: Any, node: Any, calls: Sequence[_Call], note: str) -> tuple[str, 
     return name, type(node).__name__, f"{tree_size(node).parameters:,}", shown, count
 
 
-def _shown(out: Any) -> str:
+def _output_shapes(out: Any) -> str:
     """The shapes in an output, without the state of a model."""
     if isinstance(out, tuple) and any(isinstance(x, State) for x in out):
         out = [x for x in out if not isinstance(x, State)]

@@ -1,4 +1,4 @@
-"""Normalisation by the statistics of a batch."""
+"""`BatchNorm`: normalisation by the statistics of a batch, whose running averages are a state."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any, Literal
@@ -7,13 +7,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.dtypes import exact, per_channel, promoted, scaled
+from nn_layers._core.dtypes import apply_promoted, at_least_float32, per_channel, scale_and_shift
 from nn_layers._core.explicit_sharding import on_automatic_axes
 from nn_layers._core.initialisers import default_dtype
-from nn_layers._core.shape_errors import refuse_shape, shape_of, size
+from nn_layers._core.layer_protocol import StatefulLayer
+from nn_layers._core.shape_errors import refuse_shape, shape_of, validate_size
 from nn_layers._jax import mapped_name
-from nn_layers._models.sequential import StatefulLayer
-from nn_layers._state.state import State, StateIndex, check_state
+from nn_layers._state.state import State
+from nn_layers._state.state_arguments import check_state
+from nn_layers._state.state_index import StateIndex
 from nn_layers._types import DType
 from pytree_module import field
 from pytree_module.extend import warn_user
@@ -115,31 +117,27 @@ class BatchNorm(StatefulLayer):
         *,
         init_variance: float | None = None,
     ):
-        if mode == "legacy":
-            warn_user(_UNSPECIFIED)
-            mode = "ema"
-        if mode not in ("batch", "ema"):
-            raise ValueError(f"`BatchNorm`: `mode` must be 'batch' or 'ema', got {mode!r}.")
-        names: Any = axis_name
-        if isinstance(names, (tuple, list)) and len(set(names)) != len(names):
-            raise ValueError(f"`BatchNorm`: `axis_name` names an axis twice: {names!r}.")
-        self.input_size = n = size("BatchNorm", "input_size", input_size)
+        self.mode = mode = _checked_mode(mode)
+        _check_axis_name(axis_name)
+        self.input_size = n = validate_size("BatchNorm", "input_size", input_size)
         dtype = default_dtype() if dtype is None else dtype
         self.weight = jnp.ones((n,), dtype) if channelwise_affine else None
         self.bias = jnp.zeros((n,), dtype) if channelwise_affine else None
         start = (1 if mode == "batch" else 0) if init_variance is None else init_variance
         averages = StateIndex((jnp.zeros((n,), dtype), jnp.full((n,), start, dtype)))
-        is_ema = mode == "ema"
-        self.ema_first_time_index = StateIndex(jnp.array(True)) if is_ema else None
-        self.ema_state_index = averages if is_ema else None
-        self.batch_counter = None if is_ema else StateIndex(jnp.asarray(0))
-        self.batch_state_index = None if is_ema else averages
+        if mode == "ema":
+            self.ema_first_time_index = StateIndex(jnp.array(True))
+            self.ema_state_index = averages
+            self.batch_counter = self.batch_state_index = None
+        else:
+            self.ema_first_time_index = self.ema_state_index = None
+            self.batch_counter = StateIndex(jnp.asarray(0))
+            self.batch_state_index = averages
         self.axis_name = axis_name
         self.inference = inference
         self.eps = eps
         self.channelwise_affine = channelwise_affine
         self.momentum = momentum
-        self.mode = mode
         self.init_variance = init_variance
 
     def __call__(
@@ -171,20 +169,21 @@ class BatchNorm(StatefulLayer):
             fix = "Channels come first, and the batch is the axis of a `jax.vmap`."
             refuse_shape(self, (f"input_size={self.input_size}", "..."), received, fix)
         x = jnp.asarray(x)
-        wide = exact(x)
+        wide = at_least_float32(x)
         training = not (self.inference if inference is None else inference)
-        step = self._ema if self.mode == "ema" else self._batch
+        step = self._ema_step if self.mode == "ema" else self._batch_step
         mean, variance, state = step(wide, state, training)
-        y = promoted(jnp.subtract, wide, per_channel(mean, x.ndim))
-        y = promoted(jnp.divide, y, per_channel(jnp.sqrt(variance + self.eps), x.ndim))
-        return scaled(y, self.weight, self.bias, channels=True).astype(x.dtype), state
+        y = apply_promoted(jnp.subtract, wide, per_channel(mean, x.ndim))
+        y = apply_promoted(jnp.divide, y, per_channel(jnp.sqrt(variance + self.eps), x.ndim))
+        return scale_and_shift(y, self.weight, self.bias, channels=True).astype(x.dtype), state
 
-    def _ema(self, x: Array, state: State, training: bool) -> tuple[Array, Array, State]:
+    def _ema_step(self, x: Array, state: State, training: bool) -> tuple[Array, Array, State]:
+        """Mean and variance to normalise by, and the new state, with `mode="ema"`."""
         first_index, index = self.ema_first_time_index, self.ema_state_index
         assert first_index is not None and index is not None
         running = state.get(index)
         if not training:
-            return exact(running[0]), exact(running[1]), state
+            return at_least_float32(running[0]), at_least_float32(running[1]), state
         current = self._statistics(x)
         first = state.get(first_index)
         mean, variance = (
@@ -192,16 +191,17 @@ class BatchNorm(StatefulLayer):
             for past, now in zip(running, current, strict=True)
         )
         state = state.set(first_index, jnp.array(False))
-        state = state.set(index, _like((mean, variance), running))
+        state = state.set(index, _cast_like((mean, variance), running))
         return mean, variance, state
 
-    def _batch(self, x: Array, state: State, training: bool) -> tuple[Array, Array, State]:
+    def _batch_step(self, x: Array, state: State, training: bool) -> tuple[Array, Array, State]:
+        """Mean and variance to normalise by, and the new state, with `mode="batch"`."""
         counter, index = self.batch_counter, self.batch_state_index
         assert counter is not None and index is not None
         running = state.get(index)
         steps = state.get(counter)
         if not training:
-            mean, variance = exact(running[0]), exact(running[1])
+            mean, variance = at_least_float32(running[0]), at_least_float32(running[1])
             past = jnp.asarray(self.momentum, mean.dtype) ** steps.astype(mean.dtype)
             known = jnp.where(steps == 0, jnp.ones_like(past), 1 - past)
             if self.init_variance is not None:
@@ -211,10 +211,11 @@ class BatchNorm(StatefulLayer):
         mean, variance = self._statistics(x)
         new = (self._average(running[0], mean), self._average(running[1], variance))
         state = state.set(counter, steps + 1)
-        state = state.set(index, _like(new, running))
+        state = state.set(index, _cast_like(new, running))
         return mean, variance, state
 
     def _statistics(self, x: Array) -> tuple[Array, Array]:
+        """Mean and variance of the batch, of each channel."""
         axes = tuple(range(1, x.ndim))
         axis_name: Any = self.axis_name
         if isinstance(axis_name, list):
@@ -239,13 +240,32 @@ class BatchNorm(StatefulLayer):
         return mean, variance
 
     def _average(self, past: Array, now: Array) -> Array:
+        """One step of a running average."""
         return (1 - self.momentum) * now + self.momentum * past.astype(now.dtype)
 
 
+def _checked_mode(mode: str) -> Literal["batch", "ema"]:
+    """The mode. Without one, as in code for Equinox, it is "ema", and a warning."""
+    if mode == "legacy":
+        warn_user(_UNSPECIFIED)
+        return "ema"
+    if mode not in ("batch", "ema"):
+        raise ValueError(f"`BatchNorm`: `mode` must be 'batch' or 'ema', got {mode!r}.")
+    return mode
+
+
+def _check_axis_name(axis_name: Any) -> None:
+    """Refuses several names of which two are equal: `jax.lax.pmean` would count an axis twice."""
+    if isinstance(axis_name, (tuple, list)) and len(set(axis_name)) != len(axis_name):
+        raise ValueError(f"`BatchNorm`: `axis_name` names an axis twice: {axis_name!r}.")
+
+
 def _batch_mean(x: Array, axis_name: Any) -> Array:
+    """The mean over the axes of a `jax.vmap` of these names."""
     # On explicit axes JAX (0.7.2 to 0.12) takes the sharding of the batch for that of the sum.
     return on_automatic_axes(lambda x: lax.pmean(x, axis_name), x)
 
 
-def _like(new: tuple[Array, Array], old: tuple[Array, Array]) -> Any:
+def _cast_like(new: tuple[Array, Array], old: tuple[Array, Array]) -> Any:
+    """The new averages in the dtypes of the old ones: a state never changes its dtypes."""
     return tuple(n.astype(o.dtype) for n, o in zip(new, old, strict=True))

@@ -1,4 +1,4 @@
-"""Normalisation of groups of channels."""
+"""`GroupNorm`: groups of channels of one example, normalised by their own statistics."""
 
 from typing import Any, overload
 
@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.dtypes import exact, promoted, scaled
+from nn_layers._core.dtypes import apply_promoted, at_least_float32, scale_and_shift
 from nn_layers._core.initialisers import default_dtype
 from nn_layers._core.missing import MISSING
-from nn_layers._core.shape_errors import refuse_shape, shape_of, size
-from nn_layers._state.state import PassedOn, passed_on
+from nn_layers._core.shape_errors import refuse_shape, shape_of, validate_size
+from nn_layers._state.state_arguments import StateOrNone, pass_state_on
 from nn_layers._types import DType
 from pytree_module import Module, field
 
@@ -70,9 +70,9 @@ class GroupNorm(Module):
         channelwise_affine: bool = True,
         dtype: DType = None,
     ):
-        self.groups = groups = size("GroupNorm", "groups", groups, least=1)
+        self.groups = groups = validate_size("GroupNorm", "groups", groups, least=1)
         if channels is not None:
-            channels = size("GroupNorm", "channels", channels)
+            channels = validate_size("GroupNorm", "channels", channels)
             if channels % groups != 0:
                 raise ValueError(
                     f"`GroupNorm`: `groups` (={groups}) must divide `channels` (={channels})."
@@ -93,8 +93,8 @@ class GroupNorm(Module):
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array: ...
     @overload
     def __call__(
-        self, x: Array, state: PassedOn, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, PassedOn]: ...
+        self, x: Array, state: StateOrNone, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, StateOrNone]: ...
     def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
         """Normalises one example.
 
@@ -112,21 +112,24 @@ class GroupNorm(Module):
         """
         received = shape_of(self, x)
         if self.channels is not None and received[:1] != (self.channels,):
-            refuse_shape(self, (f"channels={self.channels}", "..."), received, _axes(received))
+            refuse_shape(self, (f"channels={self.channels}", "..."), received, _fix(received))
         if not received or received[0] % self.groups != 0:
             expected = (f"channels (a multiple of groups={self.groups})", "...")
-            refuse_shape(self, expected, received, _axes(received))
+            refuse_shape(self, expected, received, _fix(received))
         x = jnp.asarray(x)
-        grouped = exact(x).reshape(self.groups, received[0] // self.groups, *received[1:])
+        grouped = at_least_float32(x).reshape(
+            self.groups, received[0] // self.groups, *received[1:]
+        )
         axes = tuple(range(1, grouped.ndim))
         mean = jnp.mean(grouped, axes, keepdims=True)
         variance = jnp.maximum(0.0, jnp.var(grouped, axes, keepdims=True))
-        y = promoted(jnp.multiply, grouped - mean, lax.rsqrt(variance + self.eps))
-        y = scaled(y.reshape(received), self.weight, self.bias, channels=True).astype(x.dtype)
-        return passed_on(self, y, state)
+        y = apply_promoted(jnp.multiply, grouped - mean, lax.rsqrt(variance + self.eps))
+        y = scale_and_shift(y.reshape(received), self.weight, self.bias, channels=True)
+        return pass_state_on(self, y.astype(x.dtype), state)
 
 
-def _axes(received: tuple[int, ...]) -> str:
+def _fix(received: tuple[int, ...]) -> str:
+    """What to do about an input of this shape, for the error."""
     if not received:
         return "Channels are the first axis of an example."
     return (

@@ -1,4 +1,4 @@
-"""Normalisation of one example by its own statistics."""
+"""`LayerNorm`, and what it shares with `RMSNorm`: one example, normalised by its own statistics."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.dtypes import exact, promoted, scaled
+from nn_layers._core.dtypes import apply_promoted, at_least_float32, scale_and_shift
 from nn_layers._core.initialisers import default_dtype
 from nn_layers._core.missing import MISSING
-from nn_layers._core.shape_errors import check_shape, size
-from nn_layers._state.state import PassedOn, passed_on
+from nn_layers._core.shape_errors import check_shape, validate_size
+from nn_layers._state.state_arguments import StateOrNone, pass_state_on
 from nn_layers._types import DType
 from pytree_module import Module, field
 from pytree_module.extend import warn_user
@@ -22,11 +22,14 @@ from pytree_module.extend import warn_user
 def _shape_tuple(layer: str, value: Any) -> tuple[int, ...]:
     """The `shape` given to a normalisation, as a tuple; an integer stands for a vector."""
     values = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
-    return tuple(size(layer, "shape", entry) for entry in values)
+    return tuple(validate_size(layer, "shape", entry) for entry in values)
 
 
 class ExampleNorm(Module):
-    """Base class of `LayerNorm` and `RMSNorm`: normalises a whole example, scales and shifts."""
+    """Base class of `LayerNorm` and `RMSNorm`: normalises a whole example, scales and shifts.
+
+    A subclass says by `_normalise_example` what normalising is.
+    """
 
     shape: tuple[int, ...] = field(static=True)
     eps: float = field(static=True)
@@ -55,8 +58,8 @@ class ExampleNorm(Module):
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array: ...
     @overload
     def __call__(
-        self, x: Array, state: PassedOn, *, key: PRNGKeyArray | None = None
-    ) -> tuple[Array, PassedOn]: ...
+        self, x: Array, state: StateOrNone, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, StateOrNone]: ...
     def __call__(self, x: Array, state: Any = MISSING, *, key: PRNGKeyArray | None = None) -> Any:
         """Normalises one example.
 
@@ -73,24 +76,27 @@ class ExampleNorm(Module):
         """
         check_shape(self, x, self.shape)
         x = jnp.asarray(x)
-        y = _normalise(self._normalised, x, self.weight, self.bias, self.eps)
-        return passed_on(self, y, state)
+        y = _normalise_scale_and_shift(self._normalise_example, x, self.weight, self.bias, self.eps)
+        return pass_state_on(self, y, state)
 
     @staticmethod
-    def _normalised(x: Array, eps: float) -> Array:
-        raise NotImplementedError  # each of the two says how
+    def _normalise_example(x: Array, eps: float) -> Array:
+        """The whole example, normalised: the step in which the two differ."""
+        raise NotImplementedError
 
 
 # Compiled: JAX keeps what it traced, and its derivative and batched form, for all norms of a model.
 @functools.partial(jax.jit, static_argnums=(0, 4))
-def _normalise(
-    normalised: Callable[[Array, float], Array],
+def _normalise_scale_and_shift(
+    normalise_example: Callable[[Array, float], Array],
     x: Array,
     weight: Array | None,
     bias: Array | None,
     eps: float,
 ) -> Array:
-    return scaled(normalised(exact(x), eps), weight, bias).astype(x.dtype)
+    """The whole computation of a norm."""
+    y = normalise_example(at_least_float32(x), eps)
+    return scale_and_shift(y, weight, bias).astype(x.dtype)
 
 
 class LayerNorm(ExampleNorm):
@@ -149,7 +155,8 @@ class LayerNorm(ExampleNorm):
         super().__init__(shape, eps, use_weight, use_bias, dtype)
 
     @staticmethod
-    def _normalised(x: Array, eps: float) -> Array:
+    def _normalise_example(x: Array, eps: float) -> Array:
+        """`x` with mean 0 and variance 1."""
         mean = jnp.mean(x, keepdims=True)
         variance = jnp.maximum(0.0, jnp.var(x, keepdims=True))
-        return promoted(jnp.multiply, x - mean, lax.rsqrt(variance + eps))
+        return apply_promoted(jnp.multiply, x - mean, lax.rsqrt(variance + eps))

@@ -1,10 +1,10 @@
-"""Normalisation of one example by its root mean square."""
+"""`RMSNorm`: one example, divided by its root mean square."""
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from nn_layers._core.dtypes import promoted
+from nn_layers._core.dtypes import apply_promoted
 
 from .layer_norm import ExampleNorm
 
@@ -48,6 +48,7 @@ class RMSNorm(ExampleNorm, init=False):
     """
 
     @staticmethod
-    def _normalised(x: Array, eps: float) -> Array:
+    def _normalise_example(x: Array, eps: float) -> Array:
+        """`x` divided by its root mean square."""
         square = jnp.real(x * jnp.conj(x)) if jnp.iscomplexobj(x) else x**2
-        return promoted(jnp.multiply, x, lax.rsqrt(jnp.mean(square) + eps))
+        return apply_promoted(jnp.multiply, x, lax.rsqrt(jnp.mean(square) + eps))

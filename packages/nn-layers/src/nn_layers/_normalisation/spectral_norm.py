@@ -1,4 +1,4 @@
-"""Weights whose largest singular value is 1."""
+"""`SpectralNorm`: a weight divided by its largest singular value, which power iterations find."""
 
 import math
 from collections.abc import Callable
@@ -9,11 +9,13 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.dtypes import exact
+from nn_layers._core.dtypes import at_least_float32
 from nn_layers._core.key_arguments import split_key
-from nn_layers._core.shape_errors import size
-from nn_layers._models.sequential import StatefulLayer
-from nn_layers._state.state import State, StateIndex, check_state
+from nn_layers._core.layer_protocol import StatefulLayer
+from nn_layers._core.shape_errors import validate_size
+from nn_layers._state.state import State
+from nn_layers._state.state_arguments import check_state
+from nn_layers._state.state_index import StateIndex
 from nn_layers._types import Layer_co, R
 from pytree_module import field
 
@@ -22,26 +24,28 @@ from .weight_norm import call_with, weight_of
 _FIRST_ITERATIONS = 15
 
 
-def _iterate(weight: Array, v: Array, eps: float, count: int) -> tuple[Array, Array]:
+def _power_iterations(weight: Array, v: Array, eps: float, count: int) -> tuple[Array, Array]:
     """`count` power iterations (at least one) from a right singular vector `v`."""
 
     def unit(x: Array) -> Array:
-        norm = jnp.sqrt(jnp.sum(jnp.real(x) ** 2 + jnp.imag(x) ** 2 if _complex(x) else x**2))
+        norm = jnp.sqrt(jnp.sum(jnp.real(x) ** 2 + jnp.imag(x) ** 2 if _is_complex(x) else x**2))
         return x / jnp.maximum(norm, eps).astype(x.dtype)
 
     u = v
     for _ in range(count):
         u = unit(weight @ v)
-        v = unit((jnp.conj(weight) if _complex(weight) else weight).T @ u)
+        v = unit((jnp.conj(weight) if _is_complex(weight) else weight).T @ u)
     return u, v
 
 
 def _as_matrix(weight: Array) -> Array:
+    """The weight as (first axis, product of the others), in float32 or better."""
     # Not -1, which is nothing in particular if the first axis is empty.
-    return exact(weight).reshape(weight.shape[0], math.prod(weight.shape[1:]))
+    return at_least_float32(weight).reshape(weight.shape[0], math.prod(weight.shape[1:]))
 
 
-def _complex(x: Array) -> bool:
+def _is_complex(x: Array) -> bool:
+    """Whether `x` is of complex numbers, whose conjugates count."""
     return jnp.issubdtype(x.dtype, jnp.complexfloating)
 
 
@@ -115,14 +119,14 @@ class SpectralNorm(StatefulLayer, Generic[Layer_co]):
             )
         self.layer = layer
         self.weight_name = weight_name
-        self.num_power_iterations = size(
+        self.num_power_iterations = validate_size(
             "SpectralNorm", "num_power_iterations", num_power_iterations
         )
         self.eps = eps
         self.inference = inference
         matrix = lax.stop_gradient(_as_matrix(weight))
         start = jr.normal(split_key("SpectralNorm", key, 2)[1], (matrix.shape[1],), weight.dtype)
-        u, v = _iterate(matrix, start.astype(matrix.dtype), eps, _FIRST_ITERATIONS)
+        u, v = _power_iterations(matrix, start.astype(matrix.dtype), eps, _FIRST_ITERATIONS)
         self.uv_index = StateIndex((u.astype(weight.dtype), v.astype(weight.dtype)))
 
     def __call__(
@@ -149,13 +153,13 @@ class SpectralNorm(StatefulLayer, Generic[Layer_co]):
         check_state(self, state)
         weight = getattr(self.layer, self.weight_name)
         matrix = _as_matrix(weight)
-        u, v = (exact(vector) for vector in state.get(self.uv_index))
+        u, v = (at_least_float32(vector) for vector in state.get(self.uv_index))
         training = not (self.inference if inference is None else inference)
         if training and self.num_power_iterations > 0:
             fixed = lax.stop_gradient(matrix)
-            u, v = _iterate(fixed, v, self.eps, self.num_power_iterations)
+            u, v = _power_iterations(fixed, v, self.eps, self.num_power_iterations)
             state = state.set(self.uv_index, (u.astype(weight.dtype), v.astype(weight.dtype)))
-        sigma = jnp.einsum("i,ij,j->", jnp.conj(u) if _complex(u) else u, matrix, v)
+        sigma = jnp.einsum("i,ij,j->", jnp.conj(u) if _is_complex(u) else u, matrix, v)
         sigma = jnp.where(sigma == 0, jnp.ones_like(sigma), sigma)
         normalised = (matrix / sigma).reshape(weight.shape).astype(weight.dtype)
         return call_with(self, self.layer, self.weight_name, normalised, x, key), state

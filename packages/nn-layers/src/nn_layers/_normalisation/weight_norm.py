@@ -1,4 +1,4 @@
-"""Weights as direction and magnitude."""
+"""`WeightNorm`: a weight as direction and magnitude, and what it shares with `SpectralNorm`."""
 
 import functools
 from collections.abc import Callable
@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.dtypes import exact
-from nn_layers._core.shape_errors import located
-from nn_layers._models.sequential import takes_key
+from nn_layers._core.dtypes import at_least_float32
+from nn_layers._core.layer_protocol import takes_key
+from nn_layers._core.shape_errors import add_layer_path
 from nn_layers._types import Layer_co, R
 from pytree_module import Module, field
 from tree_surgery import tree_replace
@@ -42,11 +42,12 @@ def call_with(wrapper: Any, layer: Any, name: str, weight: Array, x: Any, key: A
     try:
         return layer(x, key=key) if takes_key(layer) else layer(x)
     except Exception as error:
-        located(error, wrapper, "layer", layer)
+        add_layer_path(error, wrapper, "layer", layer)
         raise
 
 
 def _norm_of(weight: Array, axis: int | None, of_zero: float) -> Array:
+    """As below, but a plain function: a field holds it, and it is compared and pickled by name."""
     return _compiled_norm_of(weight, axis, of_zero)
 
 
@@ -123,7 +124,7 @@ class WeightNorm(Module, Generic[Layer_co]):
                     f"`WeightNorm`: `{weight_name}` of {type(layer).__name__} is of shape "
                     f"{weight.shape}, which has no axis {axis}."
                 )
-        norm = _norm_of(exact(weight), axis, 0.0)
+        norm = _norm_of(at_least_float32(weight), axis, 0.0)
         self.layer = layer
         self.g = norm.astype(jnp.finfo(weight.dtype).dtype)
         self.weight_name = weight_name
@@ -143,7 +144,7 @@ class WeightNorm(Module, Generic[Layer_co]):
         **Returns:** what the layer returns.
         """
         v = getattr(self.layer, self.weight_name)
-        wide = exact(v)
+        wide = at_least_float32(v)
         norm = self._norm(wide, self.axis, 1.0)
         weight = wide * self.g.astype(wide.dtype) / norm.astype(wide.dtype)
         return call_with(self, self.layer, self.weight_name, weight.astype(v.dtype), x, key)
