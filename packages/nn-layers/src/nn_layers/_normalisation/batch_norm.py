@@ -104,7 +104,7 @@ class BatchNorm(StatefulLayer):
     mode: Literal["batch", "ema"] = field(static=True)
     init_variance: float | None = field(static=True, default=None)
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         input_size: int,
         axis_name: Hashable | Sequence[Hashable],

@@ -100,7 +100,7 @@ def from_state_dict(
     dtype: _DType = None,
     strict: bool = True,
 ) -> Tree | tuple[Tree, LoadReport]: ...
-def from_state_dict(
+def from_state_dict(  # noqa: PLR0917 - public since before the rule
     state_dict: Mapping[str, Any],
     like: Tree,
     rename: _Rename | None = None,
