@@ -6,6 +6,8 @@ constructors, too, must be where an editor looks for them.
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +91,9 @@ def test_a_variant_says_all_that_the_general_layer_says(name: str):
                 assert f"- {item}" not in text
             else:
                 assert item.strip("\n") in text
+
+
+def test_python_without_docstrings_has_the_layers():
+    program = "import nn_layers; print(nn_layers.Conv2d.__init__.__defaults__[0])"
+    run = [sys.executable, "-OO", "-c", program]
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == "(1, 1)\n"

@@ -117,6 +117,7 @@ def set_rules(
     jvp: Callable[..., Any] | None = None,
     transpose: Callable[..., Any] | None = None,
     batch: Callable[..., Any] | None = None,
+    *,
     is_kept: bool = False,
 ) -> None:
     """Gives a primitive its rules. What `impl` does is what it is lowered to.

@@ -1,9 +1,8 @@
 """`if_array`: one thing for arrays, and nothing for everything else."""
 
 import dataclasses
-from typing import Generic
 
-from filtered_transforms._types import A
+from filtered_transforms._types import AxisOrPlace
 from tree_surgery.extend import public
 
 from .predicates import is_array
@@ -11,7 +10,7 @@ from .predicates import is_array
 
 @public
 @dataclasses.dataclass(frozen=True)
-class if_array(Generic[A]):
+class if_array:
     """An axis for arrays, and none for everything else: `if_array(axis)(x)`.
 
     **Arguments:**
@@ -29,7 +28,7 @@ class if_array(Generic[A]):
     ```
     """
 
-    axis: A
+    axis: AxisOrPlace
 
-    def __call__(self, x: object) -> A | None:
+    def __call__(self, x: object) -> AxisOrPlace | None:
         return self.axis if is_array(x) else None

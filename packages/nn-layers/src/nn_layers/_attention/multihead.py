@@ -101,7 +101,7 @@ class MultiheadAttention(Module):
     use_value_bias: bool = field(static=True)
     use_output_bias: bool = field(static=True)
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         num_heads: int,
         query_size: int,

@@ -82,7 +82,7 @@ class Conv(Convolution):
     use_bias: bool = field(static=True)
     padding_mode: str = field(static=True)
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         num_spatial_dims: int,
         in_channels: int,
@@ -174,7 +174,7 @@ class Conv1d(Conv):
         ```
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         in_channels: int,
         out_channels: int,
@@ -215,7 +215,7 @@ class Conv2d(Conv):
         ```
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         in_channels: int,
         out_channels: int,
@@ -255,7 +255,7 @@ class Conv3d(Conv):
         ```
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         in_channels: int,
         out_channels: int,

@@ -87,7 +87,7 @@ class ConvTranspose(Convolution):
     use_bias: bool = field(static=True)
     padding_mode: str = field(static=True)
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         num_spatial_dims: int,
         in_channels: int,
@@ -216,7 +216,7 @@ class ConvTranspose1d(ConvTranspose):
         ```
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         in_channels: int,
         out_channels: int,
@@ -259,7 +259,7 @@ class ConvTranspose2d(ConvTranspose):
         ```
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         in_channels: int,
         out_channels: int,
@@ -302,7 +302,7 @@ class ConvTranspose3d(ConvTranspose):
         ```
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         in_channels: int,
         out_channels: int,

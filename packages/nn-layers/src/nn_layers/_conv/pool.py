@@ -72,7 +72,7 @@ class Pool(Module):
     _channels_last: ClassVar[bool] = False
     """Whether to move the channels to the last axis. On a CPU XLA adds twice as fast that way."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         init: int | float | Array,
         operation: Callable[[Array, Array], Array],

@@ -6,6 +6,7 @@ imported.
 """
 
 import inspect
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ def complete_docs(
     - `fixed`: the arguments of `general` that the variants do not have. They are left out.
     - `formula`: the class whose formula is added before **Shapes**; by default `general`.
     """
-    if general.__doc__ is None:
+    if sys.flags.optimize == 2:
         return  # `python -OO` has no docstrings
     law = _paragraphs(formula or general).formula
     sections = [_without(fixed, text) for text in _paragraphs(general).sections]

@@ -1,4 +1,4 @@
-"""What all layers share: initialisers, dtypes of computations, keys, errors of shapes.
+"""What all layers share: initialisers, dtypes, keys, errors of shapes, how they are called.
 
-Tests: those of `tests/nn_layers` that stand in no folder, which hold for every layer.
+`layer_protocol.py` decides how containers call layers. Tests: `tests/nn_layers/_core`.
 """

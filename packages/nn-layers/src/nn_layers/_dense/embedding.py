@@ -62,15 +62,13 @@ class Embedding(Module):
         *,
         key: PRNGKeyArray | None = None,
     ):
-        rows, width = (
-            None if value is None else validate_size("Embedding", name, value)
-            for name, value in (
-                ("num_embeddings", num_embeddings),
-                ("embedding_size", embedding_size),
-            )
-        )
+        rows, width = num_embeddings, embedding_size
+        if rows is not None:
+            rows = validate_size("Embedding", "num_embeddings", rows)
+        if width is not None:
+            width = validate_size("Embedding", "embedding_size", width)
         if weight is not None:
-            _check_table(weight, (rows, width))
+            rows, width = _checked_shape(weight, rows, width)
         elif rows is None or width is None or key is None:
             raise ValueError(
                 "`Embedding` needs `num_embeddings`, `embedding_size` and `key`, or otherwise the "
@@ -78,7 +76,8 @@ class Embedding(Module):
             )
         else:
             weight = _draw_table((rows, width), dtype, key)
-        self.num_embeddings, self.embedding_size = jnp.shape(weight)
+        self.num_embeddings = rows
+        self.embedding_size = width
         self.weight = weight
 
     def __call__(
@@ -124,11 +123,12 @@ def _draw_table(shape: tuple[int, int], dtype: DType, key: PRNGKeyArray) -> Arra
         raise
 
 
-def _check_table(weight: Array, sizes: tuple[int | None, int | None]) -> None:
-    """Refuses a table that is no matrix, or not of the sizes that are given."""
-    shape = jnp.shape(weight)
+def _checked_shape(weight: Array, rows: int | None, width: int | None) -> tuple[int, int]:
+    """The shape of a table, which must be a matrix, and of the sizes that are given."""
+    sizes, shape = (rows, width), jnp.shape(weight)
     if len(shape) != 2 or any(n not in (None, m) for n, m in zip(sizes, shape, strict=True)):
         raise ValueError(
             f"`Embedding`: `weight` must have shape (num_embeddings, embedding_size) = "
             f"({', '.join('any' if n is None else str(n) for n in sizes)}), got {shape}."
         )
+    return shape[0], shape[1]

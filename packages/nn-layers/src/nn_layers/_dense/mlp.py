@@ -140,7 +140,7 @@ class MLP(Module):
     depth: int = field(static=True)
     scan: bool = field(static=True, default=False)
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         in_size: int | Literal["scalar"],
         out_size: int | Literal["scalar"],

@@ -106,7 +106,7 @@ class BatchNorm(StatefulLayer):
     mode: Literal["batch", "ema"] = field(static=True)
     init_variance: float | None = field(static=True, default=None)
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - Equinox fixes it
         self,
         input_size: int,
         axis_name: Hashable | Sequence[Hashable],
@@ -125,10 +125,7 @@ class BatchNorm(StatefulLayer):
         dtype = default_dtype() if dtype is None else dtype
         self.weight = jnp.ones((n,), dtype) if channelwise_affine else None
         self.bias = jnp.zeros((n,), dtype) if channelwise_affine else None
-        if init_variance is None:
-            start = 1.0 if mode == "batch" else 0.0
-        else:
-            start = init_variance
+        start = (1 if mode == "batch" else 0) if init_variance is None else init_variance
         averages = StateIndex((jnp.zeros((n,), dtype), jnp.full((n,), start, dtype)))
         if mode == "ema":
             self.ema_first_time_index = StateIndex(jnp.array(True))

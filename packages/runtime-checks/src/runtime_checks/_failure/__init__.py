@@ -1,4 +1,4 @@
 """What a failed check has seen, and the exception that it becomes.
 
-Tests: `test_error_if.py` and `test_sharded.py` in `tests/runtime_checks`.
+Tests: `tests/runtime_checks/_failure`, and `tests/runtime_checks/test_error_if.py`.
 """

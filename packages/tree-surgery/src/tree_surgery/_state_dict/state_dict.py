@@ -104,7 +104,7 @@ def from_state_dict(
     strict: bool = True,
 ) -> Tree | tuple[Tree, LoadReport]: ...
 @public
-def from_state_dict(
+def from_state_dict(  # noqa: PLR0917 - public since before the rule
     state_dict: Mapping[str, Any],
     like: Tree,
     rename: Rename | None = None,
