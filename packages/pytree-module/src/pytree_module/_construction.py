@@ -107,7 +107,11 @@ def _count_fresh() -> int:
 
 
 _REFERENCES = _count_fresh()
-"""What `sys.getrefcount` says, in a function, of an object that only its caller holds."""
+"""What `sys.getrefcount` says, in a function, of an object that only its caller holds.
+
+CPython's versions count differently, so that it is measured. Where a count is too high, `finish`
+only takes longer; were it too low, `test_cycles_are_refused_at_construction` would fail.
+"""
 
 
 def refuse_abstract(cls: type, open_abstract: dict[str, str]) -> None:
@@ -171,6 +175,7 @@ def finish(info: ClassInfo, module: Any, values: dict[str, Any]) -> None:
         take_defaults(info.owner, values, required=True)
         if not values.keys() >= info.names:
             info = info.with_fields_set(values)
+    # Converters first: what the checks below see is what the fields will hold.
     for name, converter in info.converters:
         values[name] = converter(values[name])
     for name in info.dynamic:
@@ -186,6 +191,7 @@ def finish(info: ClassInfo, module: Any, values: dict[str, Any]) -> None:
     # fields. More references may mean a cycle: look for it.
     if sys.getrefcount(module) > _REFERENCES:
         find_cycle(info.owner, module, values)
+    # Before `__check_init__`, which meets a frozen instance.
     del values[UNDER_CONSTRUCTION]
     for check_init in info.check_inits:
         check_init(module)

@@ -147,6 +147,7 @@ def _generate(cls: type, check: bool) -> None:
     keys = tuple(jtu.GetAttrKey(name) for name in dynamic)
     namespace.update({f"key_{i}": key for i, key in enumerate(keys)})
     namespace.update(dynamic=dynamic, static=annotated_types(cls), keys=keys)
+    # JAX holds these very functions. To register others under the class is an error.
     for name, code in _codes(source, filename).items():
         namespace[name].__code__ = code
     namespace["check"] = check  # Last: who reads it without the lock relies on the code above.

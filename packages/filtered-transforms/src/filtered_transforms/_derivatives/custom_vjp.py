@@ -121,6 +121,8 @@ class filter_custom_vjp(CustomRule[P, R]):
             raise RuntimeError(f"`def_fwd` or `def_bwd` not yet called for {self.fn!r}.")
         call, differentiated, rest = _Call.of(self.fn, vjp_arg, args, kwargs)
 
+        # Each rule puts the tree together again from the arrays that JAX hands it. A rule must use
+        # no array of the enclosing function: JAX runs it in another trace, where that is a leak.
         def flat(differentiated: list[Any], rest: list[Any]) -> Any:
             fn, vjp_arg, args, kwargs = call.tree(differentiated, rest)
             return hold(fn(vjp_arg, *args, **kwargs))
@@ -131,6 +133,7 @@ class filter_custom_vjp(CustomRule[P, R]):
                     "Unexpected tangent. `*args` and `**kwargs` to `filter_custom_vjp` cannot be "
                     "autodifferentiated, nor can the function itself: only the first argument is."
                 )
+            # Known in the forward trace alone. The backward rule gets them as static residuals.
             flags = [one.perturbed for one in differentiated]
             values = [as_array(x.value) for x in differentiated], [as_array(x.value) for x in rest]
             _, vjp_arg, args, kwargs = call.tree(*values)
@@ -155,6 +158,7 @@ class filter_custom_vjp(CustomRule[P, R]):
             return call.gradients(found), None
 
         custom = jax.custom_vjp(flat)
+        # Without symbolic zeros JAX would fill in arrays of zeros, and no rule could tell them.
         custom.defvjp(flat_fwd, flat_bwd, symbolic_zeros=True)
         return release(custom(differentiated, rest))
 

@@ -16,7 +16,7 @@ def jit_is_disabled() -> bool:
     return jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]  (set by JAX)
 
 
-class Starting:
+class FirstCall:
     """A program before its first call, which finds out whether it has checks.
 
     `replace` is called with what is to be called from then on: the program itself, if it has none.
@@ -40,7 +40,7 @@ class Starting:
         if self._chosen is None:
             chosen = self.program
             if any_checks() and carry_of(program_of(chosen.trace(*args))) is not None:
-                chosen = Checked(chosen, self.stage)
+                chosen = CheckedProgram(chosen, self.stage)
             self._chosen = chosen
         self.replace(self._chosen)
         return self._chosen
@@ -49,7 +49,7 @@ class Starting:
         return self.program.trace(*args)
 
 
-class Checked:
+class CheckedProgram:
     """A program with checks, called as the program is.
 
     Inside of another program it is the program as it was: the outermost one carries the checks. In
@@ -69,7 +69,7 @@ class Checked:
         found = self.carried(*args)
         if found[1] and not is_concrete(found[1][0]):  # the function refers to something traced
             return self.inside(*args)
-        return checked(*found)
+        return read_checks(*found)
 
     def inside(self, *args: Any) -> Any:
         in_shards = jax.sharding.get_abstract_mesh().manual_axes
@@ -79,7 +79,7 @@ class Checked:
         return self.program.trace(*args)
 
 
-def checked(out: Any, report: list[Any], reader: "_Reader") -> Any:
+def read_checks(out: Any, report: list[Any], reader: "_Reader") -> Any:
     """What a program returned, once its checks were read in what it returned beside."""
     if reader.waits:
         wait(jtu.tree_leaves(out))

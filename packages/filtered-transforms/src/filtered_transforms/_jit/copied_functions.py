@@ -16,7 +16,7 @@ from filtered_transforms._jax import jitted_as
 _JITTED = type(jax.jit(lambda: None))
 
 
-def original(leaf: Any) -> Any:
+def key_of_copies(leaf: Any) -> Any:
     """What stands for `leaf` and for its copies: equal for those, and for nothing else.
 
     `copy.deepcopy` and `pickle` make anew what wraps a function, if it is no function itself:
@@ -24,10 +24,10 @@ def original(leaf: Any) -> Any:
     are. Everything else stands for itself.
     """
     if type(leaf) is functools.partial:
-        values = [StaticLeaf(original(x)) for x in (*leaf.args, *leaf.keywords.values())]
-        return functools.partial, original(leaf.func), tuple(leaf.keywords), tuple(values)
+        values = [StaticLeaf(key_of_copies(x)) for x in (*leaf.args, *leaf.keywords.values())]
+        return functools.partial, key_of_copies(leaf.func), tuple(leaf.keywords), tuple(values)
     if type(leaf) is _JITTED:
         return _JITTED, jitted_as(leaf)
     if type(leaf) is jax.custom_jvp:
-        return jax.custom_jvp, original(leaf.fun), leaf.nondiff_argnums, leaf.jvp
+        return jax.custom_jvp, key_of_copies(leaf.fun), leaf.nondiff_argnums, leaf.jvp
     return leaf

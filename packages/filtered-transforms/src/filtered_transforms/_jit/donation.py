@@ -20,7 +20,7 @@ from .checked_program import jit_is_disabled
 _MAX_SHAPES = 1024  # of one program
 
 
-def usable(given: dict[int, Held], results: list[Held]) -> tuple[int, ...]:
+def usable_donations(given: dict[int, Held], results: list[Held]) -> tuple[int, ...]:
     """Which of the arrays that are given can give their memory to a result.
 
     As JAX pairs them when it lowers a program: in order, by shape and dtype; and since JAX 0.10.2,
@@ -49,7 +49,7 @@ class _OtherDonation(Exception):
 
     `Donating` catches it outside of `jax.jit`. So JAX has to pass it on as it is, and must keep
     nothing of that trace: `test_an_error_while_tracing_comes_out_and_nothing_is_kept` (seen on
-    0.7.2, 0.10.2 and 0.12). This can go together with `usable`.
+    0.7.2, 0.10.2 and 0.12). This can go together with `usable_donations`.
     """
 
     def __init__(self, usable: tuple[int, ...]):
@@ -106,7 +106,9 @@ class Donating:
         keep_unused = self._options.get("keep_unused", False)
         arguments, results = ends_on_a_device(jaxpr)
         given = arguments[: len(args) - 1]
-        return usable({i: x for i, x in enumerate(given) if used[i] or keep_unused}, results)
+        return usable_donations(
+            {i: x for i, x in enumerate(given) if used[i] or keep_unused}, results
+        )
 
     def _donating(self, usable: tuple[int, ...]) -> Any:
         found = self._programs.get(usable)

@@ -99,6 +99,7 @@ class JitWrapper(Wrapper):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         fun, registry = self.fun, self.registry
+        # `registry.of`, without its call. A class that `IS_WEAK` does not know goes the long way.
         programs = registry.by_function.get(_ref(fun)) if IS_WEAK.get(fun.__class__) else None
         if programs is None:
             programs, call = self._programs(args, kwargs)
@@ -162,6 +163,8 @@ jtu.register_pytree_with_keys(
 
 def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
     leaves, treedef = _flatten(call)
+    # Two look-ups, each of what C++ or C compares: the structure and the types say which leaves are
+    # arrays, then the static leaves say which program. Both raise for what has no hash.
     types = tuple(map(type, leaves))
     try:
         plan = programs.known.get((treedef, types))
@@ -180,7 +183,7 @@ def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
     try:
         arrays, signature = program(*args)
         if signature.has_checks is not False:
-            _settle(program, args, arrays, signature)
+            _wait_for_checks(program, args, arrays, signature)
     except Exception as error:  # JAX raises a ValueError from its quick way, else a JaxRuntimeError
         found = translated(error)
         if found is None:
@@ -194,7 +197,7 @@ def _run_quick(program: Any, args: tuple[Any, ...]) -> Any:
     try:
         result, signature = program(*args)
         if signature.has_checks is not False:
-            _settle(program, args, jtu.tree_leaves(result), signature)
+            _wait_for_checks(program, args, jtu.tree_leaves(result), signature)
     except Exception as error:
         found = translated(error)
         if found is None:
@@ -203,7 +206,9 @@ def _run_quick(program: Any, args: tuple[Any, ...]) -> Any:
     return signature.of_quick(result)
 
 
-def _settle(program: Any, args: tuple[Any, ...], arrays: list[Any], signature: Signature) -> None:
+def _wait_for_checks(
+    program: Any, args: tuple[Any, ...], arrays: list[Any], signature: Signature
+) -> None:
     """Finds out, once, whether the program has run-time checks, and waits for it if so."""
     if signature.has_checks is None:
         signature.has_checks = (

@@ -21,8 +21,8 @@ from filtered_transforms._jax import Tracer
 from tree_surgery import path_str
 
 from .bounded_table import BoundedTable
-from .checked_program import Starting
-from .copied_functions import original
+from .checked_program import FirstCall
+from .copied_functions import key_of_copies
 from .donation import Donating
 from .options import JitOptions
 from .trace_observers import observe
@@ -104,7 +104,7 @@ class Programs:
         # For calls with arrays alone as arguments, which nothing has to be taken out of.
         self.quick: Any = None
         if self.function is not None and options.donate == "none":
-            self.quick = Starting(*quick_program(self.function, options), self._set_quick)
+            self.quick = FirstCall(*quick_program(self.function, options), self._set_quick)
 
     def _set_quick(self, program: Any) -> None:
         self.quick = program
@@ -156,7 +156,7 @@ class Programs:
             program = plan.programs.get(key)
             if program is not None:
                 return program
-            shared = plan.key(list(map(original, leaves)))
+            shared = plan.key(list(map(key_of_copies, leaves)))
             program = plan.programs.get(shared)
         except TypeError as error:
             raise unhashable(call, plan.arrays, error) from None
@@ -167,7 +167,7 @@ class Programs:
                 plan.programs.replace(key, program)
                 plan.programs.replace(shared, program)
 
-            program = plan.programs.add(shared, Starting(*made, replace))
+            program = plan.programs.add(shared, FirstCall(*made, replace))
         return plan.programs.add(key, program)
 
 
@@ -196,6 +196,8 @@ def make_program(
     static = list(compress(leaves, plan.static))
     gone = [not kept for kept in compress(plan.kept, mask)]
 
+    # It holds the static leaves, and no array, of the call that it is made for. The function itself
+    # it refers to weakly: it is kept in the table of that function.
     def flat(*args: Any) -> Any:
         *given, kept = args
         arrays = merge(gone, given, kept)
@@ -208,7 +210,7 @@ def make_program(
         return sign(fun(*args, **kwargs))
 
     named = call[0] if function is None else function()
-    name_as(flat, named)
+    name_like(flat, named)
     stage: Callable[[Any], Any]
     if options.quiet and any(gone):
         stage = functools.partial(Donating, options=options.jit_arguments())
@@ -234,12 +236,12 @@ def quick_program(
         arrays, signature = sign(out)
         return (out if signature.template is None else arrays), signature
 
-    name_as(flat, function())
+    name_like(flat, function())
     stage = functools.partial(jax.jit, **options.jit_arguments())
     return stage(flat), stage
 
 
-def name_as(flat: Any, function: Any) -> None:
+def name_like(flat: Any, function: Any) -> None:
     """Programs go by the names of their functions in profiles and in errors."""
     flat.__name__ = flat.__qualname__ = getattr(function, "__name__", type(function).__name__)
 

@@ -12,7 +12,7 @@ from filtered_transforms._jax import program_of
 from tree_surgery import path_str
 
 from .check_registry import any_checks, has_checks, translated, wait
-from .checked_program import Checked, Starting, checked
+from .checked_program import CheckedProgram, FirstCall, read_checks
 from .program_cache import Plan, Programs
 
 
@@ -105,12 +105,12 @@ class Traced(_Stage):
         quick: Any = None if kwargs or not all(map(is_abstract, args)) else programs.quick
         given = args if quick is not None else plan.arguments(leaves)
         program = quick or programs.program(plan, leaves, call)
-        if isinstance(program, Starting):
+        if isinstance(program, FirstCall):
             program = program.chosen(*given)
         traced = program.trace(*given)
         lowered_for = _Call(plan, treedef, leaves, call[:-2], quick is not None)
         lowered_for.has_checks = any_checks() and has_checks(program_of(traced))
-        if isinstance(program, Checked):
+        if isinstance(program, CheckedProgram):
             lowered_for.carried = program.carried.trace(*given)
         return cls(traced, lowered_for)
 
@@ -139,7 +139,7 @@ class Compiled(_Stage):
         given = self._lowered_for.arguments(args, kwargs)
         try:
             found = self._stage(*given)
-            arrays, signature = checked(*found) if self._is_carried() else found
+            arrays, signature = read_checks(*found) if self._is_carried() else found
             if self._lowered_for.has_checks and not self._is_carried():
                 wait(jtu.tree_leaves(arrays))
         except Exception as error:

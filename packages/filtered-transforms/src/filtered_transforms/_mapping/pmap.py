@@ -18,7 +18,7 @@ from filtered_transforms._jax import Held, ends_on_a_device, is_concrete, used_a
 from filtered_transforms._jit.bounded_table import BoundedTable
 from filtered_transforms._jit.by_function import ByFunction, is_weak
 from filtered_transforms._jit.check_registry import any_checks, has_checks, translated, wait
-from filtered_transforms._jit.donation import usable
+from filtered_transforms._jit.donation import usable_donations
 from filtered_transforms._jit.options import JitOptions, jit_options
 from filtered_transforms._types import AxesSpec, Donate, P, PmapDecorator, PmapFunction, R
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
@@ -218,7 +218,7 @@ class PmapWrapper(Wrapper):
         used = used_arguments(traced)
         arguments, results = ends_on_a_device(traced)
         given = {i: _slice(arguments[i], in_axes[i]) for i in may_give if used[i]}
-        return usable(given, list(map(_slice, results, out_axes)))
+        return usable_donations(given, list(map(_slice, results, out_axes)))
 
     def __repr__(self) -> str:
         return f"filter_pmap({self.fun!r})"

@@ -45,6 +45,8 @@ class _Out:
         return arrays
 
 
+# Equal calls share one `_Out`, since it is a parameter of the equation: with another one each time,
+# JAX would find none of the programs that it has compiled for such a call.
 @functools.lru_cache(maxsize=4096)
 def _out_of(prim: Any, static: Any, types: tuple[Any, ...]) -> _Out:
     return _Out()
@@ -125,6 +127,7 @@ def filter_primitive_bind(prim: Primitive, *args: PyTree) -> PyTree:
             f"the primitive `{prim}` got an argument that is no array and has no hash: {error}."
         ) from error
     found = prim.bind(*arrays, static=static, out=out)
+    # A rule has run by now, here or when an equal call was traced, and has set `out.rest`.
     return hashable_combine(found, out.rest)
 
 

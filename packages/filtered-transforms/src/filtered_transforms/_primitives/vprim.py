@@ -129,6 +129,8 @@ def _mapped_jvp(jvp: VPrimRule) -> VPrimRule:
         primals: Any, tangents: Any, *, levels: tuple[_Level, ...], **params: Any
     ) -> tuple[list[Any], list[Any]]:
         moving = [not is_zero(tangent) for tangent in tangents]
+        # Found by the innermost trace: which tangents of the results are no symbolic zeros. Those
+        # cannot go through `jax.vmap`, so that they are left out there and put back below.
         changes: list[bool] = []
 
         def one(primals: Sequence[Any], given: Sequence[Any]) -> Any:
@@ -170,6 +172,7 @@ def _mapped_transpose(transpose: VPrimRule) -> VPrimRule:
                 for aval, ct in zip(inside, split(list(found), linear)[0], strict=True)
             ]
 
+        # Levels are applied from the inside out, as `vmap`s were.
         for level in levels:
             one = _transposed_level(one, level, linear)
         found = one(tuple(known), tuple(given))
