@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from .document import Writer
+from .layout import layout
+
 
 def _false(_: Any) -> bool:
     return False
@@ -51,11 +54,6 @@ def tree_pformat(
     The layout is that of P. Wadler, *A prettier printer* (1998), and C. Lindig, *Strictly pretty*
     (2000).
     """
-
-    # Printing is not always wanted, and its modules take a third of the time of all imports here.
-    from .document import Writer
-    from .layout import layout
-
     truncate = None if truncate_leaf is _false else truncate_leaf
     writer = Writer(indent, short_arrays, struct_as_array, truncate)
     return layout(writer.write(pytree), width)
