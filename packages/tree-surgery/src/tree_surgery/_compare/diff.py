@@ -175,24 +175,30 @@ def _leaf_change(path: str, x: Any, y: Any) -> TreeChange | None:
             f"`tree_diff` compares values, but `{path}` is being traced and has none yet. Call it "
             "outside of `jax.jit`; `tree_equal` works within."
         )
-    both_arrays = is_array_or_struct(x) and is_array_or_struct(y)
-    if not both_arrays and not (isinstance(x, NUMBERS) and isinstance(y, NUMBERS)):
-        return None if _is_equal(x, y) else _change(path, x, y)
-    same = _same_shape_and_dtype(x, y) if both_arrays else type(x) is type(y)
+    if is_array_or_struct(x) and is_array_or_struct(y):
+        return _array_change(path, x, y)
+    if isinstance(x, NUMBERS) and isinstance(y, NUMBERS):
+        return _value_change(path, x, y, type(x) is type(y))
+    return None if _is_equal(x, y) else _change(path, x, y)
+
+
+def _array_change(path: str, x: Any, y: Any) -> TreeChange | None:
+    same = x.shape == y.shape and x.dtype == y.dtype
     if isinstance(x, jax.ShapeDtypeStruct) or isinstance(y, jax.ShapeDtypeStruct):
         return None if same else _change(path, x, y)
-    if np.shape(x) != np.shape(y) or is_key(x) != is_key(y):
+    if x.shape != y.shape or is_key(x) != is_key(y):
         return _change(path, x, y)
+    return _value_change(path, x, y, same)
+
+
+def _value_change(path: str, x: Any, y: Any, same_type: bool) -> TreeChange | None:
+    """The difference between two arrays of one shape, or two Python numbers."""
     difference, elements = _difference_of_values(x, y)
-    if same and not elements:
+    if same_type and not elements:
         return None
     if not is_array_or_struct(x):
         return _change(path, x, y, difference)
     return _change(path, x, y, difference, elements, int(np.prod(np.shape(x), dtype=int)))
-
-
-def _same_shape_and_dtype(x: Any, y: Any) -> bool:
-    return x.shape == y.shape and x.dtype == y.dtype
 
 
 def _difference_of_values(x: Any, y: Any) -> tuple[float | None, int]:

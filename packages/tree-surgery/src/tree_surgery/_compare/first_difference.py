@@ -4,7 +4,7 @@
 `tree_equal(..., explain=True)`, which says the difference in words.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 import jax.tree_util as jtu
@@ -82,11 +82,17 @@ def _equal(x: object, y: object) -> bool:
         return False
 
 
+def _never(_one: object, _other: object) -> bool:
+    return False
+
+
 def first_difference(
     one: object,
     other: object,
     leaves_equal: Callable[[Any, Any], object] | None = None,
+    *,
     static_equal: Callable[[Any, Any], bool] = _equal,
+    skip: Callable[[Any, Any], bool] = _never,
 ) -> Difference | None:
     """Two trees are walked through at once, up to the first place at which they differ.
 
@@ -95,8 +101,9 @@ def first_difference(
     - `one`, `other`: PyTrees.
     - `leaves_equal`: called with two leaves in the same place, it says whether they are equal.
         Without it leaves are not compared, only structures.
-    - `static_equal`: whether two values of a static field are equal. It finds the field that makes
-        two nodes differ; whether they do, their treedefs say.
+    - `static_equal`: whether two values of a static field are equal. Only the treedefs say whether
+        two nodes differ; this finds the field in which they do.
+    - `skip`: called with what the trees have in the same place; if true, that is not compared.
 
     **Returns:**
 
@@ -111,39 +118,53 @@ def first_difference(
     assert (difference.one, difference.other, difference.kind) == (2, 3, "leaf")
     ```
     """
-    return _walk(one, other, (), leaves_equal, static_equal)
+    return _Walk(leaves_equal, static_equal, skip).compare(one, other, ())
 
 
-def _walk(
-    one: Any, other: Any, path: tuple[Any, ...], leaves_equal: Any, static_equal: Any
-) -> Difference | None:
-    opened, other_opened = open_node(one), open_node(other)
-    if opened is None and other_opened is None:
-        equal = leaves_equal is None or leaves_equal(one, other)
-        return None if equal else Difference(path, one, other, "leaf")
-    if opened is None or other_opened is None or type(one) is not type(other):
-        return Difference(path, one, other, "type")
-    (keys, children, treedef), (other_keys, other_children, other_treedef) = opened, other_opened
-    if list(map(str, keys)) != list(map(str, other_keys)):
-        return Difference(path, one, other, "keys")
-    if treedef != other_treedef:
-        return _static_difference(one, other, keys, path, static_equal)
-    for key, x, y in zip(keys, children, other_children, strict=True):
-        found = _walk(x, y, (*path, key), leaves_equal, static_equal)
-        if found is not None:
-            return found
-    return None
+class _Walk(NamedTuple):
+    """The options of `first_difference`, and its walk."""
 
+    leaves_equal: Callable[[Any, Any], object] | None
+    static_equal: Callable[[Any, Any], bool]
+    skip: Callable[[Any, Any], bool]
 
-def _static_difference(
-    one: Any, other: Any, keys: list[Any], path: tuple[Any, ...], static_equal: Any
-) -> Difference:
-    """How two nodes differ that have the same type and keys, and different treedefs."""
-    for name in static_names(one, keys):
-        x, y = getattr(one, name, None), getattr(other, name, None)
-        if not static_equal(x, y):
-            return Difference((*path, jtu.GetAttrKey(name)), x, y, "field")
-    return Difference(path, one, other, "static")
+    def compare(self, one: Any, other: Any, path: tuple[Any, ...]) -> Difference | None:
+        if self.skip(one, other):
+            return None
+        opened, other_opened = open_node(one), open_node(other)
+        if opened is None and other_opened is None:
+            equal = self.leaves_equal is None or self.leaves_equal(one, other)
+            return None if equal else Difference(path, one, other, "leaf")
+        if opened is None or other_opened is None or type(one) is not type(other):
+            return Difference(path, one, other, "type")
+        (keys, children, treedef), (other_keys, other_children, other_treedef) = (
+            opened,
+            other_opened,
+        )
+        if list(map(str, keys)) != list(map(str, other_keys)):
+            return Difference(path, one, other, "keys")
+        if treedef != other_treedef:
+            return self.static_difference(one, other, keys, path)
+        return self.compare_children(zip(keys, children, other_children, strict=True), path)
+
+    def compare_children(
+        self, children: Iterable[tuple[Any, Any, Any]], path: tuple[Any, ...]
+    ) -> Difference | None:
+        for key, one, other in children:
+            found = self.compare(one, other, (*path, key))
+            if found is not None:
+                return found
+        return None
+
+    def static_difference(
+        self, one: Any, other: Any, keys: list[Any], path: tuple[Any, ...]
+    ) -> Difference:
+        """How two nodes of the same type and keys differ, whose treedefs are not equal."""
+        for name in static_names(one, keys):
+            x, y = getattr(one, name, None), getattr(other, name, None)
+            if not self.static_equal(x, y):
+                return Difference((*path, jtu.GetAttrKey(name)), x, y, "field")
+        return Difference(path, one, other, "static")
 
 
 def explain_difference(difference: Difference | None) -> Equality:

@@ -1,4 +1,4 @@
-"""`tree_pformat` and `tree_pprint`: trees as text, arrays as `f32[3,4]`."""
+"""`tree_pformat` and `tree_pprint`: a tree as text, with arrays as `f32[3,4]`."""
 
 from collections.abc import Callable
 from typing import Any
