@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from tree_surgery._public import public
+
 from ._safetensors.load_report import LoadReport
 
 
+@public
 class WhereError(ValueError, TypeError):
     """`tree_at` could not tell from `where` which nodes are meant, or what should replace them.
 
@@ -21,6 +24,7 @@ class WhereError(ValueError, TypeError):
         self.selected = selected
 
 
+@public
 class SerialiseError(RuntimeError):
     """A tree could not be written to a file, or read from one.
 

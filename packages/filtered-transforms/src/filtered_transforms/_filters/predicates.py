@@ -9,8 +9,10 @@ from jax.typing import ArrayLike
 
 from filtered_transforms._jax import Tracer
 from filtered_transforms._types import AnyArray
+from tree_surgery.extend import public
 
 
+@public
 def is_array(element: object) -> TypeGuard[AnyArray]:
     """True for JAX arrays (traced ones and typed keys included), NumPy arrays and NumPy scalars.
 
@@ -30,6 +32,7 @@ def is_array(element: object) -> TypeGuard[AnyArray]:
     return isinstance(element, (np.ndarray, np.generic, jax.Array))
 
 
+@public
 def is_array_like(element: object) -> TypeGuard[ArrayLike]:
     """True for all that `jax.numpy` takes as an array: arrays, Python numbers, `__jax_array__`.
 
@@ -50,6 +53,7 @@ def is_array_like(element: object) -> TypeGuard[ArrayLike]:
     ) or hasattr(element, "__jax_array__")
 
 
+@public
 def is_inexact_array(element: object) -> TypeGuard[AnyArray]:
     """True for arrays, as `is_array`, of floating-point or complex dtype: what has a gradient.
 
@@ -70,6 +74,7 @@ def is_inexact_array(element: object) -> TypeGuard[AnyArray]:
     return is_array(element) and jnp.issubdtype(element.dtype, jnp.inexact)
 
 
+@public
 def is_inexact_array_like(element: object) -> TypeGuard[ArrayLike]:
     """True for arrays and numbers, as `is_array_like`, of floating-point or complex dtype.
 

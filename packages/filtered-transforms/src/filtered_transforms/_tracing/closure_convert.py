@@ -18,6 +18,7 @@ from filtered_transforms._jax import Jaxpr, evaluate, opened
 from filtered_transforms._types import Converted, P, PyTree, R
 from pytree_module import Module, field
 from tree_surgery import path_str
+from tree_surgery.extend import public
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,7 @@ class _Shape:
         return split(leaves, mask)[0]
 
 
+@public("filtered_transforms.extend")
 class ClosureConverted(Module):
     """A function that was traced: what `filter_closure_convert` returns.
 
@@ -113,6 +115,7 @@ def filter_closure_convert(
 def filter_closure_convert(
     fn: Callable[P, R], *args: PyTree, **kwargs: PyTree
 ) -> Converted[P, R]: ...
+@public
 def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """A function as a PyTree: all arrays that it closes over, traced ones too, become its leaves.
 

@@ -15,12 +15,14 @@ from filtered_transforms._filters.static_nodes import is_number
 from filtered_transforms._filters.structure_errors import describe, first_difference
 from filtered_transforms._types import PyTree
 from tree_surgery import path_str
+from tree_surgery.extend import public
 
 VmapMethod = Literal[
     "sequential", "sequential_unrolled", "expand_dims", "broadcast_all", "legacy_vectorized"
 ]
 
 
+@public
 def filter_pure_callback(
     callback: Callable[..., Any],
     *args: PyTree,

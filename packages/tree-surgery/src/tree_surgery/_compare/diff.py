@@ -13,9 +13,11 @@ from tree_surgery._nodes.arrays import is_array_or_struct, is_key
 from tree_surgery._nodes.leaf_info import NUMBERS
 from tree_surgery._nodes.located_node import LocatedNode
 from tree_surgery._nodes.one_level import open_node
+from tree_surgery._public import public
 from tree_surgery._show.one_line import one_line
 
 
+@public
 class TreeChange(NamedTuple):
     """One difference between two trees.
 
@@ -41,6 +43,7 @@ class TreeChange(NamedTuple):
     size: int | None = None
 
 
+@public
 class TreeDiff:
     """What is different between two trees: true if anything is, and readable when printed.
 
@@ -82,6 +85,7 @@ class TreeDiff:
         return "\n".join([f"{counts}:", *lines])
 
 
+@public
 def tree_diff(a: object, b: object) -> TreeDiff:
     """What is added, removed and changed from the first tree to the second, path by path.
 

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from tree_surgery._jax import Tracer
 from tree_surgery._nodes.key_paths import path_str
+from tree_surgery._public import public
 
 from .first_difference import Equality, explain_difference, first_difference
 
@@ -42,6 +43,7 @@ def tree_equal(
     atol: ArrayLike = 0.0,
     explain: bool = False,
 ) -> bool | jax.Array | Equality: ...
+@public
 def tree_equal(
     *pytrees: object,
     typematch: bool = False,

@@ -12,11 +12,13 @@ import jax.tree_util as jtu
 from tree_surgery._nodes.key_paths import path_str
 from tree_surgery._nodes.located_node import static_names
 from tree_surgery._nodes.one_level import children_with_keys, open_node
+from tree_surgery._public import public
 from tree_surgery._show.one_line import one_line
 
 _MOST_LISTED = 8  # children that are listed
 
 
+@public
 class Equality:
     """Whether trees are equal, and if not, where they begin to differ. True if they are equal.
 
@@ -50,6 +52,7 @@ class Equality:
         return f"First difference at `{self.path}`: {self.reason}."
 
 
+@public("tree_surgery.extend")
 class Difference(NamedTuple):
     """The first place at which two trees differ. See [`tree_surgery.extend.first_difference`][].
 
@@ -86,6 +89,7 @@ def _never(_one: object, _other: object) -> bool:
     return False
 
 
+@public("tree_surgery.extend")
 def first_difference(
     one: object,
     other: object,

@@ -12,9 +12,11 @@ from tree_surgery._compare.diff import tree_diff
 from tree_surgery._nodes.arrays import is_array_or_struct
 from tree_surgery._nodes.key_paths import leaf_paths
 from tree_surgery._nodes.leaf_info import number_kind
+from tree_surgery._public import public
 from tree_surgery._types import Tree
 
 
+@public
 def tree_stack(trees: Sequence[Tree], axis: int = 0) -> Tree:
     """Each array of the new tree has the arrays in its place stacked, along a new axis.
 
@@ -76,6 +78,7 @@ def _number_hint(x: Any) -> str:
     return "" if number_kind(x) is None else " To stack numbers, make them arrays first."
 
 
+@public
 def tree_unstack(tree: Tree, axis: int = 0) -> list[Tree]:
     """The trees that [`tree_surgery.tree_stack`][] makes this one of.
 

@@ -13,6 +13,7 @@ from typing import Any, Final, cast, overload
 import jax.tree_util as jtu
 
 from tree_surgery._errors import WhereError
+from tree_surgery._public import public
 from tree_surgery._select.selectors import Selector, find_nodes, is_exact_path
 from tree_surgery._types import Node, Tree
 
@@ -65,6 +66,7 @@ def tree_at(
     replace_fn: Callable[[Node], object],
     is_leaf: IsLeaf = None,
 ) -> Tree: ...
+@public
 def tree_at(
     where: Callable[[Tree], object] | str | type[object] | Selector,
     pytree: Tree,

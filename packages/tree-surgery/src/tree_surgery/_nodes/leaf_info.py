@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tree_surgery._public import public
+
 from .arrays import is_array_or_struct
 
 OWN = "format of its own"  # the `dtype` of a leaf with `__serialise_leaf__`
@@ -17,6 +19,7 @@ NUMBERS: tuple[type, ...] = (bool, int, float, complex)
 _KINDS = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
 
 
+@public
 class LeafInfo(NamedTuple):
     """What is known of a saved leaf before it is read. See [`tree_surgery.peek`][].
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from jax.typing import DTypeLike
 
+from tree_surgery._public import public
 from tree_surgery._types import ToRead, Tree
 
 from .load_report import LoadReport
@@ -37,6 +38,7 @@ def load(
     rename: _Rename = None,
     dtype: _DType = None,
 ) -> Tree | tuple[Tree, LoadReport]: ...
+@public
 def load(
     path_or_file: ToRead,
     like: Tree,
@@ -97,6 +99,7 @@ def load(
     return read_tree(path_or_file, like, strict, rename, dtype)
 
 
+@public
 def load_state_dict(path_or_file: ToRead) -> dict[str, Any]:
     """All leaves of a safetensors file are in a dictionary by name, as they are there.
 

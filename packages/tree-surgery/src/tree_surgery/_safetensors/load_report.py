@@ -3,8 +3,10 @@
 from typing import NamedTuple
 
 from tree_surgery._nodes.leaf_info import LeafInfo
+from tree_surgery._public import public
 
 
+@public
 class Mismatch(NamedTuple):
     """A leaf that is in the file and in the tree, and not the same kind of thing.
 
@@ -25,6 +27,7 @@ class Mismatch(NamedTuple):
     found: LeafInfo
 
 
+@public
 class LoadReport(NamedTuple):
     """What did not fit when a tree was loaded: true if there was anything, readable when printed.
 

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tree_surgery._nodes.leaf_info import LeafInfo
+from tree_surgery._public import public
 from tree_surgery._types import ToRead
 
 
+@public
 class FileInfo(NamedTuple):
     """What is in a safetensors file. See [`tree_surgery.peek`][].
 
@@ -34,6 +36,7 @@ class FileInfo(NamedTuple):
     version: int | None
 
 
+@public
 def peek(path_or_file: ToRead) -> FileInfo:
     """What is in a file is known without reading its arrays: of gigabytes, some kilobytes are read.
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tree_surgery._public import public
 from tree_surgery._types import ToWrite
 
 
+@public
 def save(path_or_file: ToWrite, tree: object, metadata: Mapping[str, Any] | None = None) -> None:
     """All arrays and numbers of a tree are in the file under their names, exactly as they are.
 
@@ -52,6 +54,7 @@ def save(path_or_file: ToWrite, tree: object, metadata: Mapping[str, Any] | None
     write_tree(path_or_file, tree, metadata)
 
 
+@public
 def tree_fingerprint(tree: object) -> str:
     """Two trees have the same fingerprint if the one can be loaded into the other.
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from tree_surgery._public import public
+
 from .document import Writer
 from .layout import layout
 
@@ -11,6 +13,7 @@ def _false(_: Any) -> bool:
     return False
 
 
+@public
 def tree_pformat(
     pytree: object,
     *,
@@ -59,6 +62,7 @@ def tree_pformat(
     return layout(writer.write(pytree), width)
 
 
+@public
 def tree_pprint(
     pytree: object,
     *,

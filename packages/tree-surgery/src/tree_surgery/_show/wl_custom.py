@@ -8,9 +8,12 @@ import jax
 import numpy as np
 import wadler_lindig as wl
 
+from tree_surgery._public import public
+
 from .document import short_array, truncated, wrapper_document
 
 
+@public
 @dc.dataclass(frozen=True)
 class TreeWLCustom:
     """Shows leaves as `tree_pformat` does, in what `wadler_lindig` prints: its argument `custom`.

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from jax.typing import DTypeLike
 
+from tree_surgery._public import public
 from tree_surgery._safetensors.load_report import LoadReport
 from tree_surgery._types import Tree
 
@@ -13,6 +14,7 @@ _Transpose: TypeAlias = Mapping[str, Sequence[int] | Callable[[Any], Any]]
 _DType: TypeAlias = DTypeLike | Literal["like"] | None
 
 
+@public
 def to_state_dict(
     tree: object,
     rename: _Rename | None = None,
@@ -100,6 +102,7 @@ def from_state_dict(
     dtype: _DType = None,
     strict: bool = True,
 ) -> Tree | tuple[Tree, LoadReport]: ...
+@public
 def from_state_dict(
     state_dict: Mapping[str, Any],
     like: Tree,

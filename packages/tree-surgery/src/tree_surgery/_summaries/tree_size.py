@@ -8,8 +8,10 @@ import jax.tree_util as jtu
 import numpy as np
 
 from tree_surgery._nodes.arrays import bytes_of, has_dtype, is_array_or_struct, sharding_of
+from tree_surgery._public import public
 
 
+@public
 class TreeSize(NamedTuple):
     """How large the arrays of a tree are. See [`tree_surgery.tree_size`][].
 
@@ -30,6 +32,7 @@ class TreeSize(NamedTuple):
     per_device: dict[Any, int]
 
 
+@public
 def tree_size(tree: object) -> TreeSize:
     """The parameters and bytes of all arrays in a tree, each array counted once.
 

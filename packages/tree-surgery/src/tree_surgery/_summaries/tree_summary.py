@@ -10,6 +10,7 @@ import numpy as np
 
 from tree_surgery._nodes.arrays import has_dtype, is_array_or_struct, sharding_of
 from tree_surgery._nodes.located_node import LocatedNode
+from tree_surgery._public import public
 from tree_surgery._training.freeze import Frozen
 from tree_surgery._training.tie import Tied
 
@@ -20,6 +21,7 @@ _HEADER = ("path", "type", "shape", "dtype", "parameters", "bytes", "sharding", 
 _RIGHT = frozenset({"parameters", "bytes"})
 
 
+@public
 def tree_summary(
     tree: object, depth: int | None = None, format: Literal["text", "markdown", "html"] = "text"
 ) -> str:

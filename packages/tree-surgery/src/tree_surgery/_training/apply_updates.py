@@ -8,6 +8,7 @@ import numpy as np
 from tree_surgery._compare.first_difference import first_difference
 from tree_surgery._nodes.key_paths import leaf_paths, path_str
 from tree_surgery._nodes.one_level import children_with_keys
+from tree_surgery._public import public
 from tree_surgery._types import Tree
 
 
@@ -15,6 +16,7 @@ def _is_none(x: Any) -> bool:
     return x is None
 
 
+@public
 def apply_updates(model: Tree, updates: object) -> Tree:
     """Each leaf of `updates` is added to the leaf of `model` in its place; `None` adds nothing.
 

@@ -16,6 +16,7 @@ from tree_surgery._edit.by_selector import replace_nodes
 from tree_surgery._jax import Tracer
 from tree_surgery._nodes.arrays import has_dtype, is_array_or_struct
 from tree_surgery._nodes.located_node import LocatedNode
+from tree_surgery._public import public
 from tree_surgery._select.selectors import SelectorLike, find_nodes
 from tree_surgery._types import Tree
 
@@ -25,6 +26,7 @@ _HINT = (
 )
 
 
+@public
 @jtu.register_dataclass
 @dc.dataclass(frozen=True, eq=False)
 class Frozen:
@@ -57,6 +59,7 @@ class Frozen:
             raise AttributeError(f"`Frozen` has no `{name}`. {_HINT}", name=name, obj=self)
 
 
+@public
 def freeze(tree: Tree, where: SelectorLike) -> Tree:
     """Each number that is selected is frozen: no gradient, no update and no decay reaches it.
 
@@ -111,6 +114,7 @@ def freeze(tree: Tree, where: SelectorLike) -> Tree:
     return replace_nodes(tree, {leaf.index: Frozen(leaf.value) for leaf in leaves})
 
 
+@public
 def unfreeze(tree: Tree, where: SelectorLike | None = None) -> Tree:
     """The frozen leaves are what they were, and no gradient flows from them to the frozen tree.
 
@@ -150,6 +154,7 @@ def unfreeze(tree: Tree, where: SelectorLike | None = None) -> Tree:
     return replace_nodes(tree, {index: _unwrap(node.value) for index, node in nodes.items()})
 
 
+@public
 def trainable(tree: object) -> Any:
     """The tree with `True` for each floating or complex array that is not frozen, else `False`.
 

@@ -16,6 +16,7 @@ from tree_surgery._edit.by_selector import replace_nodes
 from tree_surgery._errors import WhereError
 from tree_surgery._nodes.arrays import is_array_or_struct
 from tree_surgery._nodes.located_node import LocatedNode
+from tree_surgery._public import public
 from tree_surgery._select.selectors import SelectorLike, find_nodes
 from tree_surgery._show.pformat import tree_pformat
 from tree_surgery._types import Tree
@@ -26,6 +27,7 @@ _HINT = (
 )
 
 
+@public
 @jtu.register_static
 @dc.dataclass(frozen=True)
 class Tied:
@@ -57,6 +59,7 @@ class Tied:
             raise AttributeError(f"`Tied` has no `{name}`. {_HINT}", name=name, obj=self)
 
 
+@public
 def tie(tree: Tree, pairs: Sequence[tuple[SelectorLike, SelectorLike]]) -> Tree:
     """Each `dst` is from now on what is at its `src`: there is one set of weights, in one place.
 
@@ -133,6 +136,7 @@ def _check_pair(pair: Any) -> tuple[Any, Any]:
     return cast(Any, tuple(cast(Sequence[Any], pair)))
 
 
+@public
 def untie(tree: Tree) -> Tree:
     """Everything that is tied is where it is used: each `dst` is the very object at its `src`.
 
@@ -171,6 +175,7 @@ def untie(tree: Tree) -> Tree:
     return treedef.unflatten(_copy(sources[x.to]) if _is_tied(x) else x for x in nodes)
 
 
+@public
 def find_shared(tree: object) -> list[list[str]]:
     """The places of each array that is in several places of a tree.
 
