@@ -193,7 +193,7 @@ def test_devices_and_shardings():
 
 
 def test_accelerators_are_waited_for_once(monkeypatch):
-    """If no device is a CPU: arrays are compared where they are, and the answers fetched at once."""
+    """No device is a CPU: arrays are compared where they are, and the answers fetched at once."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(jax.Device, "platform", "gpu")
     fetched = []

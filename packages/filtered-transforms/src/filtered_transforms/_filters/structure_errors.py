@@ -46,7 +46,7 @@ def number_hint(*values: Any) -> str:
 
 
 def hold_like(expected: Any, found: Any, name: str, what: str) -> Any:
-    """`found`, with a `Held` around each leaf that is no array in `expected`: JAX does not trace it.
+    """`found`, with a `Held` around each leaf that is no array in `expected`: it is not traced.
 
     **Raises:** `TypeError` if the structures differ, or the leaves that are no arrays.
     """
