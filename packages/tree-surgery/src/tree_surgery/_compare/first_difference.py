@@ -72,8 +72,8 @@ class Difference(NamedTuple):
     """
 
     path: tuple[object, ...]
-    one: Any
-    other: Any
+    one: object
+    other: object
     kind: Literal["leaf", "type", "keys", "field", "static"]
 
 
