@@ -102,6 +102,8 @@ CONSTANT = {  # never written once they are made
     "runtime_checks._functionalise.rules.RULES",
     "runtime_checks._failure.exceptions._STATEMENTS",
     "runtime_checks.debug._announce._ONE_STEP",
+    "tree_surgery._show.document._BY_TYPE",
+    "tree_surgery._show.layout._WRITERS",
     "tree_surgery._safetensors.header.CODES",
     "tree_surgery._safetensors.header.DTYPES",
     "tree_surgery._safetensors.header._SIZES",

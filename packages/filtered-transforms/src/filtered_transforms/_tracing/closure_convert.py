@@ -13,7 +13,7 @@ from filtered_transforms._filters.hashable import hashable_combine, hashable_par
 from filtered_transforms._filters.partition import split
 from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._filters.static_leaf import same_value
-from filtered_transforms._filters.structure_errors import describe, first_difference
+from filtered_transforms._filters.structure_errors import describe, structure_difference
 from filtered_transforms._jax import Jaxpr, evaluate, jaxpr_output_types, opened
 from filtered_transforms._types import Converted, P, PyTree, R
 from pytree_module import Module, field
@@ -43,7 +43,7 @@ class _Shape:
         leaves, treedef = jtu.tree_flatten(call)
         expected, mask = self.tree, abstract_mask(leaves)
         if treedef != self.rest[0]:
-            path, old, new = first_difference(expected, call) or ("<root>", expected, call)
+            path, old, new = structure_difference(expected, call)
             raise ValueError(
                 "Closure-converted function called with different arguments to the example "
                 f"arguments provided: the structure is another. At {path} of `(args, kwargs)` it "

@@ -1,4 +1,4 @@
-"""`tree_stack` and `tree_unstack`: trees of one structure as one tree of arrays with one more axis."""
+"""`tree_stack` and `tree_unstack`: equal structures as one tree whose arrays have one more axis."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -68,8 +68,8 @@ def tree_stack(trees: Sequence[Tree], axis: int = 0) -> Tree:
             if not _can_stack(column[0], x):
                 raise ValueError(
                     f"`tree_stack` cannot stack `{leaf_paths(trees[0])[position]}`: it is "
-                    f"{_shape_or_value(column[0])} in the first tree and {_shape_or_value(x)} in number {i}."
-                    f"{_number_hint(x)}"
+                    f"{_shape_or_value(column[0])} in the first tree and {_shape_or_value(x)} in "
+                    f"number {i}.{_number_hint(x)}"
                 )
     return treedef.unflatten(_stack_leaves(column, axis) for column in columns)
 
@@ -112,8 +112,8 @@ def tree_unstack(tree: Tree, axis: int = 0) -> list[Tree]:
             continue
         if not -x.ndim <= axis < x.ndim:
             raise ValueError(
-                f"`tree_unstack` cannot take `{leaf_paths(tree)[position]}` apart along axis {axis}: "
-                f"it has shape {x.shape}."
+                f"`tree_unstack` cannot take `{leaf_paths(tree)[position]}` apart along axis "
+                f"{axis}: it has shape {x.shape}."
             )
         if first is None:
             first, length = position, x.shape[axis]
@@ -121,8 +121,8 @@ def tree_unstack(tree: Tree, axis: int = 0) -> list[Tree]:
             paths = leaf_paths(tree)
             raise ValueError(
                 f"`tree_unstack` needs arrays of one length along axis {axis}, but "
-                f"`{paths[first]}` has shape {leaves[first].shape} and `{paths[position]}` has shape "
-                f"{x.shape}."
+                f"`{paths[first]}` has shape {leaves[first].shape} and `{paths[position]}` has "
+                f"shape {x.shape}."
             )
     if first is None:
         raise ValueError("`tree_unstack` needs a tree with an array in it, to know its length.")
@@ -159,9 +159,8 @@ def _unstack_leaf(x: Any, axis: int, length: int) -> Sequence[Any]:
     if isinstance(x, jax.Array):
         return jnp.unstack(x, axis=axis)
     rows = np.moveaxis(x, axis, 0)
-    return [
-        rows[i, ...].copy() for i in range(length)
-    ]  # `...`: else a row of a 1-d array were a scalar
+    # Without `...` the rows of a 1-d array would be NumPy scalars, and not arrays.
+    return [rows[i, ...].copy() for i in range(length)]
 
 
 def _shape_or_value(x: Any) -> str:

@@ -149,7 +149,8 @@ def _select_stand_ins(where: Callable[[Any], Any], tree: Any, pytree: Any) -> An
         failure = error
     where(pytree)  # a mistake in `where` raises on the tree itself too: the user sees that
     raise WhereError(
-        f"{_STRUCTURE_ONLY} it works on the tree itself, but not with stand-ins for its leaves ({failure})."
+        f"{_STRUCTURE_ONLY} it works on the tree itself, but not with stand-ins for its "
+        f"leaves ({failure})."
     ) from failure
 
 

@@ -1,4 +1,4 @@
-"""Trees of booleans and of labels, as optimisers take them."""
+"""`tree_mask` and `tree_labels`: selections as the trees of booleans or labels that optax takes."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -116,9 +116,10 @@ def tree_labels(
     """
     leaves, treedef = jtu.tree_flatten(tree)
     chosen = [default] * len(leaves)
+    # The first selector wins, so it is applied last.
     for label, where in reversed(list(labels.items())):
-        hits = zip(selection_mask(where, tree), chosen, strict=True)
-        chosen = [label if hit else other for hit, other in hits]
+        selected = zip(selection_mask(where, tree), chosen, strict=True)
+        chosen = [label if hit else other for hit, other in selected]
     missing = [i for i, label in enumerate(chosen) if label is _MISSING]
     if missing:
         paths = leaf_paths(tree)
