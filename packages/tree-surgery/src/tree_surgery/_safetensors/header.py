@@ -21,7 +21,7 @@ METADATA = "__metadata__"
 _MAX_LENGTH = 1 << 25  # bytes of JSON: some 200,000 names
 _MAX_RANK = 64
 _DATA_ALIGNMENT = 64  # the data begins at a multiple, so that it is aligned where files are mapped
-_ENTRY_KEYS = {"dtype", "shape", "data_offsets"}
+_ENTRY_KEYS = frozenset({"dtype", "shape", "data_offsets"})
 _REFUSED = "The file is damaged, or no safetensors file"
 
 # The dtypes of the format that have whole bytes, by the names that NumPy and JAX give them.
