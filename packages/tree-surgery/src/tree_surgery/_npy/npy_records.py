@@ -41,7 +41,7 @@ def write_record(file: IO[bytes], array: np.ndarray[Any, Any]) -> None:
     except ValueError:  # too long for version 1.0, as of a dtype with many fields
         start = io.BytesIO()
         npy.write_array_header_2_0(start, header)
-    write_all(file, start.getbuffer())
+    write_all(file, memoryview(start.getvalue()))
     write_all(file, values)
 
 

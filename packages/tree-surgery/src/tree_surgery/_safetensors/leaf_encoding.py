@@ -224,7 +224,7 @@ def decode_array(data: ByteArray, leaf: LeafHeader) -> np.ndarray[Any, Any]:
     assert leaf.dtype is not None  # a leaf of unknown dtype has no maker, so its data is skipped
     if "key" in leaf.note:
         shape = (*shape, *words_of(leaf.note["key"])[2])
-    # NumPy can view no bytes as no other dtype: it would have to divide by an item size of 0.
+    # Elements without bytes (`float0`, `U0`) cannot be counted from the data, only from the shape.
     if leaf.dtype.itemsize == 0 or data.size == 0:
         return np.zeros(shape, leaf.dtype)
     return data.view(leaf.dtype).reshape(shape)
