@@ -7,6 +7,7 @@ import textwrap
 import pytest
 
 import tree_surgery
+import tree_surgery.extend
 
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 WITHOUT = {"SerialiseError", "WhereError", "tree_pprint", "tree_deserialise_leaves"} | {
@@ -17,7 +18,16 @@ WITHOUT = {"SerialiseError", "WhereError", "tree_pprint", "tree_deserialise_leav
 
 @pytest.mark.parametrize("name", sorted(set(tree_surgery.__all__) - WITHOUT))
 def test_examples_run(name):
-    blocks = BLOCK.findall(inspect.getdoc(getattr(tree_surgery, name)) or "")
+    check(name, getattr(tree_surgery, name))
+
+
+@pytest.mark.parametrize("name", ["Difference", "first_difference"])
+def test_examples_for_authors_run(name):
+    check(name, getattr(tree_surgery.extend, name))
+
+
+def check(name, value):
+    blocks = BLOCK.findall(inspect.getdoc(value) or "")
     assert blocks, f"{name} has no example"
     for block in blocks:
         exec(compile(textwrap.dedent(block), f"<docstring of {name}>", "exec"), {})

@@ -1,9 +1,8 @@
-"""`tree_set`, `tree_apply`, `at`, `tree_replace`: lens laws, a direct rebuild, static fields."""
+"""`tree_set`, `tree_apply`, `at`: lens laws, a direct rebuild, static fields."""
 
 import collections
 import copy
 import dataclasses as dc
-import functools as ft
 from typing import Any
 
 import jax
@@ -20,7 +19,6 @@ from tree_surgery import (
     tree_apply,
     tree_at,
     tree_paths,
-    tree_replace,
     tree_select,
     tree_set,
     where,
@@ -50,10 +48,12 @@ class Bag:
 jtu.register_pytree_node(Bag, lambda bag: (bag.children, None), lambda _, xs: Bag(*xs))
 
 
-# --- the laws of lenses, for every node of every kind of tree --------------------------------
-
 SHARED = np.arange(3)  # one object, drawn many times
+
+
 LEAVES = st.sampled_from([0, 1, 1.5, True, "name", SHARED, len, 257, ()])
+
+
 KEYS = st.sampled_from(["a", "b c", "d.e", "*", "['", 'f"'])
 
 
@@ -227,9 +227,6 @@ def test_under_jit_and_grad():
     assert gradient["layers"][1].weight.tolist() == [0, 0]
 
 
-# --- static fields ---------------------------------------------------------------------------
-
-
 @dc.dataclass(frozen=True)
 class Config:
     rate: float
@@ -279,101 +276,3 @@ def test_fields_that_are_lost():
     assert (new.child, new.name) == (1, "new") and not hasattr(new, "cache")
     assert tree_set(tree, "[0].cache", 7)[0].cache == 7
     assert tree_paths([new], where.path("**.cache", optional=True)) == []
-
-
-@jtu.register_pytree_node_class
-@dc.dataclass
-class Picky:
-    """A dataclass whose `__init__` does not take its fields, and which checks them."""
-
-    weight: Any
-    name: str
-
-    def __init__(self, size: int):
-        assert isinstance(size, int)
-        self.weight = np.ones(size)
-        self.name = f"picky {size}"
-
-    def __post_init__(self):
-        raise AssertionError("nobody calls this")
-
-    @ft.cached_property
-    def total(self):
-        return self.weight.sum()
-
-    def tree_flatten(self):
-        return [self.weight], self.name
-
-    @classmethod
-    def tree_unflatten(cls, name, children):
-        new = object.__new__(cls)
-        (new.weight,), new.name = children, name
-        return new
-
-
-@dc.dataclass(frozen=True, slots=True)
-class Slots:
-    a: Any
-    b: Any = 2
-
-
-def test_replace():
-    picky = Picky(3)
-    assert picky.total == 3
-    new = tree_replace(picky, name="other", weight=np.ones(5))
-    assert type(new) is Picky and (new.name, new.total, len(new.weight)) == ("other", 5, 5)
-    assert (picky.name, picky.total) == ("picky 3", 3)
-    assert tree_set({"p": picky}, "p.name", "x")["p"].name == "x"
-    assert tree_replace(Layer(1, 2), size=4, bias=None) == Layer(1, None, 4)
-    assert tree_replace(Slots(1), b=3) == Slots(1, 3)
-    assert tree_replace(Pair(1, 2), left=0) == Pair(0, 2)
-    assert tree_replace(Layer(1, 2)) == Layer(1, 2)
-    assert tree_replace(Slots(1), a=Slots) == Slots(Slots)
-
-
-def test_replace_of_a_field_called_like_its_parameter():
-    @dc.dataclass(frozen=True)
-    class Tree:
-        node: int
-        self: int
-
-    assert tree_replace(Tree(1, 2), node=3, self=4) == Tree(3, 4)
-
-
-def test_replace_wrongly():
-    with pytest.raises(
-        WhereError, match="has no field `wieght`. Its fields are weight, bias, size"
-    ):
-        tree_replace(Layer(1, 2), wieght=3)
-    with pytest.raises(WhereError, match="has no field `c`. Its fields are left, right"):
-        tree_replace(Pair(1, 2), c=3)
-    for node in ([1], {"a": 1}, Layer, 3):
-        with pytest.raises(WhereError, match="needs an instance of a dataclass or a namedtuple"):
-            tree_replace(node, a=3)
-
-
-# --- `tree_at` takes selectors too -----------------------------------------------------------
-
-
-def test_tree_at_with_a_pattern():
-    tree = {"layers": [Layer(1, 2), Layer(3, None)], "scale": None}
-    assert tree_at("layers[0].weight", tree, 9) == tree_set(tree, "layers[0].weight", 9)
-    assert tree_at("scale", tree, [1, 2])["scale"] == [1, 2]
-    assert tree_at("layers[0].size", tree, 5)["layers"][0] == Layer(1, 2, 5)
-    assert tree_at("layers[0].weight", tree, replace_fn=lambda x: [x])["layers"][0].weight == [1]
-    new = tree_at("layers.*.weight", tree, [8, 9])
-    assert new["layers"] == [Layer(8, 2), Layer(9, None)]
-    new = tree_at(where.path("**.weight") | "**.bias", tree, replace_fn=lambda x: -x)
-    assert new["layers"] == [Layer(-1, -2), Layer(-3, None)]
-    assert tree_at(Layer, tree, replace_fn=lambda x: x.weight)["layers"] == [1, 3]
-    assert tree_at(where.type(str), tree, []) == tree
-
-
-def test_tree_at_with_a_pattern_wrongly():
-    tree = {"layers": [Layer(1, 2), Layer(3, None)]}
-    with pytest.raises(WhereError, match="must be a sequence of length 2 too"):
-        tree_at("layers.*.weight", tree, 0)
-    with pytest.raises(WhereError, match="matches nothing"):
-        tree_at("layers.*.wieght", tree, [0, 1])
-    with pytest.raises(ValueError, match="Exactly one"):
-        tree_at("layers", tree)

@@ -24,139 +24,122 @@
 The names that end in `_p` are the primitives themselves.
 """
 
-from ._filters.hashable import hashable_combine as hashable_combine
-from ._filters.hashable import hashable_partition as hashable_partition
-from ._jit.check_registry import Carried as Carried
-from ._jit.check_registry import register_check as register_check
-from ._jit.trace_observers import observe_traces as observe_traces
-from ._primitives.filter_primitive import filter_primitive_batching as filter_primitive_batching
-from ._primitives.filter_primitive import filter_primitive_bind as filter_primitive_bind
-from ._primitives.filter_primitive import filter_primitive_def as filter_primitive_def
-from ._primitives.filter_primitive import filter_primitive_jvp as filter_primitive_jvp
-from ._primitives.filter_primitive import filter_primitive_transpose as filter_primitive_transpose
-from ._primitives.filter_primitive import materialise_zeros as materialise_zeros
-from ._primitives.raise_hook import set_raise_if as set_raise_if
-from ._primitives.restrictions import nonbatchable as nonbatchable
-from ._primitives.restrictions import nonbatchable_p as nonbatchable_p
-from ._primitives.restrictions import nondifferentiable as nondifferentiable
-from ._primitives.restrictions import nondifferentiable_backward as nondifferentiable_backward
-from ._primitives.restrictions import nondifferentiable_backward_p as nondifferentiable_backward_p
-from ._primitives.restrictions import nontraceable as nontraceable
-from ._primitives.restrictions import nontraceable_p as nontraceable_p
-from ._primitives.select_if_vmap import select_if_vmap_p as select_if_vmap_p
-from ._primitives.unvmap import unvmap_all as unvmap_all
-from ._primitives.unvmap import unvmap_all_p as unvmap_all_p
-from ._primitives.unvmap import unvmap_any as unvmap_any
-from ._primitives.unvmap import unvmap_any_p as unvmap_any_p
-from ._primitives.unvmap import unvmap_max as unvmap_max
-from ._primitives.unvmap import unvmap_max_p as unvmap_max_p
-from ._primitives.unvmap import unvmap_min as unvmap_min
-from ._primitives.unvmap import unvmap_min_p as unvmap_min_p
-from ._primitives.vprim import create_vprim as create_vprim
-from ._publish import publish as _publish
-from ._reverse_loops.any_kind import scan as scan
-from ._reverse_loops.any_kind import while_loop as while_loop
-from ._reverse_loops.buffer import MaybeBuffer as MaybeBuffer
-from ._reverse_loops.buffer import buffer_at_set as buffer_at_set
-from ._reverse_loops.masked_write import maybe_set_p as maybe_set_p
-from ._reverse_loops.progress_meters import AbstractProgressMeter as AbstractProgressMeter
-from ._reverse_loops.progress_meters import NoProgressMeter as NoProgressMeter
-from ._reverse_loops.progress_meters import TextProgressMeter as TextProgressMeter
-from ._reverse_loops.progress_meters import TqdmProgressMeter as TqdmProgressMeter
-from ._toolkit.container_meta import ContainerMeta as ContainerMeta
-from ._toolkit.float_neighbours import default_floating_dtype as default_floating_dtype
-from ._toolkit.float_neighbours import left_broadcast_to as left_broadcast_to
-from ._toolkit.float_neighbours import nan_like as nan_like
-from ._toolkit.float_neighbours import nextafter as nextafter
-from ._toolkit.float_neighbours import prevbefore as prevbefore
-from ._toolkit.markers import GetKey as GetKey
-from ._toolkit.markers import doc_remove_args as doc_remove_args
-from ._toolkit.markers import doc_repr as doc_repr
-from ._toolkit.markers import str2jax as str2jax
-from ._toolkit.omega import ω as ω
-from ._tracing.closure_convert import ClosureConverted as ClosureConverted
-from ._tracing.closure_to_pytree import closure_to_pytree as closure_to_pytree
-from ._tracing.finalise import finalise_eval_jaxpr as finalise_eval_jaxpr
-from ._tracing.finalise import finalise_fn as finalise_fn
-from ._tracing.finalise import finalise_jaxpr as finalise_jaxpr
-from ._tracing.finalise import finalise_jaxpr_as_fn as finalise_jaxpr_as_fn
-from ._tracing.finalise import finalise_make_jaxpr as finalise_make_jaxpr
-from ._tracing.finalise import primitive_finalisations as primitive_finalisations
-from ._tracing.finalise import register_impl_finalisation as register_impl_finalisation
-from ._tracing.noinline import noinline as noinline
-from ._tracing.noinline import noinline_p as noinline_p
-from ._tracing.onnx import to_onnx as to_onnx
-from ._tracing.shape_trials import cached_filter_eval_shape as cached_filter_eval_shape
-from ._tracing.shape_trials import eval_empty as eval_empty
-from ._tracing.shape_trials import eval_zero as eval_zero
-from ._tracing.shape_trials import scan_trick as scan_trick
+import typing as _typing
 
-__all__ = [
-    "AbstractProgressMeter",
-    "Carried",
-    "ClosureConverted",
-    "ContainerMeta",
-    "GetKey",
-    "MaybeBuffer",
-    "NoProgressMeter",
-    "TextProgressMeter",
-    "TqdmProgressMeter",
-    "buffer_at_set",
-    "cached_filter_eval_shape",
-    "closure_to_pytree",
-    "create_vprim",
-    "default_floating_dtype",
-    "doc_remove_args",
-    "doc_repr",
-    "eval_empty",
-    "eval_zero",
-    "filter_primitive_batching",
-    "filter_primitive_bind",
-    "filter_primitive_def",
-    "filter_primitive_jvp",
-    "filter_primitive_transpose",
-    "finalise_eval_jaxpr",
-    "finalise_fn",
-    "finalise_jaxpr",
-    "finalise_jaxpr_as_fn",
-    "finalise_make_jaxpr",
-    "hashable_combine",
-    "hashable_partition",
-    "left_broadcast_to",
-    "materialise_zeros",
-    "maybe_set_p",
-    "nan_like",
-    "nextafter",
-    "noinline",
-    "noinline_p",
-    "nonbatchable",
-    "nonbatchable_p",
-    "nondifferentiable",
-    "nondifferentiable_backward",
-    "nondifferentiable_backward_p",
-    "nontraceable",
-    "nontraceable_p",
-    "observe_traces",
-    "prevbefore",
-    "primitive_finalisations",
-    "register_check",
-    "register_impl_finalisation",
-    "scan",
-    "scan_trick",
-    "select_if_vmap_p",
-    "set_raise_if",
-    "str2jax",
-    "to_onnx",
-    "unvmap_all",
-    "unvmap_all_p",
-    "unvmap_any",
-    "unvmap_any_p",
-    "unvmap_max",
-    "unvmap_max_p",
-    "unvmap_min",
-    "unvmap_min_p",
-    "while_loop",
-    "ω",
-]
+from tree_surgery.extend import lazy_names as _lazy_names
 
-_publish(__name__, __all__, globals())
+if _typing.TYPE_CHECKING:
+    from ._filters.hashable import hashable_combine as hashable_combine
+    from ._filters.hashable import hashable_partition as hashable_partition
+    from ._jit.check_registry import Carried as Carried
+    from ._jit.check_registry import register_check as register_check
+    from ._jit.trace_observers import observe_traces as observe_traces
+    from ._primitives.filter_primitive import filter_primitive_batching as filter_primitive_batching
+    from ._primitives.filter_primitive import filter_primitive_bind as filter_primitive_bind
+    from ._primitives.filter_primitive import filter_primitive_def as filter_primitive_def
+    from ._primitives.filter_primitive import filter_primitive_jvp as filter_primitive_jvp
+    from ._primitives.filter_primitive import (
+        filter_primitive_transpose as filter_primitive_transpose,
+    )
+    from ._primitives.filter_primitive import materialise_zeros as materialise_zeros
+    from ._primitives.raise_hook import set_raise_if as set_raise_if
+    from ._primitives.restrictions import nonbatchable as nonbatchable
+    from ._primitives.restrictions import nonbatchable_p as nonbatchable_p
+    from ._primitives.restrictions import nondifferentiable as nondifferentiable
+    from ._primitives.restrictions import nondifferentiable_backward as nondifferentiable_backward
+    from ._primitives.restrictions import (
+        nondifferentiable_backward_p as nondifferentiable_backward_p,
+    )
+    from ._primitives.restrictions import nontraceable as nontraceable
+    from ._primitives.restrictions import nontraceable_p as nontraceable_p
+    from ._primitives.select_if_vmap import select_if_vmap_p as select_if_vmap_p
+    from ._primitives.unvmap import unvmap_all as unvmap_all
+    from ._primitives.unvmap import unvmap_all_p as unvmap_all_p
+    from ._primitives.unvmap import unvmap_any as unvmap_any
+    from ._primitives.unvmap import unvmap_any_p as unvmap_any_p
+    from ._primitives.unvmap import unvmap_max as unvmap_max
+    from ._primitives.unvmap import unvmap_max_p as unvmap_max_p
+    from ._primitives.unvmap import unvmap_min as unvmap_min
+    from ._primitives.unvmap import unvmap_min_p as unvmap_min_p
+    from ._primitives.vprim import create_vprim as create_vprim
+    from ._reverse_loops.any_kind import scan as scan
+    from ._reverse_loops.any_kind import while_loop as while_loop
+    from ._reverse_loops.buffer import MaybeBuffer as MaybeBuffer
+    from ._reverse_loops.buffer import buffer_at_set as buffer_at_set
+    from ._reverse_loops.masked_write import maybe_set_p as maybe_set_p
+    from ._reverse_loops.progress_meters import AbstractProgressMeter as AbstractProgressMeter
+    from ._reverse_loops.progress_meters import NoProgressMeter as NoProgressMeter
+    from ._reverse_loops.progress_meters import TextProgressMeter as TextProgressMeter
+    from ._reverse_loops.progress_meters import TqdmProgressMeter as TqdmProgressMeter
+    from ._toolkit.container_meta import ContainerMeta as ContainerMeta
+    from ._toolkit.float_neighbours import default_floating_dtype as default_floating_dtype
+    from ._toolkit.float_neighbours import left_broadcast_to as left_broadcast_to
+    from ._toolkit.float_neighbours import nan_like as nan_like
+    from ._toolkit.float_neighbours import nextafter as nextafter
+    from ._toolkit.float_neighbours import prevbefore as prevbefore
+    from ._toolkit.markers import GetKey as GetKey
+    from ._toolkit.markers import doc_remove_args as doc_remove_args
+    from ._toolkit.markers import doc_repr as doc_repr
+    from ._toolkit.markers import str2jax as str2jax
+    from ._toolkit.omega import ω as ω
+    from ._tracing.closure_convert import ClosureConverted as ClosureConverted
+    from ._tracing.closure_to_pytree import closure_to_pytree as closure_to_pytree
+    from ._tracing.finalise import finalise_eval_jaxpr as finalise_eval_jaxpr
+    from ._tracing.finalise import finalise_fn as finalise_fn
+    from ._tracing.finalise import finalise_jaxpr as finalise_jaxpr
+    from ._tracing.finalise import finalise_jaxpr_as_fn as finalise_jaxpr_as_fn
+    from ._tracing.finalise import finalise_make_jaxpr as finalise_make_jaxpr
+    from ._tracing.finalise import primitive_finalisations as primitive_finalisations
+    from ._tracing.finalise import register_impl_finalisation as register_impl_finalisation
+    from ._tracing.noinline import noinline as noinline
+    from ._tracing.noinline import noinline_p as noinline_p
+    from ._tracing.onnx import to_onnx as to_onnx
+    from ._tracing.shape_trials import cached_filter_eval_shape as cached_filter_eval_shape
+    from ._tracing.shape_trials import eval_empty as eval_empty
+    from ._tracing.shape_trials import eval_zero as eval_zero
+    from ._tracing.shape_trials import scan_trick as scan_trick
+else:
+    __all__, __getattr__, __dir__ = _lazy_names(
+        __name__,
+        {
+            "._filters.hashable": "hashable_combine, hashable_partition",
+            "._jit.check_registry": "Carried, register_check",
+            "._jit.trace_observers": "observe_traces",
+            "._primitives.filter_primitive": (
+                "filter_primitive_batching, filter_primitive_bind, filter_primitive_def, "
+                "filter_primitive_jvp, filter_primitive_transpose, materialise_zeros"
+            ),
+            "._primitives.raise_hook": "set_raise_if",
+            "._primitives.restrictions": (
+                "nonbatchable, nonbatchable_p, nondifferentiable, nondifferentiable_backward, "
+                "nondifferentiable_backward_p, nontraceable, nontraceable_p"
+            ),
+            "._primitives.select_if_vmap": "select_if_vmap_p",
+            "._primitives.unvmap": (
+                "unvmap_all, unvmap_all_p, unvmap_any, unvmap_any_p, unvmap_max, unvmap_max_p, "
+                "unvmap_min, unvmap_min_p"
+            ),
+            "._primitives.vprim": "create_vprim",
+            "._reverse_loops.any_kind": "scan, while_loop",
+            "._reverse_loops.buffer": "MaybeBuffer, buffer_at_set",
+            "._reverse_loops.masked_write": "maybe_set_p",
+            "._reverse_loops.progress_meters": (
+                "AbstractProgressMeter, NoProgressMeter, TextProgressMeter, TqdmProgressMeter"
+            ),
+            "._toolkit.container_meta": "ContainerMeta",
+            "._toolkit.float_neighbours": (
+                "default_floating_dtype, left_broadcast_to, nan_like, nextafter, prevbefore"
+            ),
+            "._toolkit.markers": "GetKey, doc_remove_args, doc_repr, str2jax",
+            "._toolkit.omega": "ω",
+            "._tracing.closure_convert": "ClosureConverted",
+            "._tracing.closure_to_pytree": "closure_to_pytree",
+            "._tracing.finalise": (
+                "finalise_eval_jaxpr, finalise_fn, finalise_jaxpr, finalise_jaxpr_as_fn, "
+                "finalise_make_jaxpr, primitive_finalisations, register_impl_finalisation"
+            ),
+            "._tracing.noinline": "noinline, noinline_p",
+            "._tracing.onnx": "to_onnx",
+            "._tracing.shape_trials": "cached_filter_eval_shape, eval_empty, eval_zero, scan_trick",
+        },
+    )

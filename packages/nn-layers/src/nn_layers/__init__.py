@@ -1,121 +1,101 @@
 """Neural-network layers that are JAX PyTrees."""
 
-from ._attention.kv_cache import KVCache as KVCache
-from ._attention.multihead import MultiheadAttention as MultiheadAttention
-from ._attention.rotary import RotaryPositionalEmbedding as RotaryPositionalEmbedding
-from ._conv.adaptive_pool import AdaptiveAvgPool1d as AdaptiveAvgPool1d
-from ._conv.adaptive_pool import AdaptiveAvgPool2d as AdaptiveAvgPool2d
-from ._conv.adaptive_pool import AdaptiveAvgPool3d as AdaptiveAvgPool3d
-from ._conv.adaptive_pool import AdaptiveMaxPool1d as AdaptiveMaxPool1d
-from ._conv.adaptive_pool import AdaptiveMaxPool2d as AdaptiveMaxPool2d
-from ._conv.adaptive_pool import AdaptiveMaxPool3d as AdaptiveMaxPool3d
-from ._conv.adaptive_pool import AdaptivePool as AdaptivePool
-from ._conv.conv import Conv as Conv
-from ._conv.conv import Conv1d as Conv1d
-from ._conv.conv import Conv2d as Conv2d
-from ._conv.conv import Conv3d as Conv3d
-from ._conv.conv_transpose import ConvTranspose as ConvTranspose
-from ._conv.conv_transpose import ConvTranspose1d as ConvTranspose1d
-from ._conv.conv_transpose import ConvTranspose2d as ConvTranspose2d
-from ._conv.conv_transpose import ConvTranspose3d as ConvTranspose3d
-from ._conv.pool import AvgPool1d as AvgPool1d
-from ._conv.pool import AvgPool2d as AvgPool2d
-from ._conv.pool import AvgPool3d as AvgPool3d
-from ._conv.pool import MaxPool1d as MaxPool1d
-from ._conv.pool import MaxPool2d as MaxPool2d
-from ._conv.pool import MaxPool3d as MaxPool3d
-from ._conv.pool import Pool as Pool
-from ._core.shape_errors import ShapeError as ShapeError
-from ._dense.dropout import Dropout as Dropout
-from ._dense.embedding import Embedding as Embedding
-from ._dense.linear import Identity as Identity
-from ._dense.linear import Linear as Linear
-from ._dense.mlp import MLP as MLP
-from ._dense.prelu import PReLU as PReLU
-from ._models.inference import inference_mode as inference_mode
-from ._models.sequential import Lambda as Lambda
-from ._models.sequential import Sequential as Sequential
-from ._models.sequential import StatefulLayer as StatefulLayer
-from ._models.shared import Shared as Shared
-from ._models.stacked import Stacked as Stacked
-from ._models.summary import summary as summary
-from ._normalisation.batch_norm import BatchNorm as BatchNorm
-from ._normalisation.group_norm import GroupNorm as GroupNorm
-from ._normalisation.layer_norm import LayerNorm as LayerNorm
-from ._normalisation.rms_norm import RMSNorm as RMSNorm
-from ._normalisation.spectral_norm import SpectralNorm as SpectralNorm
-from ._normalisation.weight_norm import WeightNorm as WeightNorm
-from ._recurrent.cells import GRUCell as GRUCell
-from ._recurrent.cells import LSTMCell as LSTMCell
-from ._recurrent.rnn import RNN as RNN
-from ._recurrent.rnn import Bidirectional as Bidirectional
-from ._state.state import State as State
-from ._state.state import StateIndex as StateIndex
-from ._state.state import delete_init_state as delete_init_state
-from ._state.state import make_with_state as make_with_state
+import typing as _typing
+
+from tree_surgery.extend import lazy_names as _lazy_names
 
 __version__ = "0.1.0"
 
-tree_inference = inference_mode
-"""Another name of `inference_mode`."""
-
-__all__ = [
-    "MLP",
-    "RNN",
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AdaptiveAvgPool3d",
-    "AdaptiveMaxPool1d",
-    "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d",
-    "AdaptivePool",
-    "AvgPool1d",
-    "AvgPool2d",
-    "AvgPool3d",
-    "BatchNorm",
-    "Bidirectional",
-    "Conv",
-    "Conv1d",
-    "Conv2d",
-    "Conv3d",
-    "ConvTranspose",
-    "ConvTranspose1d",
-    "ConvTranspose2d",
-    "ConvTranspose3d",
-    "Dropout",
-    "Embedding",
-    "GRUCell",
-    "GroupNorm",
-    "Identity",
-    "KVCache",
-    "LSTMCell",
-    "Lambda",
-    "LayerNorm",
-    "Linear",
-    "MaxPool1d",
-    "MaxPool2d",
-    "MaxPool3d",
-    "MultiheadAttention",
-    "PReLU",
-    "Pool",
-    "RMSNorm",
-    "RotaryPositionalEmbedding",
-    "Sequential",
-    "ShapeError",
-    "Shared",
-    "SpectralNorm",
-    "Stacked",
-    "State",
-    "StateIndex",
-    "StatefulLayer",
-    "WeightNorm",
-    "delete_init_state",
-    "inference_mode",
-    "make_with_state",
-    "summary",
-    "tree_inference",
-]
-
-# What users see in a repr and in a pickle is the public path, wherever the code stands.
-for _name in __all__:
-    globals()[_name].__module__ = __name__
+if _typing.TYPE_CHECKING:
+    from ._attention.kv_cache import KVCache as KVCache
+    from ._attention.multihead import MultiheadAttention as MultiheadAttention
+    from ._attention.rotary import RotaryPositionalEmbedding as RotaryPositionalEmbedding
+    from ._conv.adaptive_pool import AdaptiveAvgPool1d as AdaptiveAvgPool1d
+    from ._conv.adaptive_pool import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+    from ._conv.adaptive_pool import AdaptiveAvgPool3d as AdaptiveAvgPool3d
+    from ._conv.adaptive_pool import AdaptiveMaxPool1d as AdaptiveMaxPool1d
+    from ._conv.adaptive_pool import AdaptiveMaxPool2d as AdaptiveMaxPool2d
+    from ._conv.adaptive_pool import AdaptiveMaxPool3d as AdaptiveMaxPool3d
+    from ._conv.adaptive_pool import AdaptivePool as AdaptivePool
+    from ._conv.conv import Conv as Conv
+    from ._conv.conv import Conv1d as Conv1d
+    from ._conv.conv import Conv2d as Conv2d
+    from ._conv.conv import Conv3d as Conv3d
+    from ._conv.conv_transpose import ConvTranspose as ConvTranspose
+    from ._conv.conv_transpose import ConvTranspose1d as ConvTranspose1d
+    from ._conv.conv_transpose import ConvTranspose2d as ConvTranspose2d
+    from ._conv.conv_transpose import ConvTranspose3d as ConvTranspose3d
+    from ._conv.pool import AvgPool1d as AvgPool1d
+    from ._conv.pool import AvgPool2d as AvgPool2d
+    from ._conv.pool import AvgPool3d as AvgPool3d
+    from ._conv.pool import MaxPool1d as MaxPool1d
+    from ._conv.pool import MaxPool2d as MaxPool2d
+    from ._conv.pool import MaxPool3d as MaxPool3d
+    from ._conv.pool import Pool as Pool
+    from ._core.shape_errors import ShapeError as ShapeError
+    from ._dense.dropout import Dropout as Dropout
+    from ._dense.embedding import Embedding as Embedding
+    from ._dense.linear import Identity as Identity
+    from ._dense.linear import Linear as Linear
+    from ._dense.mlp import MLP as MLP
+    from ._dense.prelu import PReLU as PReLU
+    from ._models.inference import inference_mode as inference_mode
+    from ._models.inference import tree_inference as tree_inference
+    from ._models.sequential import Lambda as Lambda
+    from ._models.sequential import Sequential as Sequential
+    from ._models.sequential import StatefulLayer as StatefulLayer
+    from ._models.shared import Shared as Shared
+    from ._models.stacked import Stacked as Stacked
+    from ._models.summary import summary as summary
+    from ._normalisation.batch_norm import BatchNorm as BatchNorm
+    from ._normalisation.group_norm import GroupNorm as GroupNorm
+    from ._normalisation.layer_norm import LayerNorm as LayerNorm
+    from ._normalisation.rms_norm import RMSNorm as RMSNorm
+    from ._normalisation.spectral_norm import SpectralNorm as SpectralNorm
+    from ._normalisation.weight_norm import WeightNorm as WeightNorm
+    from ._recurrent.cells import GRUCell as GRUCell
+    from ._recurrent.cells import LSTMCell as LSTMCell
+    from ._recurrent.rnn import RNN as RNN
+    from ._recurrent.rnn import Bidirectional as Bidirectional
+    from ._state.state import State as State
+    from ._state.state import StateIndex as StateIndex
+    from ._state.state import delete_init_state as delete_init_state
+    from ._state.state import make_with_state as make_with_state
+else:
+    __all__, __getattr__, __dir__ = _lazy_names(
+        __name__,
+        {
+            "._attention.kv_cache": "KVCache",
+            "._attention.multihead": "MultiheadAttention",
+            "._attention.rotary": "RotaryPositionalEmbedding",
+            "._conv.adaptive_pool": (
+                "AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, "
+                "AdaptiveMaxPool2d, AdaptiveMaxPool3d, AdaptivePool"
+            ),
+            "._conv.conv": "Conv, Conv1d, Conv2d, Conv3d",
+            "._conv.conv_transpose": (
+                "ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d"
+            ),
+            "._conv.pool": "AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d, Pool",
+            "._core.shape_errors": "ShapeError",
+            "._dense.dropout": "Dropout",
+            "._dense.embedding": "Embedding",
+            "._dense.linear": "Identity, Linear",
+            "._dense.mlp": "MLP",
+            "._dense.prelu": "PReLU",
+            "._models.inference": "inference_mode, tree_inference",
+            "._models.sequential": "Lambda, Sequential, StatefulLayer",
+            "._models.shared": "Shared",
+            "._models.stacked": "Stacked",
+            "._models.summary": "summary",
+            "._normalisation.batch_norm": "BatchNorm",
+            "._normalisation.group_norm": "GroupNorm",
+            "._normalisation.layer_norm": "LayerNorm",
+            "._normalisation.rms_norm": "RMSNorm",
+            "._normalisation.spectral_norm": "SpectralNorm",
+            "._normalisation.weight_norm": "WeightNorm",
+            "._recurrent.cells": "GRUCell, LSTMCell",
+            "._recurrent.rnn": "Bidirectional, RNN",
+            "._state.state": "State, StateIndex, delete_init_state, make_with_state",
+        },
+    )

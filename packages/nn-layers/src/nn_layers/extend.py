@@ -5,17 +5,23 @@
 - `ntuple`: an argument that is said once, or for each spatial dimension.
 """
 
-from ._attention.dot_product import dot_product_attention as dot_product_attention
-from ._attention.dot_product import dot_product_attention_weights as dot_product_attention_weights
-from ._conv.padding import ntuple as ntuple
-from ._core.initialisers import default_init as default_init
+import typing as _typing
 
-__all__ = [
-    "default_init",
-    "dot_product_attention",
-    "dot_product_attention_weights",
-    "ntuple",
-]
+from tree_surgery.extend import lazy_names as _lazy_names
 
-for _name in __all__:
-    globals()[_name].__module__ = __name__
+if _typing.TYPE_CHECKING:
+    from ._attention.dot_product import dot_product_attention as dot_product_attention
+    from ._attention.dot_product import (
+        dot_product_attention_weights as dot_product_attention_weights,
+    )
+    from ._conv.padding import ntuple as ntuple
+    from ._core.initialisers import default_init as default_init
+else:
+    __all__, __getattr__, __dir__ = _lazy_names(
+        __name__,
+        {
+            "._attention.dot_product": "dot_product_attention, dot_product_attention_weights",
+            "._conv.padding": "ntuple",
+            "._core.initialisers": "default_init",
+        },
+    )

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_origin
 
+from tree_surgery.extend import public
+
 from ._annotations import own_annotations
 
 __all__ = ["AbstractClassVar", "AbstractVar"]
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     AbstractVar = Annotated[_T, "AbstractVar"]
 else:
 
+    @public
     class AbstractVar(Generic[_T]):
         """Marks an instance attribute that every concrete subclass must provide.
 
@@ -46,6 +49,7 @@ else:
             ```
         """
 
+    @public
     class AbstractClassVar(Generic[_T]):
         """Marks a class attribute that every concrete subclass must provide.
 

@@ -18,6 +18,7 @@ import jax.tree_util as jtu
 import wadler_lindig as wl
 
 from tree_surgery import tree_pformat
+from tree_surgery.extend import public
 
 from ._named_scope import in_scope
 from ._value_equality import same_value, value_hash
@@ -25,7 +26,24 @@ from ._value_equality import same_value, value_hash
 
 class _ModuleOf(str):
     # The `__module__` of a class whose instances have that of their function: Python finds the
-    # class's own first. Pickled, it is the text that it is.
+    # class's own first. It is looked up as the one that it stands for (see `public`, which makes
+    # that). Pickled, it is the text that it is.
+
+    path: str
+
+    def __new__(cls, path: str) -> "_ModuleOf":
+        self = super().__new__(cls, path)
+        self.path = path
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return self.path == other
+
+    def __ne__(self, other: object) -> bool:
+        return self.path != other
+
+    def __hash__(self) -> int:
+        return hash(self.path)
 
     def __get__(self, instance: Any, owner: type | None = None) -> str:
         return str(self) if instance is None else instance.func.__module__
@@ -34,11 +52,12 @@ class _ModuleOf(str):
         return str, (str(self),)
 
 
-def modules_of_functions(cls: type, module: str) -> None:
-    """`module` is where `cls` is public; where each of its instances is, its function says."""
-    type.__setattr__(cls, "__module__", _ModuleOf(module))
+def _modules_of_functions(cls: type) -> None:
+    """`cls` says where it is itself; where each of its instances is, its function says."""
+    type.__setattr__(cls, "__module__", _ModuleOf(cls.__module__))
 
 
+@public
 class BoundMethod(functools.partial[Any]):
     # What `module.method` is: the function of the class with the instance as first argument.
     #
@@ -55,7 +74,7 @@ class BoundMethod(functools.partial[Any]):
         return self.func.__doc__
 
     def __init_subclass__(cls) -> None:
-        modules_of_functions(cls, cls.__module__)
+        _modules_of_functions(cls)
 
     @property
     def __self__(self) -> Any:
@@ -113,6 +132,8 @@ class BoundMethod(functools.partial[Any]):
             indent=kwargs["indent"],
         )
 
+
+_modules_of_functions(BoundMethod)
 
 _SELF_KEY = jtu.GetAttrKey("__self__")
 

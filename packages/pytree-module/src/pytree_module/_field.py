@@ -5,6 +5,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Unpack, overload
 
+from tree_surgery.extend import public
+
 from ._types import FieldOptions, In, T
 
 __all__ = ["field", "static_field"]
@@ -46,6 +48,7 @@ def field(
 def field(
     *, converter: None = None, static: bool = False, **options: Unpack[FieldOptions]
 ) -> Any: ...
+@public
 def field(
     *, converter: Callable[[Any], Any] | None = None, static: bool = False, **kwargs: Any
 ) -> Any:
@@ -123,6 +126,7 @@ def static_field(
 ) -> T: ...
 @overload
 def static_field(*, converter: None = None, **options: Unpack[FieldOptions]) -> Any: ...
+@public
 def static_field(**kwargs: Any) -> Any:
     """Deprecated: use `field(static=True, ...)`.
 

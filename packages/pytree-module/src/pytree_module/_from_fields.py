@@ -2,12 +2,15 @@
 
 from typing import Any, TypeVar
 
+from tree_surgery.extend import public
+
 from ._construction import info_of, refuse_abstract, with_values
 from ._module import Module
 
 _M = TypeVar("_M", bound=Module)
 
 
+@public
 def module_from_fields(cls: type[_M], like: Module | None = None, /, **fields: Any) -> _M:
     """An instance of a `Module` class with these fields, made without its `__init__`.
 

@@ -13,6 +13,7 @@ import jax.tree_util as jtu
 import numpy as np
 
 from tree_surgery import tree_equal, tree_pformat
+from tree_surgery.extend import public
 
 from ._bound_method import BoundMethod
 from ._construction import UNDER_CONSTRUCTION, adopt, replaced
@@ -24,6 +25,7 @@ from ._pickling import carried_name, carried_state, copied_state, own_way
 from ._treescope import render
 
 
+@public
 class Module(metaclass=ModuleMeta):
     """Base class: every subclass is a frozen dataclass, and every instance a PyTree.
 

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from tree_surgery.extend import public
+
 from ._module import Module
 
 R_co = TypeVar("R_co", covariant=True)
 
 
+@public
 class Partial(Module, Generic[R_co]):
     """Like `functools.partial`, but a PyTree: function and arguments are traced, not hidden.
 

@@ -4,6 +4,8 @@ from typing import Any, Generic, TypeVar
 
 import jax.tree_util as jtu
 
+from tree_surgery.extend import public
+
 from ._field import field
 from ._module import Module
 from ._pickling import carried_values
@@ -12,6 +14,7 @@ from ._value_equality import ByValue
 T_co = TypeVar("T_co", covariant=True)
 
 
+@public
 class Static(Module, Generic[T_co]):
     """Wraps any PyTree such that JAX sees no leaves in it, only structure.
 

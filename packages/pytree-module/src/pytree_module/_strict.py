@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, overload
 
+from tree_surgery.extend import public
+
 from ._annotations import own_annotations
 
 # Names that Python or this library looks up on each class for itself, or runs for all classes. The
@@ -29,6 +31,7 @@ class StrictOption:
 def StrictConfig(force_abstact: bool = False) -> StrictOption: ...
 @overload
 def StrictConfig(*, force_abstract: bool) -> StrictOption: ...
+@public
 def StrictConfig(force_abstact: bool = False, **kwargs: Any) -> StrictOption:
     """Options for `class Foo(Module, strict=StrictConfig(...))`.
 

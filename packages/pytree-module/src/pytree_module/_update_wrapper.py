@@ -2,6 +2,8 @@
 
 from typing import Any, TypeVar
 
+from tree_surgery.extend import public
+
 from ._flatten_codegen import expect_irregular
 from ._irregular_instances import WRAPPER_NAMES
 from ._module import Module
@@ -9,6 +11,7 @@ from ._module import Module
 _M = TypeVar("_M", bound=Module)
 
 
+@public
 def module_update_wrapper(wrapper: _M, wrapped: object = None) -> _M:
     """Like `functools.update_wrapper`, for a `Module`: returns a copy named as what it wraps.
 

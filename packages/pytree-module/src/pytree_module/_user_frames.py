@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterator
 from types import FrameType
 
+from tree_surgery.extend import public
+
 _PACKAGES = frozenset(
     {
         "runtime_checks",
@@ -31,6 +33,7 @@ def _is_hidden(frame: FrameType) -> bool:
     return generated or module.partition(".")[0] in _HIDDEN
 
 
+@public("pytree_module.extend")
 def user_frames() -> Iterator[FrameType]:
     """The frames of the user, innermost first: those of all but this project, JAX and the like.
 
@@ -50,6 +53,7 @@ def user_frames() -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+@public("pytree_module.extend")
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     """Warns as `warnings.warn` does, at the line of the user's that led here.
 
@@ -76,6 +80,7 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
+@public("pytree_module.extend")
 def is_library_file(file: str) -> bool:
     """Whether a file is of this project, of JAX or of jaxtyping, by its path.
 

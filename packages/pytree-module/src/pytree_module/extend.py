@@ -5,11 +5,18 @@
 - `is_library_file`: the same question, of a file.
 """
 
-from ._user_frames import is_library_file as is_library_file
-from ._user_frames import user_frames as user_frames
-from ._user_frames import warn_user as warn_user
+import typing as _typing
 
-__all__ = ["is_library_file", "user_frames", "warn_user"]
+from tree_surgery.extend import lazy_names as _lazy_names
 
-for _name in __all__:
-    globals()[_name].__module__ = __name__
+if _typing.TYPE_CHECKING:
+    from ._user_frames import is_library_file as is_library_file
+    from ._user_frames import user_frames as user_frames
+    from ._user_frames import warn_user as warn_user
+else:
+    __all__, __getattr__, __dir__ = _lazy_names(
+        __name__,
+        {
+            "._user_frames": "is_library_file, user_frames, warn_user",
+        },
+    )

@@ -1,36 +1,38 @@
 """Run-time errors, result codes and debugging tools that work under jax.jit."""
 
-from filtered_transforms.extend import register_check as _register_check
-from filtered_transforms.extend import set_raise_if as _set_raise_if
+import sys as _sys
+import typing as _typing
 
-from ._check.primitive import check_p as _check_p
-from ._enumeration import Enumeration as Enumeration
-from ._enumeration import EnumerationItem as EnumerationItem
-from ._error_if import branched_error_if as branched_error_if
-from ._error_if import check as check
-from ._error_if import error_if as error_if
-from ._failure.exceptions import FAILURES as _FAILURES
-from ._failure.exceptions import EquinoxRuntimeError as EquinoxRuntimeError
-from ._failure.exceptions import EquinoxTracetimeError as EquinoxTracetimeError
-from ._functionalise.functionalise import carry as _carry_out
-from ._on_error import checks as checks
+from filtered_transforms.extend import set_raise_if as _set_raise_if
+from tree_surgery.extend import lazy_names as _lazy_names
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Enumeration",
-    "EnumerationItem",
-    "EquinoxRuntimeError",
-    "EquinoxTracetimeError",
-    "branched_error_if",
-    "check",
-    "checks",
-    "error_if",
-]
+if _typing.TYPE_CHECKING:
+    from ._enumeration import Enumeration as Enumeration
+    from ._enumeration import EnumerationItem as EnumerationItem
+    from ._error_if import branched_error_if as branched_error_if
+    from ._error_if import check as check
+    from ._error_if import error_if as error_if
+    from ._failure.exceptions import EquinoxRuntimeError as EquinoxRuntimeError
+    from ._failure.exceptions import EquinoxTracetimeError as EquinoxTracetimeError
+    from ._on_error import checks as checks
+else:
+    __all__, __getattr__, __dir__ = _lazy_names(
+        __name__,
+        {
+            "._enumeration": "Enumeration, EnumerationItem",
+            "._error_if": "branched_error_if, check, error_if",
+            "._failure.exceptions": "EquinoxRuntimeError, EquinoxTracetimeError",
+            "._on_error": "checks",
+        },
+    )
 
-_register_check(_check_p, _FAILURES.find, _carry_out)
-_set_raise_if(error_if)
 
-# What users see in a repr and in a pickle is the public path, wherever the code stands.
-for _name in __all__:
-    globals()[_name].__module__ = __name__
+def _raise_if(x: _typing.Any, pred: _typing.Any, msg: str) -> _typing.Any:
+    """As `error_if`, which is imported when the first check is made."""
+    return _typing.cast(_typing.Any, _sys.modules[__name__]).error_if(x, pred, msg)
+
+
+# At once, whoever imports this and whatever he uses of it: the toolkit has no other way to know.
+_set_raise_if(_raise_if)

@@ -14,6 +14,7 @@ import numpy as np
 import wadler_lindig as wl
 
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 from ._error_if import branched_error_if
 from ._jax import Tracer
@@ -26,6 +27,7 @@ else:
     _ItemBase = Module
 
 
+@public
 class EnumerationItem(_ItemBase):
     """A member of an `Enumeration`, traced or not, mapped or not: an integer and its class."""
 
@@ -208,6 +210,7 @@ else:
     _Member = object
 
 
+@public
 class Enumeration(_Member, metaclass=_Meta):
     """Result codes that go through programs of JAX: each has a text, and can raise it.
 

@@ -6,12 +6,16 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from ._check.bind import bind, check_tree, fail_now, predicate_of
+from tree_surgery.extend import public
+
+from ._check.bind import fail_now, predicate_of
 from ._jax import Tracer
 from ._on_error import OnError, mode_of
+from ._registered import bind, check_tree
 from ._types import Pred, T
 
 
+@public
 def error_if(x: T, pred: Pred, msg: str, *, on_error: OnError = "default") -> T:
     """Returns `x`, and raises an exception with the text `msg` if any element of `pred` is true.
 
@@ -62,6 +66,7 @@ def error_if(x: T, pred: Pred, msg: str, *, on_error: OnError = "default") -> T:
     return check_tree(x, pred, (str(msg),), on_error)
 
 
+@public
 def branched_error_if(
     x: T, pred: Pred, index: ArrayLike, msgs: Sequence[str], *, on_error: OnError = "default"
 ) -> T:
@@ -102,6 +107,7 @@ def branched_error_if(
     return check_tree(x, pred, texts, on_error, index)
 
 
+@public
 def check(pred: Pred, msg: str, /, *, on_error: OnError = "default", **values: object) -> None:
     """As `error_if`, but there is nothing to thread through: the check is never left out.
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import jax
 
+from tree_surgery.extend import public
+
 Mode = Literal["raise", "breakpoint", "nan", "off"]
 OnError = Literal["default", "raise", "breakpoint", "nan", "off"]
 
@@ -15,6 +17,7 @@ _MODES = ("raise", "breakpoint", "nan", "off")
 _CONTEXT: Any = jax.make_user_context("default")
 
 
+@public
 def checks(on_error: OnError) -> AbstractContextManager[None]:
     """Inside of the `with` block, checks with `on_error="default"` do what is said here.
 

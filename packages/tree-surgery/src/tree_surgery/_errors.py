@@ -3,8 +3,10 @@
 from typing import Any
 
 from ._load_report import LoadReport
+from ._public import public
 
 
+@public
 class WhereError(ValueError, TypeError):
     """`tree_at` could not tell from `where` which nodes are meant, or what should replace them.
 
@@ -21,6 +23,7 @@ class WhereError(ValueError, TypeError):
         self.selected = selected
 
 
+@public
 class SerialiseError(RuntimeError):
     """A tree could not be written to a file, or read from one.
 

@@ -1,12 +1,15 @@
 """What is known of a leaf before it is read, and the report of what did not fit a tree.
 
-`SerialiseError` carries a report, and all folders raise that error. So this file may import nothing
-of the distribution.
+`SerialiseError` carries a report, and all folders raise that error. So this file may import no
+folder of the distribution.
 """
 
 from typing import NamedTuple
 
+from ._public import public
 
+
+@public
 class LeafInfo(NamedTuple):
     """What is known of a saved leaf before it is read. See [`tree_surgery.peek`][].
 
@@ -29,6 +32,7 @@ class LeafInfo(NamedTuple):
         return f"shape {self.shape} and dtype {self.dtype}"
 
 
+@public
 class Mismatch(NamedTuple):
     """A leaf that is in the file and in the tree, and not the same kind of thing.
 
@@ -49,6 +53,7 @@ class Mismatch(NamedTuple):
     found: LeafInfo
 
 
+@public
 class LoadReport(NamedTuple):
     """What did not fit when a tree was loaded: true if there was anything, readable when printed.
 

@@ -9,6 +9,7 @@ from filtered_transforms._filters.eval_shape import filter_eval_shape
 from filtered_transforms._filters.static_nodes import Bodies, check_callable, hold, release
 from filtered_transforms._filters.structure_errors import agreement
 from filtered_transforms._types import R, Scalar, T, Ts
+from tree_surgery.extend import public
 
 
 def _make(get: Callable[[], Any], numbers: frozenset[int]) -> Callable[..., Any]:
@@ -67,6 +68,7 @@ def filter_cond(
 def filter_cond(
     pred: Scalar, true_fun: Callable[[*Ts], R], false_fun: Callable[[*Ts], R], *operands: *Ts
 ) -> R: ...
+@public
 def filter_cond(
     pred: Scalar,
     true_fun: Callable[..., Any],
@@ -114,6 +116,7 @@ def filter_cond(
 def filter_switch(index: Scalar, branches: Sequence[Callable[[T], R]], *, operand: T) -> R: ...
 @overload
 def filter_switch(index: Scalar, branches: Sequence[Callable[[*Ts], R]], *operands: *Ts) -> R: ...
+@public
 def filter_switch(
     index: Scalar, branches: Sequence[Callable[..., Any]], *operands: Any, operand: Any = ...
 ) -> Any:

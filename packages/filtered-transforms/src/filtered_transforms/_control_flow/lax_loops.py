@@ -8,6 +8,7 @@ import jax
 from filtered_transforms._filters.static_nodes import Bodies, check_callable, hold, release
 from filtered_transforms._filters.structure_errors import hold_like
 from filtered_transforms._types import R, Scalar, T, X
+from tree_surgery.extend import public
 
 _CARRY = "the carry"
 
@@ -75,6 +76,7 @@ def filter_scan(
     unroll: int | bool = 1,
     _split_transpose: bool = False,
 ) -> tuple[T, R]: ...
+@public
 def filter_scan(
     f: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,
@@ -133,6 +135,7 @@ def filter_scan(
     )
 
 
+@public
 def filter_while_loop(
     cond_fun: Callable[[T], Scalar], body_fun: Callable[[T], T], init_val: T
 ) -> T:
@@ -166,6 +169,7 @@ def filter_while_loop(
     return release(jax.lax.while_loop(_CONDITION.of(cond_fun), _WHILE.of(body_fun), hold(init_val)))
 
 
+@public
 def filter_fori_loop(
     lower: Scalar,
     upper: Scalar,

@@ -9,6 +9,7 @@ import jax.tree_util as jtu
 from filtered_transforms._filters.static_nodes import Bodies, check_callable, hold, release
 from filtered_transforms._filters.structure_errors import hold_like
 from filtered_transforms._types import R, T
+from tree_surgery.extend import public
 
 
 def _make_map(get: Callable[[], Any]) -> Callable[..., Any]:
@@ -21,6 +22,7 @@ def _make_map(get: Callable[[], Any]) -> Callable[..., Any]:
 _MAP = Bodies(_make_map)
 
 
+@public
 def filter_map(f: Callable[[T], R], xs: T, *, batch_size: int | None = None) -> R:
     """`jax.lax.map` with any PyTrees: a function applied to one slice of arrays after the other.
 
@@ -57,6 +59,7 @@ def filter_map(f: Callable[[T], R], xs: T, *, batch_size: int | None = None) -> 
     return release(jax.lax.map(lambda x: hold(f(release(x))), held, batch_size=batch_size))
 
 
+@public
 def filter_associative_scan(
     fn: Callable[[T, T], T], elems: T, reverse: bool = False, axis: int = 0
 ) -> T:

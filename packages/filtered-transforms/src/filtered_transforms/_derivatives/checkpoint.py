@@ -12,6 +12,7 @@ from filtered_transforms._filters.partition import merge, split
 from filtered_transforms._types import Decorator, MakeJaxpr, P, R, Wrapped
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import field
+from tree_surgery.extend import public
 
 
 class CheckpointWrapper(Wrapper):
@@ -53,6 +54,7 @@ def filter_checkpoint(*, prevent_cse: bool = True, policy: Policy | None = None)
 def filter_checkpoint(
     fun: Callable[P, R], *, prevent_cse: bool = True, policy: Policy | None = None
 ) -> Wrapped[P, R]: ...
+@public
 def filter_checkpoint(
     fun: Any = ...,
     *,
@@ -123,6 +125,7 @@ class MakeJaxprWrapper(Wrapper):
         return f"filter_make_jaxpr({self.fun!r})"
 
 
+@public
 def filter_make_jaxpr(fun: Callable[P, Any]) -> MakeJaxpr[P]:
     """The program of a function as a jaxpr.
 

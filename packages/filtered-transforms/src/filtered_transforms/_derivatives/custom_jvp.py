@@ -13,6 +13,7 @@ from filtered_transforms._filters.structure_errors import describe
 from filtered_transforms._jax import as_array
 from filtered_transforms._types import P, R
 from tree_surgery import path_str
+from tree_surgery.extend import public
 
 from .custom_rule import CustomRule, derivatives_like, or_none, zero_of, zeros_of
 
@@ -23,6 +24,7 @@ _LIKE = "a pair `(out, tangent_out)`, where `tangent_out` is a tree like `out`"
 _Rule = TypeVar("_Rule", bound=Callable[..., Any])
 
 
+@public
 class filter_custom_jvp(CustomRule[P, R]):
     """A function whose derivative you give: `jax.custom_jvp` with any PyTrees.
 

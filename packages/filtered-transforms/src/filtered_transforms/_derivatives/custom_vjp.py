@@ -13,6 +13,7 @@ from filtered_transforms._filters.static_nodes import Held, hold, release
 from filtered_transforms._filters.structure_errors import describe
 from filtered_transforms._jax import as_array
 from filtered_transforms._types import P, PyTree, R
+from tree_surgery.extend import public
 
 from .custom_rule import CustomRule, or_none, zeros_of
 
@@ -27,6 +28,7 @@ _CLOSED_OVER = (
 _Rule = TypeVar("_Rule", bound=Callable[..., Any])
 
 
+@public
 class filter_custom_vjp(CustomRule[P, R]):
     """A function whose gradient you give: `jax.custom_vjp` with any PyTrees.
 

@@ -21,6 +21,7 @@ from filtered_transforms._types import (
 )
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import field
+from tree_surgery.extend import public
 
 from .choose_wrt import differentiated
 
@@ -154,6 +155,7 @@ def filter_value_and_grad(
     wrt: PyTree = None,
     **gradkwargs: Unpack[GradKwargs],
 ) -> Wrapped[Concatenate[A, P], tuple[R, A]]: ...
+@public
 def filter_value_and_grad(
     fun: Any = ..., *, has_aux: bool = False, wrt: PyTree = None, **gradkwargs: Any
 ) -> Any:
@@ -230,6 +232,7 @@ def filter_grad(
     wrt: PyTree = None,
     **gradkwargs: Unpack[GradKwargs],
 ) -> Wrapped[Concatenate[A, P], tuple[A, Aux]]: ...
+@public
 def filter_grad(
     fun: Any = ..., *, has_aux: bool = False, wrt: PyTree = None, **gradkwargs: Any
 ) -> Any:

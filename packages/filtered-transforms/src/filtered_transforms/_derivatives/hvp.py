@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 
 from filtered_transforms._types import PyTree, T
+from tree_surgery.extend import public
 
 from .grad import filter_grad
 from .jvp_and_vjp import filter_jvp
 
 
+@public
 def filter_hvp(
     fun: Callable[..., Any], primals: T, tangents: PyTree, **kwargs: PyTree
 ) -> tuple[T, T]:

@@ -8,6 +8,7 @@ import jax
 from filtered_transforms._types import A, Aux, P, PyTree, Wrapped
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import field
+from tree_surgery.extend import public
 
 from .inexact_function import InexactInputs, InexactOutputs, pair
 
@@ -84,6 +85,7 @@ def filter_jacfwd(
     *,
     holomorphic: bool = False,
 ) -> Wrapped[Concatenate[A, P], PyTree]: ...
+@public
 def filter_jacfwd(
     fun: Callable[..., Any], has_aux: bool = False, *, holomorphic: bool = False
 ) -> Any:
@@ -142,6 +144,7 @@ def filter_jacrev(
     *,
     holomorphic: bool = False,
 ) -> Wrapped[Concatenate[A, P], PyTree]: ...
+@public
 def filter_jacrev(
     fun: Callable[..., Any], has_aux: bool = False, *, holomorphic: bool = False
 ) -> Any:
@@ -183,6 +186,7 @@ def filter_hessian(
     *,
     holomorphic: bool = False,
 ) -> Wrapped[Concatenate[A, P], PyTree]: ...
+@public
 def filter_hessian(
     fun: Callable[..., Any], has_aux: bool = False, *, holomorphic: bool = False
 ) -> Any:

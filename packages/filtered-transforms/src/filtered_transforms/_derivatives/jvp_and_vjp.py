@@ -13,6 +13,7 @@ from filtered_transforms._filters.partition import merge, split
 from filtered_transforms._filters.predicates import is_inexact_array_like
 from filtered_transforms._types import Aux, PullbackOf, PyTree, R, Ts
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 from .inexact_function import InexactInputs, InexactOutputs, pair
 
@@ -57,6 +58,7 @@ def _fitting(treedef: Any, tree: Any, expected: str) -> list[Any]:
     return leaves
 
 
+@public
 def filter_jvp(
     fn: Callable[..., R],
     primals: tuple[Any, ...] | list[Any],
@@ -153,6 +155,7 @@ def filter_vjp(
 def filter_vjp(
     fun: Callable[[*Ts], tuple[R, Aux]], *primals: *Ts, has_aux: Literal[True]
 ) -> tuple[R, PullbackOf[tuple[*Ts]], Aux]: ...
+@public
 def filter_vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """The value of a function, and a function from cotangents of it to those of its arguments.
 
@@ -198,6 +201,7 @@ def filter_vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) ->
     return (out, pullback, outputs.aux.result(aux)) if has_aux else (out, pullback)
 
 
+@public
 def filter_linearize(fun: Callable[[*Ts], R], *primals: *Ts) -> tuple[R, Callable[..., R]]:
     """The value of a function, and its derivative there as a function of the direction.
 

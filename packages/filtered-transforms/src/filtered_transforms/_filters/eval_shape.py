@@ -7,6 +7,7 @@ import jax
 import jax.tree_util as jtu
 
 from filtered_transforms._types import P, PyTree, R
+from tree_surgery.extend import public
 
 from .partition import merge, split
 from .predicates import array_mask, is_array
@@ -30,6 +31,7 @@ def abstract_mask(leaves: list[Any]) -> list[bool]:
 def filter_eval_shape(fun: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
 @overload
 def filter_eval_shape(fun: Callable[..., R], *args: PyTree, **kwargs: PyTree) -> R: ...
+@public
 def filter_eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """What `fun(*args, **kwargs)` returns, with a `jax.ShapeDtypeStruct` for each array.
 

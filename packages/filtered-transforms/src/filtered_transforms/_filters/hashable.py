@@ -3,10 +3,12 @@
 from typing import Any
 
 from filtered_transforms._types import FilterSpec, PyTree
+from tree_surgery.extend import public
 
 from .partition import mask_of, merge, split
 
 
+@public("filtered_transforms.extend")
 def hashable_partition(pytree: PyTree, filter_fn: FilterSpec) -> tuple[list[Any], tuple[Any, ...]]:
     """Splits a tree into the list of leaves that a filter selects, and a hashable rest.
 
@@ -37,6 +39,7 @@ def hashable_partition(pytree: PyTree, filter_fn: FilterSpec) -> tuple[list[Any]
     return dynamic, (treedef, tuple(mask), tuple(others), tuple(map(type, others)))
 
 
+@public("filtered_transforms.extend")
 def hashable_combine(dynamic_leaves: list[Any], static: tuple[Any, ...]) -> PyTree:
     """The inverse of `hashable_partition`.
 

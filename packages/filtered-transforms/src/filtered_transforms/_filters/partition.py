@@ -10,6 +10,7 @@ import jax.tree_util as jtu
 
 from filtered_transforms._types import FilterSpec, T
 from tree_surgery import path_str
+from tree_surgery.extend import public
 
 from .predicates import array_mask, inexact_mask, is_array, is_inexact_array
 
@@ -75,6 +76,7 @@ def _prefix(spec_treedef: Any, spec: Any, pytree: Any, is_leaf: Any, name: str) 
         ) from None
 
 
+@public
 def partition(
     pytree: T,
     filter_spec: FilterSpec,
@@ -112,6 +114,7 @@ def partition(
     return treedef.unflatten(yes), treedef.unflatten(no)
 
 
+@public
 def filter(
     pytree: T,
     filter_spec: FilterSpec,
@@ -150,6 +153,7 @@ def filter(
 _is_none = functools.partial(operator.is_, None)  # a third quicker than a function of ours
 
 
+@public
 def combine(*pytrees: T, is_leaf: Callable[[Any], bool] | None = None) -> T:
     """Merges trees of the same shape: each leaf is the first that is not `None`.
 

@@ -1,11 +1,15 @@
-"""Whether two trees agree in all but the values of their arrays, and the errors if they do not."""
+"""Errors about trees that must agree in all but the values of their arrays.
 
-import dataclasses
+What a loop carries must keep its structure, and branches must return the same one. Non-array leaves
+are part of it, since they are fixed while JAX traces.
+"""
+
 from typing import Any
 
 import jax.tree_util as jtu
 
 from tree_surgery import path_str, tree_pformat
+from tree_surgery.extend import first_difference
 
 from .eval_shape import abstract_mask
 from .predicates import array_mask
@@ -13,34 +17,14 @@ from .static_leaf import same_value
 from .static_nodes import Held, is_number
 
 
-def _one_level(tree: Any) -> tuple[list[tuple[Any, Any]], Any]:
-    return jtu.tree_flatten_with_path(tree, is_leaf=lambda x: x is not tree)
-
-
-def first_difference(x: Any, y: Any, path: tuple[Any, ...] = ()) -> tuple[str, Any, Any] | None:
-    """Where two trees first differ in structure, and what each has there."""
-    below_x, treedef_x = _one_level(x)
-    below_y, treedef_y = _one_level(y)
-    if below_x and below_x[0][0] == () and below_y and below_y[0][0] == ():
-        return None  # two leaves
-    if treedef_x != treedef_y:
-        if type(x) is type(y) and dataclasses.is_dataclass(x):
-            for field in dataclasses.fields(x):
-                key = jtu.GetAttrKey(field.name)
-                inner = getattr(x, field.name, None), getattr(y, field.name, None)
-                is_child = any(below == (key,) for below, _ in below_x)
-                if not is_child and not same_value(*inner):
-                    return path_str((*path, key)), *inner
-        return path_str(path), x, y
-    for (keys, child_x), (_, child_y) in zip(below_x, below_y, strict=True):
-        found = first_difference(child_x, child_y, (*path, *keys))
-        if found is not None:
-            return found
-    return None
+def structure_difference(x: Any, y: Any) -> tuple[str, Any, Any]:
+    """Where two trees with different treedefs first differ: the path, and what each has there."""
+    found = first_difference(x, y, static_equal=same_value)
+    return ("<root>", x, y) if found is None else (path_str(found.path), found.one, found.other)
 
 
 def describe(x: Any) -> str:
-    """A leaf, or a node, in an error message."""
+    """A leaf or a node in an error message: arrays by dtype and shape, large nodes by size."""
     if hasattr(x, "dtype") and hasattr(x, "shape"):
         return f"an array {x.dtype}[{','.join(map(str, x.shape))}]"
     shown = repr(x) if jtu.all_leaves([x]) else tree_pformat(x, width=1000)
@@ -51,7 +35,7 @@ def describe(x: Any) -> str:
 
 
 def number_hint(*values: Any) -> str:
-    """What to do about a Python number that is to vary."""
+    """How to make a value vary that is static here: the last sentence of an error."""
     number = next((x for x in values if is_number(x)), None)
     if number is None:
         return "What is no array is fixed while JAX traces, and cannot depend on traced values."
@@ -62,14 +46,14 @@ def number_hint(*values: Any) -> str:
 
 
 def hold_like(expected: Any, found: Any, name: str, what: str) -> Any:
-    """`found`, for JAX, with the leaves that are no arrays in nodes where `expected` has such.
+    """`found`, with a `Held` around each leaf that is no array in `expected`: it is not traced.
 
-    **Raises:** `TypeError` if the structure is another, or a leaf that is no array.
+    **Raises:** `TypeError` if the structures differ, or the leaves that are no arrays.
     """
     before, treedef = jtu.tree_flatten(expected)
     after, found_treedef = jtu.tree_flatten(found)
     if treedef != found_treedef:
-        path, old, new = first_difference(expected, found) or ("<root>", expected, found)
+        path, old, new = structure_difference(expected, found)
         raise TypeError(
             f"`{name}`: the structure of {what} may not change. At {path} it was "
             f"{describe(old)}, and the function returned {describe(new)}."
@@ -95,40 +79,46 @@ def hold_like(expected: Any, found: Any, name: str, what: str) -> Any:
 
 
 def agreement(name: str, outs: list[Any]) -> frozenset[int]:
-    """Checks the results of branches, with shapes for arrays, against each other.
+    """Check that the results of branches agree, with shapes for arrays.
 
     **Returns:** the numbers of the leaves where some branches have an array, and others a Python
-    number, of which JAX makes an array.
+    number. JAX makes an array of the number.
 
-    **Raises:** `TypeError` if two have another structure, or another leaf that is no array.
+    **Raises:** `TypeError` if two results differ in structure, or in a leaf that is no array.
     """
     first, *others = outs
-    leaves, treedef = jtu.tree_flatten(first)
     numbers: set[int] = set()
     for branch, out in enumerate(others, start=1):
-        found, found_treedef = jtu.tree_flatten(out)
-        if treedef != found_treedef:
-            path, x, y = first_difference(first, out) or ("<root>", first, out)
+        if jtu.tree_structure(first) != jtu.tree_structure(out):
+            path, x, y = structure_difference(first, out)
             raise TypeError(
                 f"`{name}`: all branches must return the same structure. At {path}, "
                 f"{branch_name(name, 0)} returned {describe(x)}, and {branch_name(name, branch)} "
                 f"{describe(y)}."
             )
-        arrays = zip(abstract_mask(leaves), abstract_mask(found), strict=True)
-        for i, (is_array, is_other_array) in enumerate(arrays):
-            x, y = leaves[i], found[i]
-            if is_array and is_other_array:
-                continue
-            if (is_array and is_number(y)) or (is_other_array and is_number(x)):
-                numbers.add(i)
-            elif is_array or is_other_array or not same_value(x, y):
-                raise TypeError(
-                    f"`{name}`: the branches returned different values that are no arrays. At "
-                    f"{path_str(jtu.tree_leaves_with_path(first)[i][0])}, "
-                    f"{branch_name(name, 0)} returned {describe(x)}, and "
-                    f"{branch_name(name, branch)} {describe(y)}. {number_hint(x, y)}"
-                )
+        numbers |= _leaf_agreement(name, branch, first, out)
     return frozenset(numbers)
+
+
+def _leaf_agreement(name: str, branch: int, first: Any, out: Any) -> set[int]:
+    """`agreement` of the leaves of the first result and that of number `branch`."""
+    numbers: set[int] = set()
+    leaves, others = jtu.tree_leaves(first), jtu.tree_leaves(out)
+    arrays = zip(abstract_mask(leaves), abstract_mask(others), strict=True)
+    for i, (is_array, is_other_array) in enumerate(arrays):
+        x, y = leaves[i], others[i]
+        if is_array and is_other_array:
+            continue
+        if (is_array and is_number(y)) or (is_other_array and is_number(x)):
+            numbers.add(i)
+        elif is_array or is_other_array or not same_value(x, y):
+            raise TypeError(
+                f"`{name}`: the branches returned different values that are no arrays. At "
+                f"{path_str(jtu.tree_leaves_with_path(first)[i][0])}, "
+                f"{branch_name(name, 0)} returned {describe(x)}, and "
+                f"{branch_name(name, branch)} {describe(y)}. {number_hint(x, y)}"
+            )
+    return numbers
 
 
 def branch_name(name: str, i: int) -> str:

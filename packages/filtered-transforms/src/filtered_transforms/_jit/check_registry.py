@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from filtered_transforms._jax import Primitive, is_concrete, sub_jaxprs
+from tree_surgery.extend import public
 
 Translate = Callable[[Exception], BaseException | None]
 
 
+@public("filtered_transforms.extend")
 class Carried(NamedTuple):
     """A program whose checks have become results.
 
@@ -35,6 +37,7 @@ class _Check(NamedTuple):
 _CHECKS: dict[Any, _Check] = {}
 
 
+@public("filtered_transforms.extend")
 def register_check(primitive: Primitive, translate: Translate, carry: Carry | None = None) -> None:
     """Makes `filter_jit` wait for the programs that contain `primitive`, and report its failure.
 

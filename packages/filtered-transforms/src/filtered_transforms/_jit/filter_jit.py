@@ -14,6 +14,7 @@ from filtered_transforms._jax import program_of
 from filtered_transforms._types import Donate, JitDecorator, JitFunction, JitKwargs, P, R
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import BoundMethod, field
+from tree_surgery.extend import public
 
 from .by_function import IS_WEAK, ByFunction
 from .check_registry import any_checks, has_checks, translated, wait
@@ -186,6 +187,7 @@ def filter_jit(*, donate: Donate = "none", **jitkwargs: Unpack[JitKwargs]) -> Ji
 def filter_jit(
     fun: Callable[P, R], *, donate: Donate = "none", **jitkwargs: Unpack[JitKwargs]
 ) -> JitFunction[P, R]: ...
+@public
 def filter_jit(fun: Any = ..., *, donate: Donate = "none", **jitkwargs: Any) -> Any:
     """Compiles a function: all arrays among its arguments are traced, everything else is static.
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
+from tree_surgery.extend import public
+
 Observer = Callable[[Any, tuple[Any, ...], dict[str, Any]], None]
 
 
@@ -15,6 +17,7 @@ class _Observers(threading.local):
 _OBSERVERS = _Observers()
 
 
+@public("filtered_transforms.extend")
 @contextmanager
 def observe_traces(observer: Observer) -> Generator[None]:
     """While the `with` block runs, `observer` is called for each function that `filter_jit` traces.

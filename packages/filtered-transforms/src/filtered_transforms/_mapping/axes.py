@@ -8,8 +8,10 @@ import jax.tree_util as jtu
 
 from filtered_transforms._filters.predicates import array_mask, is_array
 from tree_surgery import path_str
+from tree_surgery.extend import public
 
 
+@public
 @dataclasses.dataclass(frozen=True)
 class if_array:
     """An axis for arrays, and none for everything else: `if_array(axis)(x)`.

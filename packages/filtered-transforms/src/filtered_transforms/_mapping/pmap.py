@@ -22,6 +22,7 @@ from filtered_transforms._jit.program_table import Table
 from filtered_transforms._types import AxesSpec, Donate, P, PmapDecorator, PmapFunction, R
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import field
+from tree_surgery.extend import public
 
 from .axes import axes_of, if_array, positional_axes
 
@@ -285,6 +286,7 @@ def filter_pmap(
     donate: Donate = "none",
     **pmapkwargs: Unpack[PmapKwargs],
 ) -> PmapFunction[P, R]: ...
+@public
 def filter_pmap(
     fun: Any = ...,
     *,

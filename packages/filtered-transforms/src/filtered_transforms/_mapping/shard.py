@@ -8,8 +8,10 @@ import jax.tree_util as jtu
 from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._jax import is_concrete
 from filtered_transforms._types import PyTree, T
+from tree_surgery.extend import public
 
 
+@public
 def filter_shard(x: T, device_or_shardings: PyTree) -> T:
     """Puts the arrays of a tree on a device, or distributes them over several.
 

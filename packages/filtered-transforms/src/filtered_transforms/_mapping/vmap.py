@@ -14,6 +14,7 @@ from filtered_transforms._filters.predicates import array_mask
 from filtered_transforms._types import AxesSpec, Decorator, P, R, Wrapped
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import field
+from tree_surgery.extend import public
 
 from .axes import axes_of, if_array, positional_axes
 
@@ -150,6 +151,7 @@ def filter_vmap(
     axis_size: int | None = None,
     **vmapkwargs: Unpack[VmapKwargs],
 ) -> Wrapped[P, R]: ...
+@public
 def filter_vmap(
     fun: Any = ...,
     *,

@@ -28,6 +28,7 @@ from filtered_transforms._jax import (
     zero_tangent,
 )
 from filtered_transforms._types import PyTree
+from tree_surgery.extend import public
 
 Rule = Callable[..., Any]
 
@@ -75,6 +76,7 @@ def _leaves_beside(tree: Any, rest: tuple[Any, ...], what: str) -> list[Any]:
     return [leaf for leaf, here in zip(leaves, mask, strict=True) if here]
 
 
+@public("filtered_transforms.extend")
 def filter_primitive_bind(prim: Primitive, *args: PyTree) -> PyTree:
     """Calls a primitive with any PyTrees.
 
@@ -126,6 +128,7 @@ def filter_primitive_bind(prim: Primitive, *args: PyTree) -> PyTree:
     return hashable_combine(found, out.rest)
 
 
+@public("filtered_transforms.extend")
 def filter_primitive_def(rule: Rule) -> Rule:
     """An `impl` or abstract-evaluation rule on trees, as JAX takes it.
 
@@ -145,6 +148,7 @@ def filter_primitive_def(rule: Rule) -> Rule:
     return flat
 
 
+@public("filtered_transforms.extend")
 def filter_primitive_jvp(rule: Rule) -> Rule:
     """A rule for derivatives forwards on trees, as JAX takes it.
 
@@ -175,6 +179,7 @@ def filter_primitive_jvp(rule: Rule) -> Rule:
 def filter_primitive_transpose(*, materialise_zeros: bool = False) -> Callable[[Rule], Rule]: ...
 @overload
 def filter_primitive_transpose(rule: Rule, *, materialise_zeros: bool = False) -> Rule: ...
+@public("filtered_transforms.extend")
 def filter_primitive_transpose(rule: Any = ..., *, materialise_zeros: bool = False) -> Any:
     """A rule for the transpose of a linear primitive on trees, as JAX takes it.
 
@@ -213,6 +218,7 @@ def _cotangent(ct: Any, materialise: bool) -> Any:
     return None
 
 
+@public("filtered_transforms.extend")
 def filter_primitive_batching(rule: Rule) -> Rule:
     """A rule for `vmap` on trees, as JAX takes it.
 
@@ -236,6 +242,7 @@ def filter_primitive_batching(rule: Rule) -> Rule:
     return flat
 
 
+@public("filtered_transforms.extend")
 def materialise_zeros(primal: PyTree, tangent: PyTree, allow_struct: bool = False) -> PyTree:
     """The tangent, or zeros in place of `None`, if the primal is a number.
 

@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from tree_surgery.extend import public
+
 RaiseIf = Callable[[Any, Any, str], Any]
 
 
@@ -31,6 +33,7 @@ def raise_if(x: Any, pred: Any, msg: str) -> Any:
     return _ways[-1](x, pred, msg)
 
 
+@public("filtered_transforms.extend")
 def set_raise_if(way: RaiseIf) -> None:
     """Says how the toolkit makes a run-time check. `runtime_checks` does so when it is imported.
 

@@ -10,6 +10,7 @@ from filtered_transforms._filters.predicates import is_array, is_inexact_array
 from filtered_transforms._jax import Primitive, is_zero, new_primitive, set_rules, zero_tangent
 from filtered_transforms._tracing.finalise import register_impl_finalisation
 from filtered_transforms._types import T
+from tree_surgery.extend import public
 
 from .raise_hook import raise_if
 
@@ -50,6 +51,7 @@ set_rules(nonbatchable_p, _identity, _same, batch=_nonbatchable_batch)
 register_impl_finalisation(nonbatchable_p)
 
 
+@public("filtered_transforms.extend")
 def nonbatchable(
     x: T,
     *,
@@ -121,6 +123,7 @@ set_rules(
 register_impl_finalisation(nontraceable_p)
 
 
+@public("filtered_transforms.extend")
 def nontraceable(x: T, *, name: str = "nontraceable operation") -> T:
     """The same values, which may be neither batched nor differentiated nor transposed.
 
@@ -146,6 +149,7 @@ def nontraceable(x: T, *, name: str = "nontraceable operation") -> T:
 # --- derivatives
 
 
+@public("filtered_transforms.extend")
 def nondifferentiable(x: T, *, name: str | None = None, msg: str | None = None) -> T:
     """The same values, which may not be differentiated, neither forwards nor backwards.
 
@@ -226,6 +230,7 @@ set_rules(
 register_impl_finalisation(nondifferentiable_backward_p)
 
 
+@public("filtered_transforms.extend")
 def nondifferentiable_backward(
     x: T, name: str | None = None, msg: str | None = None, symbolic: bool = True
 ) -> T:

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from filtered_transforms._jax import Primitive, ShapedArray, new_primitive, set_rules
 from filtered_transforms._tracing.finalise import register_impl_finalisation
+from tree_surgery.extend import public
 
 
 def _reduction(name: str, reduce: Callable[[Any], Any], to_bool: bool) -> Primitive:
@@ -32,6 +33,7 @@ unvmap_max_p: Primitive = _reduction("unvmap_max", jnp.max, to_bool=False)
 unvmap_min_p: Primitive = _reduction("unvmap_min", jnp.min, to_bool=False)
 
 
+@public("filtered_transforms.extend")
 def unvmap_any(x: ArrayLike) -> jax.Array:
     """Whether any element is true, of all examples of a `vmap` together.
 
@@ -55,6 +57,7 @@ def unvmap_any(x: ArrayLike) -> jax.Array:
     return unvmap_any_p.bind(jnp.asarray(x))
 
 
+@public("filtered_transforms.extend")
 def unvmap_all(x: ArrayLike) -> jax.Array:
     """Whether all elements are true, of all examples of a `vmap` together.
 
@@ -71,6 +74,7 @@ def unvmap_all(x: ArrayLike) -> jax.Array:
     return unvmap_all_p.bind(jnp.asarray(x))
 
 
+@public("filtered_transforms.extend")
 def unvmap_max(x: ArrayLike) -> jax.Array:
     """The largest element, of all examples of a `vmap` together.
 
@@ -91,6 +95,7 @@ def unvmap_max(x: ArrayLike) -> jax.Array:
     return unvmap_max_p.bind(jnp.asarray(x))
 
 
+@public("filtered_transforms.extend")
 def unvmap_min(x: ArrayLike) -> jax.Array:
     """The smallest element, of all examples of a `vmap` together.
 

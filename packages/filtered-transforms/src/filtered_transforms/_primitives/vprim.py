@@ -20,6 +20,7 @@ from filtered_transforms._jax import (
     zero_tangent,
 )
 from filtered_transforms._tracing.finalise import primitive_finalisations
+from tree_surgery.extend import public
 
 Rule = Callable[..., Any]
 
@@ -55,6 +56,7 @@ def _inner(avals: Sequence[Any], levels: Sequence[_Level]) -> list[Any]:
     return avals
 
 
+@public("filtered_transforms.extend")
 def create_vprim(
     name: str, impl: Rule, abstract_eval: Rule, jvp: Rule | None, transpose: Rule | None
 ) -> Primitive:

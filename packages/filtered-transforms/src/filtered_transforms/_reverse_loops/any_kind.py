@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar, cast
 
 from filtered_transforms._types import LoopKind, PyTree
+from tree_surgery.extend import public
 
 from .scan import scan as _scan
 from .while_loop import while_loop as _while_loop
@@ -16,6 +17,7 @@ def _typed_as(_: _F) -> Callable[[Callable[..., Any]], _F]:
     return lambda function: cast(_F, function)
 
 
+@public("filtered_transforms.extend")
 @_typed_as(_while_loop)
 def while_loop(
     cond_fun: Callable[[Any], Any],
@@ -58,6 +60,7 @@ def while_loop(
     )
 
 
+@public("filtered_transforms.extend")
 @_typed_as(_scan)
 def scan(
     f: Callable[[Any, Any], tuple[Any, Any]],

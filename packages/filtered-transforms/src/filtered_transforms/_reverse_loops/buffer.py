@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._types import Index, Scalar, T
+from tree_surgery.extend import public
 
 from .buffer_read import read, read_apart
 from .masked_write import write, write_anywhere
@@ -175,6 +176,7 @@ def _after(now: Any, x: Any) -> Any:
     return now + jnp.minimum((jnp.real(x) > jnp.zeros((), x.real.dtype)).astype(jnp.int32), 0)
 
 
+@public("filtered_transforms.extend")
 class MaybeBuffer:
     """For annotations: `MaybeBuffer[X]` is `X`, or what stands for an `X` that is a buffer.
 
@@ -201,6 +203,7 @@ def is_buffer(x: Any) -> bool:
     return x.__class__ is Buffer
 
 
+@public("filtered_transforms.extend")
 def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, **kwargs: Any) -> T:
     """`buffer.at[item].set(x)` if `pred`, for buffers of loops and for arrays.
 

@@ -11,7 +11,11 @@ from filtered_transforms._filters.partition import merge, split
 from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._filters.static_leaf import same_value
 from filtered_transforms._filters.static_nodes import is_number
-from filtered_transforms._filters.structure_errors import describe, first_difference, number_hint
+from filtered_transforms._filters.structure_errors import (
+    describe,
+    number_hint,
+    structure_difference,
+)
 from tree_surgery import path_str
 
 from .buffer import Buffer, Origin, find_buffers, is_buffer
@@ -137,7 +141,7 @@ class LoopState:
         leaves, treedef = jtu.tree_flatten(out, is_leaf=is_buffer)
         if treedef != self._treedef:
             example = self._treedef.unflatten(self._leaves)
-            path, old, new = first_difference(example, out) or ("<root>", example, out)
+            path, old, new = structure_difference(example, out)
             raise ValueError(
                 f"`{self.name}`: `body_fun` must have the same input and output structure. At "
                 f"{path} it was given {describe(old)}, and returned {describe(new)}."

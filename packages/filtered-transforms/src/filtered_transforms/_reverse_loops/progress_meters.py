@@ -12,12 +12,14 @@ from jax.typing import ArrayLike
 from filtered_transforms._primitives.unvmap import unvmap_max, unvmap_min
 from filtered_transforms._types import PyTree
 from pytree_module import Module
+from tree_surgery.extend import public
 
 from .show_once import show
 
 _State = TypeVar("_State")
 
 
+@public("filtered_transforms.extend")
 class AbstractProgressMeter(Module, Generic[_State]):
     """Shows how far a loop is, while it runs.
 
@@ -75,6 +77,7 @@ class AbstractProgressMeter(Module, Generic[_State]):
         """
 
 
+@public("filtered_transforms.extend")
 class NoProgressMeter(AbstractProgressMeter[Any]):
     """Shows nothing.
 
@@ -97,6 +100,7 @@ class NoProgressMeter(AbstractProgressMeter[Any]):
         """Does nothing."""
 
 
+@public("filtered_transforms.extend")
 class TextProgressMeter(AbstractProgressMeter[Any]):
     """Prints progress, a line each time, as in `2.00%`.
 
@@ -139,6 +143,7 @@ class _BarState(NamedTuple):
     steps: Any
 
 
+@public("filtered_transforms.extend")
 class TqdmProgressMeter(AbstractProgressMeter[Any]):
     """Shows progress as a bar, by the library `tqdm`, which has to be installed.
 

@@ -12,6 +12,7 @@ from filtered_transforms._filters.partition import merge, split
 from filtered_transforms._filters.predicates import array_mask
 from filtered_transforms._filters.static_nodes import check_callable, hold, is_number, release
 from filtered_transforms._types import LoopKind, PyTree, R, T, X
+from tree_surgery.extend import public
 
 from .checkpoint_schedule import default_checkpoints
 from .checkpointed import Ends, checkpointed
@@ -43,6 +44,7 @@ def scan(
     kind: LoopKind,
     checkpoints: int | Literal["all"] | None = None,
 ) -> tuple[T, R]: ...
+@public
 def scan(
     f: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,

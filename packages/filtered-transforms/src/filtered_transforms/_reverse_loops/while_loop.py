@@ -6,6 +6,7 @@ from typing import Any, overload
 
 from filtered_transforms._filters.static_nodes import check_callable
 from filtered_transforms._types import LoopKind, PyTree, Scalar, T
+from tree_surgery.extend import public
 
 from .bounded import run_bounded
 from .checkpoint_schedule import default_checkpoints
@@ -42,6 +43,7 @@ def while_loop(
     checkpoints: int | None = None,
     base: int | None = None,
 ) -> T: ...
+@public
 def while_loop(
     cond_fun: Callable[[Any], Any],
     body_fun: Callable[[Any], Any],

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from tree_surgery.extend import public
 
+
+@public("filtered_transforms.extend")
 class ContainerMeta(type):
     """Makes a class whose string members become numbers, by which the class gives the strings back.
 

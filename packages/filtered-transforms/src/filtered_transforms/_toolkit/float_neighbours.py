@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from filtered_transforms._types import PyTree
+from tree_surgery.extend import public
 
 
 def _next(x: Any, towards: float) -> jax.Array:
@@ -21,6 +22,7 @@ def _next(x: Any, towards: float) -> jax.Array:
     return jnp.where(x == 0, jnp.asarray(tiny, x.dtype), found)
 
 
+@public("filtered_transforms.extend")
 @jax.custom_jvp
 def nextafter(x: ArrayLike) -> jax.Array:
     """The smallest floating-point number greater than `x`; after zero, the smallest normal one.
@@ -44,6 +46,7 @@ def nextafter(x: ArrayLike) -> jax.Array:
     return _next(x, float("inf"))
 
 
+@public("filtered_transforms.extend")
 @jax.custom_jvp
 def prevbefore(x: ArrayLike) -> jax.Array:
     """The greatest floating-point number smaller than `x`; before zero, the first normal one.
@@ -70,6 +73,7 @@ def _prevbefore_jvp(primals: Any, tangents: Any) -> Any:
     return prevbefore(*primals), tangents[0]
 
 
+@public("filtered_transforms.extend")
 def left_broadcast_to(arr: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
     """The array broadcast to a shape whose *first* axes are its own.
 
@@ -94,6 +98,7 @@ def left_broadcast_to(arr: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
     return jnp.broadcast_to(arr.reshape(arr.shape + (1,) * (len(shape) - arr.ndim)), shape)
 
 
+@public("filtered_transforms.extend")
 def default_floating_dtype() -> type[np.floating[Any]]:
     """The dtype of floating-point arrays if none is asked for.
 
@@ -109,6 +114,7 @@ def default_floating_dtype() -> type[np.floating[Any]]:
     return jnp.float64 if jax.dtypes.canonicalize_dtype(float) == jnp.float64 else jnp.float32
 
 
+@public("filtered_transforms.extend")
 def nan_like(x: PyTree) -> np.ndarray:
     """What a result that means nothing is filled with: NaN, or what comes next to it.
 

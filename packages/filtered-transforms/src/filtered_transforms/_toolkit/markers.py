@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 import jax
 
 from pytree_module import Module
+from tree_surgery.extend import public
 
 T = TypeVar("T")
 
 
+@public("filtered_transforms.extend")
 def str2jax(msg: str) -> object:
     """An object without leaves whose `str` is `msg`: a mark that can go where PyTrees go.
 
@@ -39,6 +41,7 @@ def str2jax(msg: str) -> object:
     return make(msg, (Module,), {"__repr__": shown, "__module__": __name__, "__qualname__": msg})()
 
 
+@public("filtered_transforms.extend")
 def doc_repr(obj: T, string: str) -> T:
     """The object itself; says what documentation may print in its place.
 
@@ -58,6 +61,7 @@ def doc_repr(obj: T, string: str) -> T:
     return obj
 
 
+@public("filtered_transforms.extend")
 def doc_remove_args(*args: str) -> Callable[[T], T]:
     """A decorator that says which parameters documentation may leave out; the function is the same.
 
@@ -79,6 +83,7 @@ def doc_remove_args(*args: str) -> Callable[[T], T]:
     return lambda fn: fn
 
 
+@public("filtered_transforms.extend")
 @dataclasses.dataclass(init=False)
 class GetKey:
     """A source of random keys for tests: each call gives another. The seed is in its `repr`.

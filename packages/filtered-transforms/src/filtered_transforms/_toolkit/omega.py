@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import jax.tree_util as jtu
 
 from filtered_transforms._types import Index, PyTree
+from tree_surgery.extend import public
 
 # In the body of the class its own name is that of a field.
 Omega: TypeAlias = "ω"
@@ -22,6 +23,7 @@ class _Powered(type):
         return cls(value)
 
 
+@public("filtered_transforms.extend")
 class ω(metaclass=_Powered):
     """Arithmetic on trees, leaf by leaf: `(ω(a) + ω(b)).ω` is `jax.tree.map(operator.add, a, b)`.
 

@@ -13,11 +13,12 @@ from filtered_transforms._filters.hashable import hashable_combine, hashable_par
 from filtered_transforms._filters.partition import split
 from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._filters.static_leaf import same_value
-from filtered_transforms._filters.structure_errors import describe, first_difference
+from filtered_transforms._filters.structure_errors import describe, structure_difference
 from filtered_transforms._jax import Jaxpr, evaluate, opened
 from filtered_transforms._types import Converted, P, PyTree, R
 from pytree_module import Module, field
 from tree_surgery import path_str
+from tree_surgery.extend import public
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class _Shape:
         leaves, treedef = jtu.tree_flatten(call)
         expected, mask = self.tree, abstract_mask(leaves)
         if treedef != self.rest[0]:
-            path, old, new = first_difference(expected, call) or ("<root>", expected, call)
+            path, old, new = structure_difference(expected, call)
             raise ValueError(
                 "Closure-converted function called with different arguments to the example "
                 f"arguments provided: the structure is another. At {path} of `(args, kwargs)` it "
@@ -63,6 +64,7 @@ class _Shape:
         return split(leaves, mask)[0]
 
 
+@public("filtered_transforms.extend")
 class ClosureConverted(Module):
     """A function that was traced: what `filter_closure_convert` returns.
 
@@ -113,6 +115,7 @@ def filter_closure_convert(
 def filter_closure_convert(
     fn: Callable[P, R], *args: PyTree, **kwargs: PyTree
 ) -> Converted[P, R]: ...
+@public
 def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """A function as a PyTree: all arrays that it closes over, traced ones too, become its leaves.
 

@@ -7,6 +7,7 @@ import jax.tree_util as jtu
 
 from filtered_transforms._types import T
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 
 class _Code:
@@ -76,6 +77,7 @@ def _tree(tree: Any, inside: tuple[types.FunctionType, ...]) -> Any:
     return jtu.tree_map(lambda leaf: _converted(leaf, inside), tree)
 
 
+@public("filtered_transforms.extend")
 def closure_to_pytree(tree: T) -> T:
     """The tree with each local function as a node whose children are the values that it captured.
 

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from filtered_transforms._jax import ClosedJaxpr, Jaxpr, Primitive, opened, traced_anew
 from filtered_transforms._types import P, R
+from tree_surgery.extend import public
 
 from .jaxpr_rules import WITHOUT_JVP, WITHOUT_VJP, Rule, evaluate_with
 
@@ -21,6 +22,7 @@ primitive_finalisations: dict[Any, Callable[..., Any]] = {}
 """Of each primitive that finalisation replaces, the function that takes its place."""
 
 
+@public("filtered_transforms.extend")
 def register_impl_finalisation(prim: Primitive) -> None:
     """Says that finalisation replaces a primitive by its `impl` rule.
 
@@ -49,6 +51,7 @@ def register_impl_finalisation(prim: Primitive) -> None:
     primitive_finalisations[prim] = lambda *args, **params: prim.impl(*args, **params)
 
 
+@public("filtered_transforms.extend")
 def finalise_eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: ArrayLike) -> list[Any]:
     """The results of a jaxpr, evaluated with what takes the place of its primitives.
 
@@ -71,6 +74,7 @@ _FINALISED = Rule(
 _evaluate = evaluate_with(_FINALISED, WITHOUT_JVP, WITHOUT_VJP)
 
 
+@public("filtered_transforms.extend")
 def finalise_jaxpr(jaxpr: ClosedJaxpr) -> ClosedJaxpr:
     """The jaxpr with what takes the place of its primitives.
 
@@ -83,6 +87,7 @@ def finalise_jaxpr(jaxpr: ClosedJaxpr) -> ClosedJaxpr:
     return traced_anew(jaxpr, finalise_eval_jaxpr)
 
 
+@public("filtered_transforms.extend")
 def finalise_jaxpr_as_fn(jaxpr: ClosedJaxpr) -> Callable[..., list[Any]]:
     """A closed jaxpr as a function of its arguments that returns a list, finalised.
 
@@ -94,6 +99,7 @@ def finalise_jaxpr_as_fn(jaxpr: ClosedJaxpr) -> Callable[..., list[Any]]:
     return lambda *args: finalise_eval_jaxpr(inner, consts, *args)
 
 
+@public("filtered_transforms.extend")
 def finalise_fn(fn: Callable[P, R]) -> Callable[P, R]:
     """The function, traced and evaluated with what takes the place of its primitives.
 
@@ -130,6 +136,7 @@ def finalise_make_jaxpr(
 def finalise_make_jaxpr(
     fn: Callable[P, R], *, return_shape: Literal[True]
 ) -> Callable[P, tuple[ClosedJaxpr, R]]: ...
+@public("filtered_transforms.extend")
 def finalise_make_jaxpr(fn: Callable[..., Any], *, return_shape: bool = False) -> Any:
     """As `jax.make_jaxpr`, with what takes the place of the primitives.
 

@@ -36,6 +36,7 @@ from filtered_transforms._jax import (
 from filtered_transforms._jit.program_table import Table
 from filtered_transforms._types import Function, P, R
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 from .finalise import primitive_finalisations
 
@@ -292,6 +293,7 @@ class NoInline(Module):
         return noinline, (fn, self.interface.abstract_fn)
 
 
+@public("filtered_transforms.extend")
 def noinline(fn: Callable[P, R], abstract_fn: Callable[..., Any] | None = None) -> Function[P, R]:
     """The function, compiled once on its own, and called by each program in which it stands.
 

@@ -10,10 +10,12 @@ import jax.tree_util as jtu
 
 from filtered_transforms._filters.eval_shape import abstract_mask
 from filtered_transforms._filters.partition import merge, split
+from tree_surgery.extend import public
 
 from .finalise import finalise_fn
 
 
+@public("filtered_transforms.extend")
 def to_onnx(fn: Callable[..., Any]) -> Callable[..., Any]:
     """The function as an ONNX model, for arguments like given ones.
 

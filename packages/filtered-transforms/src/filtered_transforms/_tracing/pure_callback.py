@@ -12,15 +12,17 @@ from filtered_transforms._filters.partition import merge, split
 from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._filters.static_leaf import same_value
 from filtered_transforms._filters.static_nodes import is_number
-from filtered_transforms._filters.structure_errors import describe, first_difference
+from filtered_transforms._filters.structure_errors import describe, structure_difference
 from filtered_transforms._types import PyTree
 from tree_surgery import path_str
+from tree_surgery.extend import public
 
 VmapMethod = Literal[
     "sequential", "sequential_unrolled", "expand_dims", "broadcast_all", "legacy_vectorized"
 ]
 
 
+@public
 def filter_pure_callback(
     callback: Callable[..., Any],
     *args: PyTree,
@@ -98,7 +100,7 @@ def _arrays_of(out: Any, promised: Any) -> list[Any]:
     expected, treedef = jtu.tree_flatten(promised)
     found, found_treedef = jtu.tree_flatten(out)
     if treedef != found_treedef:
-        path, x, y = first_difference(promised, out) or ("<root>", promised, out)
+        path, x, y = structure_difference(promised, out)
         raise _broken(path, x, y)
     arrays: list[Any] = []
     for i, (x, y) in enumerate(zip(expected, found, strict=True)):

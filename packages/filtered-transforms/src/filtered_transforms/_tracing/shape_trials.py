@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from filtered_transforms._filters.eval_shape import filter_eval_shape, is_abstract
 from filtered_transforms._filters.hashable import hashable_combine, hashable_partition
 from filtered_transforms._types import PyTree, R, T
+from tree_surgery.extend import public
 
 
 @functools.lru_cache(maxsize=1024)
@@ -18,6 +19,7 @@ def _cached(static: Any, shapes: tuple[Any, ...], x64: bool) -> Any:
     return filter_eval_shape(fn, *args, **kwargs)
 
 
+@public("filtered_transforms.extend")
 def cached_filter_eval_shape(fn: Callable[..., R], *args: PyTree, **kwargs: PyTree) -> R:
     """As `filter_eval_shape`; the function is traced once for the same shapes and static values.
 
@@ -49,6 +51,7 @@ def _shape(array: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(jnp.shape(array), array.dtype, weak_type=weak)
 
 
+@public("filtered_transforms.extend")
 def eval_zero(fn: Callable[..., R], *inputs: PyTree) -> R:
     """Zeros of the shapes and dtypes of a result that is not computed.
 
@@ -69,6 +72,7 @@ def eval_zero(fn: Callable[..., R], *inputs: PyTree) -> R:
     return _filled(jnp.zeros, fn, inputs)
 
 
+@public("filtered_transforms.extend")
 def eval_empty(fn: Callable[..., R], *inputs: PyTree) -> R:
     """Arrays of the shapes and dtypes of a result that is not computed; their values mean nothing.
 
@@ -93,6 +97,7 @@ def _filled(make: Callable[..., jax.Array], fn: Callable[..., Any], inputs: Any)
     )
 
 
+@public("filtered_transforms.extend")
 def scan_trick(fn: Callable[[T], T], intermediates: Sequence[Callable[[T], T]], init: T) -> T:
     """A function called several times in a row, with others between, and compiled once.
 

@@ -8,10 +8,12 @@ from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.shape_errors import ShapeError
 from nn_layers._dense.dropout import Dropout
+from tree_surgery.extend import public
 
 from .softmax_attention import attend, attention_weights
 
 
+@public("nn_layers.extend")
 def dot_product_attention_weights(query: Array, key: Array, mask: Array | None = None) -> Array:
     r"""How much each query takes from each value: $\text{softmax}(q k^\top / \sqrt{d})$.
 
@@ -43,6 +45,7 @@ def dot_product_attention_weights(query: Array, key: Array, mask: Array | None =
     return attention_weights(query, key, mask, None, None).astype(query.dtype)
 
 
+@public("nn_layers.extend")
 def dot_product_attention(
     query: Array,
     key_: Array,

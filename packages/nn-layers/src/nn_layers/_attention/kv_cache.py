@@ -12,8 +12,10 @@ from nn_layers._core.initialisers import default_dtype
 from nn_layers._core.shape_errors import ShapeError, size
 from nn_layers._types import DType
 from pytree_module import Module, module_from_fields
+from tree_surgery.extend import public
 
 
+@public
 class KVCache(Module):
     r"""The keys and values that attention has computed so far, in arrays of a fixed size.
 

@@ -16,6 +16,7 @@ from nn_layers._dense.linear import Linear, apply_to_rows
 from nn_layers._types import DType
 from pytree_module import Module, field
 from pytree_module.extend import warn_user
+from tree_surgery.extend import public
 
 from .kv_cache import KVCache, nan_beyond, remember, seen
 from .softmax_attention import attend
@@ -25,6 +26,7 @@ ProcessHeads = Callable[[Array, Array, Array], tuple[Array, Array, Array]]
 _RENAMED = "`MultiheadAttention` calls `deterministic` `inference` now: {use} instead."
 
 
+@public
 class MultiheadAttention(Module):
     r"""Several heads that each look up values by the likeness of queries and keys.
 

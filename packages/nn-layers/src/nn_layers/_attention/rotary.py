@@ -10,6 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 from nn_layers._core.dtypes import wider
 from nn_layers._core.shape_errors import ShapeError, refuse_shape, shape_of, size
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 
 def _float32() -> Any:
@@ -21,6 +22,7 @@ def _frequencies(embedding_size: int, theta: float, dtype: Any) -> Array:
     return 1.0 / theta**exponents
 
 
+@public
 class RotaryPositionalEmbedding(Module):
     r"""Rotates pairs of features by an angle that grows with the position.
 

@@ -10,11 +10,13 @@ from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.shape_errors import ONE_CHANNEL, refuse_shape, shape_of
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 from .fixed_dimensions import specialise
 from .padding import per_dimension
 
 
+@public
 class AdaptivePool(Module):
     r"""Reduces an array to a given shape, whatever its own, channel by channel.
 
@@ -126,6 +128,7 @@ class _Fixed(AdaptivePool):
             specialise(cls, cls._ndim, formula=AdaptivePool, sections=AdaptivePool)
 
 
+@public
 class AdaptiveAvgPool1d(_Fixed, init=False):
     """The mean of each window, over one spatial dimension, for a given shape of the output.
 
@@ -145,6 +148,7 @@ class AdaptiveAvgPool1d(_Fixed, init=False):
     _operation: ClassVar[Any] = staticmethod(jnp.mean)
 
 
+@public
 class AdaptiveAvgPool2d(_Fixed, init=False):
     """The mean of each window, over two spatial dimensions, for a given shape of the output.
 
@@ -164,6 +168,7 @@ class AdaptiveAvgPool2d(_Fixed, init=False):
     _operation: ClassVar[Any] = staticmethod(jnp.mean)
 
 
+@public
 class AdaptiveAvgPool3d(_Fixed, init=False):
     """The mean of each window, over three spatial dimensions, for a given shape of the output.
 
@@ -183,6 +188,7 @@ class AdaptiveAvgPool3d(_Fixed, init=False):
     _operation: ClassVar[Any] = staticmethod(jnp.mean)
 
 
+@public
 class AdaptiveMaxPool1d(_Fixed, init=False):
     """The maximum of each window, over one spatial dimension, for a given shape of the output.
 
@@ -202,6 +208,7 @@ class AdaptiveMaxPool1d(_Fixed, init=False):
     _operation: ClassVar[Any] = staticmethod(jnp.max)
 
 
+@public
 class AdaptiveMaxPool2d(_Fixed, init=False):
     """The maximum of each window, over two spatial dimensions, for a given shape of the output.
 
@@ -221,6 +228,7 @@ class AdaptiveMaxPool2d(_Fixed, init=False):
     _operation: ClassVar[Any] = staticmethod(jnp.max)
 
 
+@public
 class AdaptiveMaxPool3d(_Fixed, init=False):
     """The maximum of each window, over three spatial dimensions, for a given shape of the output.
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._types import DType, Padding, PaddingMode
 from pytree_module import field
+from tree_surgery.extend import public
 
 from .convolve import convolve
 from .fixed_dimensions import specialise
@@ -18,6 +19,7 @@ from .shared import Convolution
 _PAD_MODES = {"REFLECT": "reflect", "REPLICATE": "edge", "CIRCULAR": "wrap"}
 
 
+@public
 class Conv(Convolution):
     r"""A convolution over any number of spatial dimensions (a cross-correlation, strictly).
 
@@ -197,6 +199,7 @@ class _ConvNd(Conv):
             specialise(cls, cls._ndim, formula=Conv, sections=Conv, tuples=True)
 
 
+@public
 class Conv1d(_ConvNd, init=False):
     """A one-dimensional convolution: over a signal `(in_channels, length)`.
 
@@ -217,6 +220,7 @@ class Conv1d(_ConvNd, init=False):
     _ndim: ClassVar[int] = 1
 
 
+@public
 class Conv2d(_ConvNd, init=False):
     """A two-dimensional convolution: over an image `(in_channels, height, width)`.
 
@@ -238,6 +242,7 @@ class Conv2d(_ConvNd, init=False):
     _ndim: ClassVar[int] = 2
 
 
+@public
 class Conv3d(_ConvNd, init=False):
     """A three-dimensional convolution: over a volume `(in_channels, depth, height, width)`.
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 from nn_layers._core.shape_errors import refuse_shape
 from nn_layers._types import DType, Padding, PaddingMode
 from pytree_module import field
+from tree_surgery.extend import public
 
 from .convolve import convolve
 from .fixed_dimensions import specialise
@@ -17,6 +18,7 @@ from .padding import per_dimension
 from .shared import Convolution
 
 
+@public
 class ConvTranspose(Convolution):
     r"""A transposed convolution: the map of inputs by which `Conv` maps gradients back.
 
@@ -237,6 +239,7 @@ class _ConvTransposeNd(ConvTranspose):
             specialise(cls, cls._ndim, formula=ConvTranspose, sections=ConvTranspose, tuples=True)
 
 
+@public
 class ConvTranspose1d(_ConvTransposeNd, init=False):
     """A one-dimensional transposed convolution: over a signal `(in_channels, length)`.
 
@@ -258,6 +261,7 @@ class ConvTranspose1d(_ConvTransposeNd, init=False):
     _ndim: ClassVar[int] = 1
 
 
+@public
 class ConvTranspose2d(_ConvTransposeNd, init=False):
     """A two-dimensional transposed convolution: over an image `(in_channels, height, width)`.
 
@@ -279,6 +283,7 @@ class ConvTranspose2d(_ConvTransposeNd, init=False):
     _ndim: ClassVar[int] = 2
 
 
+@public
 class ConvTranspose3d(_ConvTransposeNd, init=False):
     """A three-dimensional transposed convolution: over a `(in_channels, depth, height, width)`.
 

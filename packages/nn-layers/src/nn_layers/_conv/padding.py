@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nn_layers._core.shape_errors import refuse_shape
+from tree_surgery.extend import public
 
 
+@public("nn_layers.extend")
 def ntuple(n: int) -> Callable[[Any], tuple[Any, ...]]:
     """A function that gives `n` values: those of a sequence of `n`, or one `n` times.
 

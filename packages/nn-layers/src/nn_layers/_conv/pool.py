@@ -11,11 +11,13 @@ from jaxtyping import Array, PRNGKeyArray
 from nn_layers._core.shape_errors import ONE_CHANNEL, refuse_shape, shape_of, size
 from nn_layers._types import Sides
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 from .fixed_dimensions import specialise
 from .padding import check_reach, padding_pairs, per_dimension
 
 
+@public
 class Pool(Module):
     r"""Reduces each window of an array with a binary operation, channel by channel.
 
@@ -196,6 +198,7 @@ class _MaxPool(_PoolNd, init=False):
     _of: ClassVar[tuple[Any, Any]] = (-jnp.inf, lax.max)
 
 
+@public
 class AvgPool1d(_AvgPool, init=False):
     """The mean of each window, over one spatial dimension.
 
@@ -215,6 +218,7 @@ class AvgPool1d(_AvgPool, init=False):
     _ndim: ClassVar[int] = 1
 
 
+@public
 class AvgPool2d(_AvgPool, init=False):
     """The mean of each window, over two spatial dimensions.
 
@@ -234,6 +238,7 @@ class AvgPool2d(_AvgPool, init=False):
     _ndim: ClassVar[int] = 2
 
 
+@public
 class AvgPool3d(_AvgPool, init=False):
     """The mean of each window, over three spatial dimensions.
 
@@ -253,6 +258,7 @@ class AvgPool3d(_AvgPool, init=False):
     _ndim: ClassVar[int] = 3
 
 
+@public
 class MaxPool1d(_MaxPool, init=False):
     """The maximum of each window, over one spatial dimension.
 
@@ -272,6 +278,7 @@ class MaxPool1d(_MaxPool, init=False):
     _ndim: ClassVar[int] = 1
 
 
+@public
 class MaxPool2d(_MaxPool, init=False):
     """The maximum of each window, over two spatial dimensions.
 
@@ -291,6 +298,7 @@ class MaxPool2d(_MaxPool, init=False):
     _ndim: ClassVar[int] = 2
 
 
+@public
 class MaxPool3d(_MaxPool, init=False):
     """The maximum of each window, over three spatial dimensions.
 

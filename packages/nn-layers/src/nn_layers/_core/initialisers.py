@@ -10,6 +10,8 @@ import jax.random as jr
 from jax.typing import DTypeLike
 from jaxtyping import Array, PRNGKeyArray
 
+from tree_surgery.extend import public
+
 from .key_arguments import check_key
 
 
@@ -98,6 +100,7 @@ def draw_weight_and_bias(
     return weight, bias
 
 
+@public("nn_layers.extend")
 def default_init(key: PRNGKeyArray, shape: tuple[int, ...], dtype: DTypeLike, lim: float) -> Array:
     """An array uniform on `[-lim, lim)`; for a complex dtype real and imaginary part are.
 

@@ -5,10 +5,13 @@ Shapes are known while tracing, so every check here reads the same eagerly and u
 
 from typing import Any, NoReturn
 
+from tree_surgery.extend import public
+
 ONE_CHANNEL = "For an image without channels add the axis: `layer(x[None])`."
 """The fix where the axis of channels may be missing."""
 
 
+@public
 class ShapeError(ValueError, TypeError):
     """A layer was called on an array of the wrong shape.
 

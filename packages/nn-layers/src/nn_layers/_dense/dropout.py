@@ -10,10 +10,12 @@ from jaxtyping import Array, PRNGKeyArray
 
 from pytree_module import Module
 from pytree_module.extend import warn_user
+from tree_surgery.extend import public
 
 _RENAMED = "`deterministic` is deprecated in favour of `inference`, which means the same: {use}."
 
 
+@public
 class Dropout(Module):
     r"""Zeroes each element with probability `p`, and divides the others by $1 - p$.
 

@@ -13,8 +13,10 @@ from nn_layers._core.key_arguments import check_key
 from nn_layers._core.shape_errors import refuse_shape, shape_of, size
 from nn_layers._types import DType
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 
+@public
 class Embedding(Module):
     r"""Looks up a row of a table: $y = W_x$ for an integer $x$.
 

@@ -11,6 +11,7 @@ from nn_layers._core.initialisers import draw_weight_and_bias
 from nn_layers._core.shape_errors import refuse_shape, shape_of, size
 from nn_layers._types import DType, T
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 
 def _features(name: str, value: Any) -> int | Literal["scalar"]:
@@ -21,6 +22,7 @@ def _features(name: str, value: Any) -> int | Literal["scalar"]:
     return size("Linear", name, value)
 
 
+@public
 class Linear(Module):
     r"""An affine map of a vector: $y = Wx + b$.
 
@@ -133,6 +135,7 @@ def _rows(weight: Array, bias: Array | None, x: Array) -> Array:
     return y if bias is None else y + bias[None]
 
 
+@public
 class Identity(Module):
     """Returns its input: $y = x$.
 

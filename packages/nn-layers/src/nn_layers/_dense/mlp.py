@@ -14,6 +14,7 @@ from nn_layers._core.key_arguments import split_key
 from nn_layers._core.shape_errors import located, size
 from nn_layers._types import DType
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 from .linear import Linear
 
@@ -80,6 +81,7 @@ def _each(activation: Any, x: Array) -> Array:
     return jax.vmap(lambda own, scalar: rebuild(own)(scalar))(arrays, x)
 
 
+@public
 class MLP(Module):
     r"""A multi-layer perceptron: affine maps with an activation function between them.
 

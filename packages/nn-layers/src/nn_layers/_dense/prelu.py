@@ -8,8 +8,10 @@ from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.shape_errors import refuse_shape, shape_of
 from pytree_module import Module
+from tree_surgery.extend import public
 
 
+@public
 class PReLU(Module):
     r"""Scales what is negative by a slope that is learnt.
 

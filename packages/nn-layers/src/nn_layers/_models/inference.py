@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 import jax.tree_util as jtu
 
 from tree_surgery import tree_at
+from tree_surgery.extend import public
 
 _T = TypeVar("_T")
 
@@ -27,6 +28,7 @@ def _nodes(pytree: Any) -> list[Any]:
     return found
 
 
+@public
 def inference_mode(pytree: _T, value: bool = True) -> _T:
     """Sets the attribute `inference` of every node of a tree.
 
@@ -63,3 +65,7 @@ def inference_mode(pytree: _T, value: bool = True) -> _T:
         replace_fn=lambda _: value,
         is_leaf=lambda x: x is None,
     )
+
+
+tree_inference = inference_mode
+"""Another name of `inference_mode`."""

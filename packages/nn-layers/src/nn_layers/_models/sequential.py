@@ -13,8 +13,10 @@ from nn_layers._core.shape_errors import located
 from nn_layers._state.state import passed_on
 from nn_layers._types import Layers, Result_co, S
 from pytree_module import Module
+from tree_surgery.extend import public
 
 
+@public
 class StatefulLayer(Module):
     """Base class of layers that are called as `layer(x, state, key=key)`, and return `(y, state)`.
 
@@ -75,6 +77,7 @@ def _reads_key(layer: Any) -> bool:
     return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
 
 
+@public
 class Sequential(StatefulLayer, Generic[*Layers]):
     r"""Composes layers: $y = f_n(\cdots f_2(f_1(x)))$.
 
@@ -192,6 +195,7 @@ class Sequential(StatefulLayer, Generic[*Layers]):
         return any(map(is_stateful_layer, self.layers))
 
 
+@public
 class Lambda(Module, Generic[Result_co]):
     """Makes a layer of a function: $y = f(x)$. It takes a `key`, and ignores it.
 

@@ -9,6 +9,7 @@ from filtered_transforms import filter_eval_shape
 from nn_layers._types import Tree_co
 from pytree_module import Module
 from tree_surgery import tree_at, tree_pformat
+from tree_surgery.extend import public
 
 
 class SharedNode:
@@ -33,6 +34,7 @@ def _kind(tree: Any) -> Any:
     ]
 
 
+@public
 class Shared(Module, Generic[Tree_co]):
     """Keeps nodes of a tree that are one parameter in one place only.
 

@@ -16,6 +16,7 @@ from nn_layers._state.state import State, passed_on, with_markers_of
 from nn_layers._types import L, Layer_co, S, X, Y
 from pytree_module import field, module_from_fields
 from tree_surgery import path_str, tree_stack, tree_unstack
+from tree_surgery.extend import public
 
 from .remat import Remat, checked_remat, rematerialised
 from .sequential import StatefulLayer, is_stateful_layer, takes_key
@@ -26,6 +27,7 @@ _NOT_STATEFUL = (
 )
 
 
+@public
 class Stacked(StatefulLayer, Generic[Layer_co]):
     r"""Composes $n$ equal layers, $y = f_n(\cdots f_2(f_1(x)))$, and compiles one.
 

@@ -13,6 +13,7 @@ from nn_layers._recurrent.rnn import RNN
 from nn_layers._state.state import State
 from pytree_module import Module, module_from_fields
 from tree_surgery import path_str, tree_size
+from tree_surgery.extend import public
 
 from .stacked import Stacked
 
@@ -26,6 +27,7 @@ class _Call(NamedTuple):
     batched: bool
 
 
+@public
 def summary(
     model: object,
     *example: object,

@@ -17,6 +17,7 @@ from nn_layers._state.state import State, StateIndex, check_state
 from nn_layers._types import DType
 from pytree_module import field
 from pytree_module.extend import warn_user
+from tree_surgery.extend import public
 
 _UNSPECIFIED = (
     "`BatchNorm` without `mode` uses 'ema', as code for Equinox expects, which often trains badly. "
@@ -24,6 +25,7 @@ _UNSPECIFIED = (
 )
 
 
+@public
 class BatchNorm(StatefulLayer):
     r"""Normalises each channel by the mean and variance over a batch, then scales and shifts it.
 

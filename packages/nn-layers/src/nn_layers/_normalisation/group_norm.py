@@ -13,8 +13,10 @@ from nn_layers._core.shape_errors import refuse_shape, shape_of, size
 from nn_layers._state.state import PassedOn, passed_on
 from nn_layers._types import DType
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 
+@public
 class GroupNorm(Module):
     r"""Normalises each group of channels to mean 0 and variance 1, then scales and shifts channels.
 

@@ -17,6 +17,7 @@ from nn_layers._state.state import PassedOn, passed_on
 from nn_layers._types import DType
 from pytree_module import Module, field
 from pytree_module.extend import warn_user
+from tree_surgery.extend import public
 
 
 def _shape_tuple(layer: str, value: Any) -> tuple[int, ...]:
@@ -93,6 +94,7 @@ def _normalise(
     return scaled(normalised(exact(x), eps), weight, bias).astype(x.dtype)
 
 
+@public
 class LayerNorm(ExampleNorm):
     r"""Normalises all elements of one example to mean 0 and variance 1, then scales and shifts.
 

@@ -5,10 +5,12 @@ from jax import lax
 from jaxtyping import Array
 
 from nn_layers._core.dtypes import promoted
+from tree_surgery.extend import public
 
 from .layer_norm import ExampleNorm
 
 
+@public
 class RMSNorm(ExampleNorm, init=False):
     r"""Divides all elements of one example by their root mean square, then scales and shifts.
 

@@ -16,6 +16,7 @@ from nn_layers._models.sequential import StatefulLayer
 from nn_layers._state.state import State, StateIndex, check_state
 from nn_layers._types import Layer_co, R
 from pytree_module import field
+from tree_surgery.extend import public
 
 from .weight_norm import call_with, weight_of
 
@@ -45,6 +46,7 @@ def _complex(x: Array) -> bool:
     return jnp.issubdtype(x.dtype, jnp.complexfloating)
 
 
+@public
 class SpectralNorm(StatefulLayer, Generic[Layer_co]):
     r"""Calls a layer with a weight divided by its largest singular value.
 

@@ -14,6 +14,7 @@ from nn_layers._models.sequential import takes_key
 from nn_layers._types import Layer_co, R
 from pytree_module import Module, field
 from tree_surgery import tree_replace
+from tree_surgery.extend import public
 
 
 def weight_of(wrapper: str, layer: Any, name: str) -> Array:
@@ -66,6 +67,7 @@ def _compiled_norm_of(weight: Array, axis: int | None, of_zero: float) -> Array:
     return jnp.where(is_zero, jnp.full_like(norm, of_zero), norm)
 
 
+@public
 class WeightNorm(Module, Generic[Layer_co]):
     r"""Calls a layer with a weight whose direction and magnitude are separate parameters.
 

@@ -10,6 +10,7 @@ from nn_layers._core.initialisers import draw
 from nn_layers._core.shape_errors import kind_of, refuse_shape, shape_of, size
 from nn_layers._types import DType
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 
 def _check(layer: Any, name: str, x: Any, expected: int) -> None:
@@ -44,6 +45,7 @@ def _lstm_jvp(primals: Any, tangents: Any) -> Any:
     return (o * t, new), (d_h, d_new)
 
 
+@public
 class GRUCell(Module):
     r"""One step of a gated recurrent unit.
 
@@ -186,6 +188,7 @@ class GRUCell(Module):
         return n + z * (hidden - n)
 
 
+@public
 class LSTMCell(Module):
     r"""One step of a long short-term memory.
 

@@ -13,10 +13,12 @@ from nn_layers._core.shape_errors import ShapeError, kind_of, refuse_shape, shap
 from nn_layers._models.sequential import takes_key
 from nn_layers._types import H2, Backward_co, Cell, Forward_co, H, Layer_co
 from pytree_module import Module, field
+from tree_surgery.extend import public
 
 from .recurrence import recurrence
 
 
+@public
 class RNN(Module, Generic[Layer_co]):
     r"""Runs a recurrent cell over a sequence: $h_t = \text{cell}(x_t, h_{t-1})$.
 
@@ -164,6 +166,7 @@ class RNN(Module, Generic[Layer_co]):
         return (out, final) if return_state else out
 
 
+@public
 class Bidirectional(Module, Generic[Forward_co, Backward_co]):
     r"""Runs one cell forwards and another backwards, and joins what they put out.
 

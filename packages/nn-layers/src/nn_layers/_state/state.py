@@ -13,6 +13,7 @@ from nn_layers._core.shape_errors import kind_of
 from nn_layers._types import P, T, Value
 from pytree_module import Module, field, module_from_fields
 from tree_surgery import tree_pformat
+from tree_surgery.extend import public
 
 PassedOn = TypeVar("PassedOn", bound="State | None")
 """The state that a layer without one takes and gives back."""
@@ -22,6 +23,7 @@ class _Sentinel(Module):
     """Stands where the initial value of a `StateIndex` was: it moved into the `State`."""
 
 
+@public
 class StateIndex(Module, Generic[Value]):
     """The place of one value in a `State`, and the value that is there at first.
 
@@ -103,6 +105,7 @@ copy = jax.tree_util.tree_unflatten(treedef, leaves)
 ```"""
 
 
+@public
 @jtu.register_pytree_with_keys_class
 class State:
     """The values of all stateful layers of a model.
@@ -325,6 +328,7 @@ def check_state(layer: Any, state: Any) -> None:
         )
 
 
+@public
 def delete_init_state(model: T) -> T:
     """A copy of a model without the initial values in its `StateIndex`es.
 
@@ -355,6 +359,7 @@ def delete_init_state(model: T) -> T:
     return jtu.tree_map(delete, model, is_leaf=_is_index)
 
 
+@public
 def make_with_state(make_model: Callable[P, T]) -> Callable[P, tuple[T, State]]:
     """Makes a model and its state at once.
 

@@ -11,6 +11,7 @@ import numpy as np
 from jax.errors import JaxRuntimeError
 
 from runtime_checks._user_frames import Place
+from tree_surgery.extend import public
 
 _NEXT = (
     "To look at the values there, run with EQX_ON_ERROR=breakpoint. To go on without the check, "
@@ -38,6 +39,7 @@ else:
     _Base = JaxRuntimeError
 
 
+@public
 class EquinoxRuntimeError(_Base, metaclass=_FailedCheck):
     """A run-time check failed: the message says which, and `check_location` where it stands.
 
@@ -112,6 +114,7 @@ class EquinoxRuntimeError(_Base, metaclass=_FailedCheck):
         return FAILURES.find(error)
 
 
+@public
 class EquinoxTracetimeError(EquinoxRuntimeError):
     """A check failed before the program ran, since its predicate was known when it was traced."""
 

@@ -8,6 +8,7 @@ import jax.tree_util as jtu
 from filtered_transforms import is_array
 from runtime_checks._jax import identity_primitive
 from runtime_checks._types import T
+from tree_surgery.extend import public
 
 # What ends a chain of transformations: nothing further happens to the value.
 _ENDS = ("impl", "abstract", "mlir")
@@ -30,6 +31,7 @@ announce_jaxpr_p: Any = identity_primitive("announce_jaxpr", _on_event)
 announce_jaxpr_p.__doc__ = "The primitive of `announce_transform`: the identity on arrays."
 
 
+@public
 def announce_transform(
     x: T,
     name: str | None = None,

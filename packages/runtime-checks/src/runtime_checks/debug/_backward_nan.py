@@ -9,8 +9,10 @@ import jax.tree_util as jtu
 from filtered_transforms import combine, filter_custom_vjp, is_array, is_inexact_array, partition
 from runtime_checks._error_if import error_if
 from runtime_checks._types import T
+from tree_surgery.extend import public
 
 
+@public
 def backward_nan(x: T, name: str | None = None, terminate: bool = True) -> T:
     """Returns `x`, and prints it with its cotangent when the gradient passes through here.
 

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 
 from runtime_checks._jax import any_primitive
 from runtime_checks._types import Pred
+from tree_surgery.extend import public
 
 _any_p = any_primitive("any_of_all")
 
 
+@public
 def breakpoint_if(pred: Pred, **kwargs: Any) -> None:
     """Opens `jax.debug.breakpoint` if any element of `pred` is true, mapped ones included.
 

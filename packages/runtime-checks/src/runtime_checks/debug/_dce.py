@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 
 from filtered_transforms import is_array
-from runtime_checks._check.bind import check_tree
 from runtime_checks._failure.pending_failures import wait_for_callbacks
 from runtime_checks._jax import Tracer
 from runtime_checks._on_error import OnError
+from runtime_checks._registered import check_tree
 from runtime_checks._types import T
 from tree_surgery import tree_pformat
+from tree_surgery.extend import public
 
 
 class _Entry(NamedTuple):
@@ -33,6 +34,7 @@ _ENTRIES: dict[Any, list[_Entry]] = {}
 _LOCK = threading.Lock()
 
 
+@public
 def store_dce(x: T, name: Hashable = None) -> T:
     """Returns `x`, and notes which of its arrays the compiled program computes.
 
@@ -96,6 +98,7 @@ def _telling(x: Any, entry: _Entry, i: int) -> Any:
     return told(x)
 
 
+@public
 def inspect_dce(name: Hashable = None) -> None:
     """Prints for each call of `store_dce` with this name which arrays were left out.
 
@@ -121,6 +124,7 @@ def inspect_dce(name: Hashable = None) -> None:
         print(f"Entry {number}:\n{tree_pformat(treedef.unflatten(shown), struct_as_array=True)}")
 
 
+@public
 def assert_dce(x: T, msg: str, *, on_error: OnError = "default") -> T:
     """Returns `x`, and raises an error when a compiled program runs that needs any array of it.
 

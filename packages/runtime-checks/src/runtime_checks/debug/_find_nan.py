@@ -16,6 +16,7 @@ from runtime_checks import _jax
 from runtime_checks._types import P
 from runtime_checks._user_frames import Place
 from tree_surgery import tree_pformat
+from tree_surgery.extend import public
 
 from ._instrument import instrument
 
@@ -34,6 +35,7 @@ _CALLS = frozenset(
 )
 
 
+@public
 @dataclasses.dataclass(frozen=True)
 class NanReport:
     """Where a number that is not finite came from.
@@ -72,6 +74,7 @@ class _Found(Exception):
         self.report = report
 
 
+@public
 def find_nan(fn: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> NanReport | None:
     """The first operation that makes a NaN or an infinity out of finite numbers.
 

@@ -17,10 +17,12 @@ from jax.typing import ArrayLike
 from filtered_transforms import is_inexact_array
 from runtime_checks._failure.pending_failures import wait_for_callbacks
 from runtime_checks._types import P, R, T
+from tree_surgery.extend import public
 
 from ._instrument import instrument
 
 
+@public
 @dataclasses.dataclass
 class Statistics:
     """Of all numbers seen in one place: shape and dtype of one call, and the rest over all calls.
@@ -113,6 +115,7 @@ _watched.defvjp(_forward, _backward)
 _COLUMNS = ("shape", "dtype", "mean", "std", "largest", "zeros", "nans", "calls")
 
 
+@public
 class ModuleTrace(Generic[P, R]):
     """Statistics of the modules of a model, as they come in; see `trace_modules`."""
 
@@ -201,6 +204,7 @@ def _cells(stats: Statistics) -> tuple[str, ...]:
     return (shape, stats.dtype, *(f"{x:.3g}" for x in numbers), str(stats.calls))
 
 
+@public
 def trace_modules(model: Callable[P, R]) -> ModuleTrace[P, R]:
     """Statistics of what each module of a model returns, and of its gradients.
 
@@ -244,6 +248,7 @@ def trace_modules(model: Callable[P, R]) -> ModuleTrace[P, R]:
     return ModuleTrace(model)
 
 
+@public
 def name_scopes(model: T) -> T:
     """A copy of a model in which the named scope of each call of a module is its path.
 

@@ -14,6 +14,7 @@ from filtered_transforms.extend import observe_traces
 from pytree_module.extend import is_library_file
 from runtime_checks._types import P, R
 from runtime_checks._user_frames import places
+from tree_surgery.extend import public
 
 from ._signature import Signature, code_of, is_plain_jit, nearest
 
@@ -90,6 +91,7 @@ def _ordinal(number: int) -> str:
     return words[number - 1] if number <= len(words) else f"{number}th"
 
 
+@public
 def explain_retrace(fn: Callable[P, R], report: Report = print) -> Callable[P, R]:
     """`fn`, a jitted function, which says why when a call traces it again.
 
@@ -120,6 +122,7 @@ def explain_retrace(fn: Callable[P, R], report: Report = print) -> Callable[P, R
     return Explained(fn, report)
 
 
+@public
 @contextmanager
 def log_retraces(report: Report = print) -> Generator[None]:
     """In the `with` block, each function that is traced again says why.

@@ -6,6 +6,7 @@ from typing import Any, overload
 
 from pytree_module import BoundMethod, Module, field
 from runtime_checks._types import P, R
+from tree_surgery.extend import public
 
 from ._signature import Signature, nearest
 
@@ -77,6 +78,7 @@ def _why(differences: list[str]) -> str:
 def assert_max_traces(*, max_traces: int | None) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 @overload
 def assert_max_traces(fn: Callable[P, R], *, max_traces: int | None) -> Callable[P, R]: ...
+@public
 def assert_max_traces(fn: Any = ..., *, max_traces: int | None) -> Any:
     """`fn`, which raises when it is called more than `max_traces` times.
 
@@ -116,6 +118,7 @@ def assert_max_traces(fn: Any = ..., *, max_traces: int | None) -> Any:
     return wrap if fn is ... else wrap(fn)
 
 
+@public
 def get_num_traces(fn: Callable[..., Any]) -> int:
     """How many times a function in `assert_max_traces` has been traced so far.
 

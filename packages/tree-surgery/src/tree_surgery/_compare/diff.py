@@ -1,4 +1,7 @@
-"""`tree_diff`: what is different between two trees."""
+"""`tree_diff`: all differences between two trees, path by path.
+
+Trees are compared by key, not by position, so that one added layer is one difference.
+"""
 
 from typing import Any, NamedTuple
 
@@ -7,13 +10,14 @@ import numpy as np
 
 from tree_surgery._jax import Tracer
 from tree_surgery._nodes.arrays import is_array_or_struct, is_key
+from tree_surgery._nodes.leaf_info import NUMBERS
 from tree_surgery._nodes.located_node import LocatedNode
 from tree_surgery._nodes.one_level import open_node
-from tree_surgery._show.pformat import tree_pformat
+from tree_surgery._public import public
+from tree_surgery._show.one_line import one_line
 
-_WIDEST = 60  # of a description
 
-
+@public
 class TreeChange(NamedTuple):
     """One difference between two trees.
 
@@ -39,6 +43,7 @@ class TreeChange(NamedTuple):
     size: int | None = None
 
 
+@public
 class TreeDiff:
     """What is different between two trees: true if anything is, and readable when printed.
 
@@ -76,10 +81,11 @@ class TreeDiff:
         )
         changes = [(sign, change) for sign, changes in kinds for change in changes]
         width = max(len(change.path) for _, change in changes)
-        lines = [f"{sign} {change.path:{width}}  {_told(change)}" for sign, change in changes]
+        lines = [f"{sign} {change.path:{width}}  {_in_words(change)}" for sign, change in changes]
         return "\n".join([f"{counts}:", *lines])
 
 
+@public
 def tree_diff(a: object, b: object) -> TreeDiff:
     """What is added, removed and changed from the first tree to the second, path by path.
 
@@ -121,66 +127,89 @@ def tree_diff(a: object, b: object) -> TreeDiff:
 
 
 def _compare(a: LocatedNode, b: LocatedNode, changes: list[TreeChange]) -> None:
+    """Append the differences between two nodes in the same place."""
     x, y = a.value, b.value
     if x is y:
         return
-    if x is None or y is None:
-        changes.append(TreeChange(a.path, describe(x), describe(y)))
+    if x is None:
+        changes.append(TreeChange(a.path, None, one_line(y)))
+    elif y is None:
+        changes.append(TreeChange(a.path, one_line(x), None))
     elif a.is_leaf and b.is_leaf:
-        change = _compare_leaves(a.path, x, y)
+        change = _leaf_change(a.path, x, y)
         if change is not None:
             changes.append(change)
     elif type(x) is not type(y):
-        changes.append(TreeChange(a.path, describe(x), describe(y)))
+        changes.append(_change(a.path, x, y))
     else:
         _compare_nodes(a, b, changes)
 
 
 def _compare_nodes(a: LocatedNode, b: LocatedNode, changes: list[TreeChange]) -> None:
+    """Append the differences between two nodes of one type: of children, and of static fields."""
     before = len(changes)
-    ours = {str(child.key): child for child in (*a.children, *a.static)}
-    theirs = {str(child.key): child for child in (*b.children, *b.static)}
-    for key, child in ours.items():
-        if key in theirs:
-            _compare(child, theirs[key], changes)
+    olds, news = _by_key(a), _by_key(b)
+    for key, old in olds.items():
+        if key in news:
+            _compare(old, news[key], changes)
         else:
-            changes.append(TreeChange(child.path, describe(child.value) or "None", None))
-    for key, child in theirs.items():
-        if key not in ours:
-            changes.append(TreeChange(child.path, None, describe(child.value) or "None"))
-    one, other = open_node(a.value), open_node(b.value)
-    if len(changes) == before and one and other and one[2] != other[2]:
-        what = f"`{type(a.value).__name__}` with other static parts"
-        changes.append(TreeChange(a.path, f"`{type(a.value).__name__}`", what))
+            changes.append(TreeChange(old.path, one_line(old.value), None))
+    for key, new in news.items():
+        if key not in olds:
+            changes.append(TreeChange(new.path, None, one_line(new.value)))
+    if len(changes) == before and _differ_in_static_parts(a.value, b.value):
+        kind = f"`{type(a.value).__name__}`"
+        changes.append(TreeChange(a.path, kind, f"{kind} with other static parts"))
 
 
-def _compare_leaves(path: str, x: Any, y: Any) -> TreeChange | None:
+def _by_key(node: LocatedNode) -> dict[str, LocatedNode]:
+    return {str(child.key): child for child in (*node.children, *node.static)}
+
+
+def _differ_in_static_parts(x: Any, y: Any) -> bool:
+    """Whether JAX tells apart two nodes of which all children and fields are equal."""
+    opened, other = open_node(x), open_node(y)
+    return bool(opened and other and opened[2] != other[2])
+
+
+def _leaf_change(path: str, x: Any, y: Any) -> TreeChange | None:
+    """The difference between two leaves. `None` if there is none."""
     if isinstance(x, Tracer) or isinstance(y, Tracer):
         raise ValueError(
             f"`tree_diff` compares values, but `{path}` is being traced and has none yet. Call it "
             "outside of `jax.jit`; `tree_equal` works within."
         )
-    numbers = bool, int, float, complex
     if is_array_or_struct(x) and is_array_or_struct(y):
-        same = x.shape == y.shape and x.dtype == y.dtype
-        if isinstance(x, jax.ShapeDtypeStruct) or isinstance(y, jax.ShapeDtypeStruct):
-            return None if same else _change(path, x, y)
-    elif isinstance(x, numbers) and isinstance(y, numbers):
-        same = type(x) is type(y)
-    else:
-        return None if _equal(x, y) else _change(path, x, y)
-    if np.shape(x) != np.shape(y) or is_key(x) != is_key(y):
+        return _array_change(path, x, y)
+    if isinstance(x, NUMBERS) and isinstance(y, NUMBERS):
+        return _value_change(path, x, y, type(x) is type(y))
+    return None if _is_equal(x, y) else _change(path, x, y)
+
+
+def _array_change(path: str, x: Any, y: Any) -> TreeChange | None:
+    same = x.shape == y.shape and x.dtype == y.dtype
+    if isinstance(x, jax.ShapeDtypeStruct) or isinstance(y, jax.ShapeDtypeStruct):
+        return None if same else _change(path, x, y)
+    if x.shape != y.shape or is_key(x) != is_key(y):
         return _change(path, x, y)
-    difference, elements = _difference(x, y)
-    if same and not elements:
+    return _value_change(path, x, y, same)
+
+
+def _value_change(path: str, x: Any, y: Any, same_type: bool) -> TreeChange | None:
+    """The difference between two arrays of one shape, or two Python numbers."""
+    difference, elements = _difference_of_values(x, y)
+    if same_type and not elements:
         return None
     if not is_array_or_struct(x):
         return _change(path, x, y, difference)
     return _change(path, x, y, difference, elements, int(np.prod(np.shape(x), dtype=int)))
 
 
-def _difference(x: Any, y: Any) -> tuple[float | None, int]:
-    """The largest absolute difference, and how many elements differ."""
+def _difference_of_values(x: Any, y: Any) -> tuple[float | None, int]:
+    """The largest absolute difference of two arrays of one shape, and how many elements differ.
+
+    NaN equals NaN here. Keys have no difference, only a number of elements.
+    """
     if is_key(x):
         data = [np.asarray(jax.random.key_data(k)) for k in (x, y)]
         if data[0].shape != data[1].shape:
@@ -189,7 +218,7 @@ def _difference(x: Any, y: Any) -> tuple[float | None, int]:
     x, y = np.asarray(x), np.asarray(y)
     wide = np.complex128 if "c" in (x.dtype.kind, y.dtype.kind) else np.float64
     if {x.dtype.kind, y.dtype.kind} <= set("iu"):
-        differs = x != y  # exact, where doubles are not
+        differs = x != y  # exact: large integers may be equal as doubles
         x, y = x.astype(wide), y.astype(wide)
     else:
         x, y = x.astype(wide), y.astype(wide)
@@ -200,7 +229,7 @@ def _difference(x: Any, y: Any) -> tuple[float | None, int]:
         return float(np.abs(x - y)[differs].max()), int(differs.sum())
 
 
-def _equal(x: Any, y: Any) -> bool:
+def _is_equal(x: Any, y: Any) -> bool:
     try:
         return bool(x == y)
     except Exception:  # objects that cannot be compared are not equal
@@ -208,26 +237,16 @@ def _equal(x: Any, y: Any) -> bool:
 
 
 def _change(path: str, x: Any, y: Any, *numbers: Any) -> TreeChange:
-    return TreeChange(path, describe(x) or "None", describe(y) or "None", *numbers)
+    return TreeChange(path, one_line(x), one_line(y), *numbers)
 
 
-def describe(x: Any) -> str | None:
-    """In one line; `None` for `None`."""
-    if x is None:
-        return None
-    text = " ".join(tree_pformat(x, width=10**6, struct_as_array=True).split())
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
-
-
-def _told(change: TreeChange) -> str:
+def _in_words(change: TreeChange) -> str:
+    """A change as `repr` of a `TreeDiff` writes it after the path."""
     if change.before is None or change.after is None:
         return f"{change.before or change.after}"
     same = change.before == change.after
     text = change.before if same else f"{change.before} -> {change.after}"
     if change.difference is None:
         return text + ("" if not same else ", other values")
-    return f"{text}, by at most {change.difference:.6g}{_of(change)}"
-
-
-def _of(change: TreeChange) -> str:
-    return "" if change.size is None else f" in {change.elements} of {change.size} elements"
+    count = "" if change.size is None else f" in {change.elements} of {change.size} elements"
+    return f"{text}, by at most {change.difference:.6g}{count}"

@@ -11,6 +11,7 @@ import jax.tree_util as jtu
 from tree_surgery._errors import WhereError
 from tree_surgery._nodes.located_node import LocatedNode, NodeIndex, static_names
 from tree_surgery._nodes.one_level import open_node
+from tree_surgery._public import public
 from tree_surgery._select.selectors import (
     SelectorLike,
     SelectorLikeExceptType,
@@ -30,6 +31,7 @@ _Got = TypeVar("_Got")
 def tree_select(tree: object, where: type[Node]) -> dict[str, Node]: ...
 @overload
 def tree_select(tree: object, where: SelectorLike) -> dict[str, Any]: ...
+@public
 def tree_select(tree: object, where: SelectorLike) -> dict[str, Any]:
     """The selected nodes by path; `tree_set(tree, tree_select(tree, where))` is the tree itself.
 
@@ -63,6 +65,7 @@ def tree_select(tree: object, where: SelectorLike) -> dict[str, Any]:
 def tree_set(tree: Tree, where: SelectorLike, value: object) -> Tree: ...
 @overload
 def tree_set(tree: Tree, where: Mapping[Any, object]) -> Tree: ...
+@public
 def tree_set(
     tree: Tree, where: SelectorLike | Mapping[Any, object], value: object = _MISSING
 ) -> Tree:
@@ -110,6 +113,7 @@ def tree_set(
 def tree_apply(tree: Tree, where: type[Node], fn: Callable[[Node], object]) -> Tree: ...
 @overload
 def tree_apply(tree: Tree, where: SelectorLikeExceptType, fn: Callable[[Any], object]) -> Tree: ...
+@public
 def tree_apply(tree: Tree, where: SelectorLike, fn: Callable[[Any], object]) -> Tree:
     """Each selected node `x` is replaced by `fn(x)`, and else the tree is the same.
 
@@ -186,6 +190,7 @@ class Selection(Generic[Tree, Node, _Got]):
         return tree_apply(self._tree, self._where, fn)
 
 
+@public
 def at(tree: Tree) -> At[Tree]:
     """`at(tree)[where]` are the selected nodes of a tree, to `get`, `set` or `apply` a function to.
 

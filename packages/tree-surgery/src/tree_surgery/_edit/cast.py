@@ -8,12 +8,14 @@ import jax.tree_util as jtu
 from jax.typing import DTypeLike
 
 from tree_surgery._nodes.arrays import has_dtype
+from tree_surgery._public import public
 from tree_surgery._select.selectors import SelectorLike, selection_mask
 from tree_surgery._types import Tree
 
 _KINDS = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
 
 
+@public
 def tree_cast(tree: Tree, dtype: DTypeLike, where: SelectorLike | None = None) -> Tree:
     """Each array whose dtype is of the kind of `dtype` is cast to it, and nothing else changes.
 

@@ -1,4 +1,4 @@
-"""`tree_stack` and `tree_unstack`: trees of one structure as one tree of arrays with one more axis."""
+"""`tree_stack` and `tree_unstack`: equal structures as one tree whose arrays have one more axis."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +12,11 @@ from tree_surgery._compare.diff import tree_diff
 from tree_surgery._nodes.arrays import is_array_or_struct
 from tree_surgery._nodes.key_paths import leaf_paths
 from tree_surgery._nodes.leaf_info import number_kind
+from tree_surgery._public import public
 from tree_surgery._types import Tree
 
 
+@public
 def tree_stack(trees: Sequence[Tree], axis: int = 0) -> Tree:
     """Each array of the new tree has the arrays in its place stacked, along a new axis.
 
@@ -66,8 +68,8 @@ def tree_stack(trees: Sequence[Tree], axis: int = 0) -> Tree:
             if not _can_stack(column[0], x):
                 raise ValueError(
                     f"`tree_stack` cannot stack `{leaf_paths(trees[0])[position]}`: it is "
-                    f"{_shape_or_value(column[0])} in the first tree and {_shape_or_value(x)} in number {i}."
-                    f"{_number_hint(x)}"
+                    f"{_shape_or_value(column[0])} in the first tree and {_shape_or_value(x)} in "
+                    f"number {i}.{_number_hint(x)}"
                 )
     return treedef.unflatten(_stack_leaves(column, axis) for column in columns)
 
@@ -76,6 +78,7 @@ def _number_hint(x: Any) -> str:
     return "" if number_kind(x) is None else " To stack numbers, make them arrays first."
 
 
+@public
 def tree_unstack(tree: Tree, axis: int = 0) -> list[Tree]:
     """The trees that [`tree_surgery.tree_stack`][] makes this one of.
 
@@ -109,8 +112,8 @@ def tree_unstack(tree: Tree, axis: int = 0) -> list[Tree]:
             continue
         if not -x.ndim <= axis < x.ndim:
             raise ValueError(
-                f"`tree_unstack` cannot take `{leaf_paths(tree)[position]}` apart along axis {axis}: "
-                f"it has shape {x.shape}."
+                f"`tree_unstack` cannot take `{leaf_paths(tree)[position]}` apart along axis "
+                f"{axis}: it has shape {x.shape}."
             )
         if first is None:
             first, length = position, x.shape[axis]
@@ -118,8 +121,8 @@ def tree_unstack(tree: Tree, axis: int = 0) -> list[Tree]:
             paths = leaf_paths(tree)
             raise ValueError(
                 f"`tree_unstack` needs arrays of one length along axis {axis}, but "
-                f"`{paths[first]}` has shape {leaves[first].shape} and `{paths[position]}` has shape "
-                f"{x.shape}."
+                f"`{paths[first]}` has shape {leaves[first].shape} and `{paths[position]}` has "
+                f"shape {x.shape}."
             )
     if first is None:
         raise ValueError("`tree_unstack` needs a tree with an array in it, to know its length.")
@@ -156,9 +159,8 @@ def _unstack_leaf(x: Any, axis: int, length: int) -> Sequence[Any]:
     if isinstance(x, jax.Array):
         return jnp.unstack(x, axis=axis)
     rows = np.moveaxis(x, axis, 0)
-    return [
-        rows[i, ...].copy() for i in range(length)
-    ]  # `...`: else a row of a 1-d array were a scalar
+    # Without `...` the rows of a 1-d array would be NumPy scalars, and not arrays.
+    return [rows[i, ...].copy() for i in range(length)]
 
 
 def _shape_or_value(x: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final, cast, overload
 import jax.tree_util as jtu
 
 from tree_surgery._errors import WhereError
+from tree_surgery._public import public
 from tree_surgery._select.selectors import Selector, find_nodes, is_exact_path
 from tree_surgery._types import Node, Tree
 
@@ -65,6 +66,7 @@ def tree_at(
     replace_fn: Callable[[Node], object],
     is_leaf: IsLeaf = None,
 ) -> Tree: ...
+@public
 def tree_at(
     where: Callable[[Tree], object] | str | type[object] | Selector,
     pytree: Tree,
@@ -147,7 +149,8 @@ def _select_stand_ins(where: Callable[[Any], Any], tree: Any, pytree: Any) -> An
         failure = error
     where(pytree)  # a mistake in `where` raises on the tree itself too: the user sees that
     raise WhereError(
-        f"{_STRUCTURE_ONLY} it works on the tree itself, but not with stand-ins for its leaves ({failure})."
+        f"{_STRUCTURE_ONLY} it works on the tree itself, but not with stand-ins for its "
+        f"leaves ({failure})."
     ) from failure
 
 

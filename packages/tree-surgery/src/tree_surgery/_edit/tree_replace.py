@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from tree_surgery._errors import WhereError
+from tree_surgery._public import public
 
 _T = TypeVar("_T")
 
 
+@public
 def tree_replace(node: _T, /, **fields: object) -> _T:
     """The same node with other values in the fields that are named, and nothing else changed.
 

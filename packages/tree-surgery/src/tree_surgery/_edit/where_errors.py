@@ -74,8 +74,8 @@ def explain_missing(x: Any, pytree: Any, tree: Any, within: Any = _NOTHING) -> s
     if type(x) is StandIn:
         return "`where` chose a leaf of another tree, not of the one that it was called on."
     return (
-        f"`where` must choose nodes of the tree, but chose {_repr_and_type(x)}, which is none. Is it "
-        "static, or computed, or made anew by `where`? A sequence of nodes must be a list or a "
+        f"`where` must choose nodes of the tree, but chose {_repr_and_type(x)}, which is none. Is "
+        "it static, or computed, or made anew by `where`? A sequence of nodes must be a list or a "
         "tuple."
     )
 

@@ -4,7 +4,10 @@ from typing import Any
 
 import jax.tree_util as jtu
 
+from tree_surgery._public import public
 
+
+@public
 def path_str(path: tuple[Any, ...]) -> str:
     """A key path reads as the Python expression that reaches the node from the root.
 

@@ -5,8 +5,10 @@ from typing import Any
 import jax.tree_util as jtu
 
 from tree_surgery._jax import PyTreeDef
+from tree_surgery._public import public
 
 
+@public
 def tree_flatten_one_level(pytree: object) -> tuple[list[Any], PyTreeDef]:
     """The immediate children of a node are its leaves, however deep they go on themselves.
 

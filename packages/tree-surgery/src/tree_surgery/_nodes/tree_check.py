@@ -5,6 +5,8 @@ from typing import Any, cast
 import jax.tree_util as jtu
 import numpy as np
 
+from tree_surgery._public import public
+
 from .key_paths import path_str
 from .one_level import children_with_keys
 
@@ -25,6 +27,7 @@ _CONSTANTS = (
 )
 
 
+@public
 def tree_check(pytree: object) -> None:
     """No node of a well-formed tree is in it twice, and none contains itself.
 

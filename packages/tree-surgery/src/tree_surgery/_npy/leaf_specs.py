@@ -14,6 +14,7 @@ from tree_surgery._errors import SerialiseError
 from tree_surgery._nodes.arrays import is_key
 from tree_surgery._nodes.leaf_info import is_jax, number_kind
 from tree_surgery._nodes.prng_keys import implementation_of, to_keys, words_of
+from tree_surgery._public import public
 from tree_surgery._streams.byte_streams import read_exactly
 from tree_surgery._streams.host_arrays import check_width, to_device, to_host
 
@@ -24,6 +25,7 @@ _KEY = "prng_key:"  # and the implementation: the name of the one field of a rec
 _Leaf = TypeVar("_Leaf")
 
 
+@public
 @runtime_checkable
 class SerialisableLeaf(Protocol):
     """A leaf that saves and loads itself, for a class that `tree_serialise_leaves` does not know.
@@ -59,6 +61,7 @@ class SerialisableLeaf(Protocol):
     def __deserialise_leaf__(self, f: BinaryIO, /) -> Self: ...
 
 
+@public
 def default_serialise_filter_spec(f: IO[bytes], x: object) -> None:
     """Arrays and numbers are written as one NumPy record each; other leaves are not written.
 
@@ -92,6 +95,7 @@ def default_serialise_filter_spec(f: IO[bytes], x: object) -> None:
 def default_deserialise_filter_spec(f: IO[bytes], x: jax.ShapeDtypeStruct) -> jax.Array: ...
 @overload
 def default_deserialise_filter_spec(f: IO[bytes], x: _Leaf) -> _Leaf: ...
+@public
 def default_deserialise_filter_spec(f: IO[bytes], x: Any) -> Any:
     """What [`tree_surgery.default_serialise_filter_spec`][] wrote is read, if it is like `x`.
 

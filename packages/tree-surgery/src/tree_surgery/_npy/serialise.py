@@ -14,6 +14,7 @@ from tree_surgery._errors import SerialiseError
 from tree_surgery._jax import PyTreeDef
 from tree_surgery._nodes.key_paths import leaf_paths
 from tree_surgery._nodes.leaf_info import is_jax
+from tree_surgery._public import public
 from tree_surgery._streams.open_stream import open_stream
 from tree_surgery._types import ToRead, ToWrite, Tree
 
@@ -25,6 +26,7 @@ _Writes: TypeAlias = Callable[[BinaryIO, Any], object] | object
 _Reads: TypeAlias = Callable[[BinaryIO, Any], Any] | object
 
 
+@public
 def tree_serialise_leaves(
     path_or_file: ToWrite,
     pytree: object,
@@ -78,6 +80,7 @@ def tree_serialise_leaves(
             _raise_named(error, leaf_paths(pytree, is_leaf)[index])
 
 
+@public
 def tree_deserialise_leaves(
     path_or_file: ToRead,
     like: Tree,

@@ -7,6 +7,7 @@ of its leaves fit a tree in `fit_leaves.py`.
 from typing import Any, Literal, overload
 
 from tree_surgery._load_report import LoadReport
+from tree_surgery._public import public
 from tree_surgery._types import ToRead, Tree
 
 from .fit_leaves import CastTo
@@ -38,6 +39,7 @@ def load(
     rename: Rename | None = None,
     dtype: CastTo = None,
 ) -> Tree | tuple[Tree, LoadReport]: ...
+@public
 def load(
     path_or_file: ToRead,
     like: Tree,
@@ -96,6 +98,7 @@ def load(
     return read_tree(path_or_file, like, strict, rename, dtype)
 
 
+@public
 def load_state_dict(path_or_file: ToRead) -> dict[str, Any]:
     """All leaves of a safetensors file are in a dictionary by name, as they are there.
 

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tree_surgery._load_report import LeafInfo
+from tree_surgery._public import public
 from tree_surgery._types import ToRead
 
 from .decoded_header import peek_header
 from .fingerprint import fingerprint_of_infos
 
 
+@public
 class FileInfo(NamedTuple):
     """What is in a safetensors file. See [`tree_surgery.peek`][].
 
@@ -40,6 +42,7 @@ class FileInfo(NamedTuple):
     version: int | None
 
 
+@public
 def peek(path_or_file: ToRead) -> FileInfo:
     """What is in a file is known without reading its arrays: of gigabytes, some kilobytes are read.
 

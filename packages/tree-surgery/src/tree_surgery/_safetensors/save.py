@@ -7,12 +7,14 @@ header in `header_builder.py`, and how a leaf is encoded in `leaf_encoding.py`.
 from collections.abc import Mapping
 from typing import Any
 
+from tree_surgery._public import public
 from tree_surgery._types import ToWrite
 
 from .fingerprint import fingerprint_of_tree
 from .writer import write_tree
 
 
+@public
 def save(path_or_file: ToWrite, tree: object, metadata: Mapping[str, Any] | None = None) -> None:
     """All arrays and numbers of a tree are in the file under their names, exactly as they are.
 
@@ -56,6 +58,7 @@ def save(path_or_file: ToWrite, tree: object, metadata: Mapping[str, Any] | None
     write_tree(path_or_file, tree, metadata)
 
 
+@public
 def tree_fingerprint(tree: object) -> str:
     """Two trees have the same fingerprint if the one can be loaded into the other.
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, cast
 
 from tree_surgery._errors import WhereError
 from tree_surgery._nodes.located_node import LocatedNode, NodeIndex
+from tree_surgery._public import public
 from tree_surgery._types import Kind, Predicate
 
 from .match_pattern import match_pattern, no_match_error
@@ -35,6 +36,7 @@ class SelectedNodes:
         self.covers = covers
 
 
+@public
 class Selector:
     """A selector says which nodes of a tree are meant; it can be used on any tree.
 

@@ -1,10 +1,12 @@
 """`tree_paths`: the paths of the leaves of a tree, or of its selected nodes."""
 
 from tree_surgery._nodes.located_node import LocatedNode
+from tree_surgery._public import public
 
 from .selectors import SelectorLike, find_nodes
 
 
+@public
 def tree_paths(tree: object, where: SelectorLike | None = None) -> list[str]:
     """The paths of the leaves of a tree, each of which is a pattern that selects that leaf alone.
 

@@ -1,5 +1,6 @@
 """`where`: the object that makes selectors from patterns, types and predicates."""
 
+from tree_surgery._public import public
 from tree_surgery._types import Kind, Predicate
 
 from .selectors import (
@@ -66,4 +67,4 @@ class Where:
         return LeafSelector(predicate)
 
 
-where: Where = Where()
+where: Where = public(Where())

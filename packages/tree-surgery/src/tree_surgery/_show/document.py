@@ -1,4 +1,7 @@
-"""Trees as documents of `wadler_lindig`: the common kinds of node here, everything else there."""
+"""Trees as documents of `wadler_lindig`.
+
+The common kinds of nodes are written here, which is faster; all others `wadler_lindig` writes.
+"""
 
 import dataclasses as dc
 import functools as ft
@@ -15,8 +18,7 @@ import wadler_lindig as wl
 from .layout import Bracket
 
 _Doc = wl.AbstractDoc
-_SAID_BY_REPR = frozenset({int, float, bool, complex, str, bytes, type(None)})
-_KNOWN_TO_WL = (types.FunctionType, types.MethodType, type, ft.partial)
+_WRITTEN_BY_WL = (types.FunctionType, types.MethodType, type, ft.partial)
 
 
 class Writer:
@@ -33,7 +35,8 @@ class Writer:
         self.short_arrays = short_arrays
         self.struct_as_array = struct_as_array
         self.truncate_leaf = truncate_leaf
-        self.seen: set[int] = set()  # the nodes that we are inside of
+        self.seen: set[int] = set()  # the ids of the nodes around the one that is written
+        # For each class of dataclasses met so far: name, label and default of its fields.
         self.fields: dict[type, list[tuple[str, str, Any]]] = {}
 
     def write(self, x: Any) -> _Doc:
@@ -43,7 +46,7 @@ class Writer:
             return wl.TextDoc("<recursive>")
         self.seen.add(identity)
         try:
-            doc = self.known(x)
+            doc = self.write_known(x)
         finally:
             self.seen.remove(identity)
         if doc is not None:
@@ -52,47 +55,61 @@ class Writer:
             x,
             indent=self.indent,
             short_arrays=self.short_arrays,
-            custom=self.known,
+            custom=self.write_known,
             seen_ids=self.seen,
         )
 
-    def known(self, x: Any) -> _Doc | None:
-        """The document of what is of one of the kinds below, else `None`."""
+    def write_known(self, x: Any) -> _Doc | None:
+        """The document of an object of the common kinds; `None` leaves it to `wadler_lindig`."""
         kind = type(x)
         if self.truncate_leaf is not None and self.truncate_leaf(x):
             return truncated(x)
-        if kind in _SAID_BY_REPR:
-            return wl.TextDoc(repr(x))
-        if kind is tuple:
-            items = [("", self.write(y)) for y in x]
-            return Bracket("(", items, "," if len(items) == 1 else "", ")", self.indent)
-        if kind is list:
-            return Bracket("[", [("", self.write(y)) for y in x], "", "]", self.indent)
-        if kind is dict:
-            return Bracket(
-                "{", [("", self.entry(*pair)) for pair in x.items()], "", "}", self.indent
-            )
-        if isinstance(x, jax.Array | np.ndarray):
-            return array_document(x) if self.short_arrays else None
-        if isinstance(x, jax.ShapeDtypeStruct):
-            return array_document(x) if self.struct_as_array and self.short_arrays else None
+        write = _BY_TYPE.get(kind)
+        if write is not None:
+            return write(self, x)
+        if kind in self.fields:
+            return self.dataclass(x)
+        if isinstance(x, jax.Array | np.ndarray | jax.ShapeDtypeStruct):
+            return short_array(x, self.short_arrays, self.struct_as_array)
         if isinstance(x, type) or hasattr(kind, "__pdoc__"):
             return None
         if isinstance(x, jtu.Partial):
-            fields = [("func=", x.func), ("args=", x.args), ("keywords=", x.keywords)]
-            items = [(name, self.write(y)) for name, y in fields]
-            return Bracket("Partial(", items, "", ")", self.indent)
-        if kind in self.fields or dc.is_dataclass(x):
+            return self.partial(x)
+        if dc.is_dataclass(x):
             # A collection that is also a dataclass is written as a collection.
             return None if isinstance(x, _COLLECTIONS) else self.dataclass(x)
         return wrapper_document(x) if callable(x) else None
 
-    def entry(self, key: Any, value: Any) -> _Doc:
+    def constant(self, x: Any) -> _Doc:
+        return wl.TextDoc(repr(x))
+
+    def tuple(self, x: Any) -> _Doc:
+        items: list[tuple[str, _Doc]] = []
+        for y in x:  # no comprehension: a frame less for each level, of those Python has for depth
+            items.append(("", self.write(y)))
+        return Bracket("(", items, "," if len(items) == 1 else "", ")", self.indent)
+
+    def list(self, x: Any) -> _Doc:
+        items: list[tuple[str, _Doc]] = []
+        for y in x:
+            items.append(("", self.write(y)))
+        return Bracket("[", items, "", "]", self.indent)
+
+    def dict(self, x: Any) -> _Doc:
+        items = [("", self.dict_item(key, value)) for key, value in x.items()]
+        return Bracket("{", items, "", "}", self.indent)
+
+    def dict_item(self, key: Any, value: Any) -> _Doc:
         key_doc, value_doc = self.write(key), self.write(value)
         return wl.ConcatDoc(key_doc, _COLON, _SPACE, value_doc)
 
+    def partial(self, x: jtu.Partial) -> _Doc:
+        parts = [("func=", x.func), ("args=", x.args), ("keywords=", x.keywords)]
+        items = [(label, self.write(y)) for label, y in parts]
+        return Bracket("Partial(", items, "", ")", self.indent)
+
     def dataclass(self, x: Any) -> _Doc:
-        """The fields that have `repr=True` and are not at their default."""
+        """The fields of a dataclass that have `repr=True` and another value than their default."""
         kind = type(x)
         if kind not in self.fields:
             prefix = "_" + kind.__name__
@@ -117,15 +134,23 @@ class Writer:
 _COLON, _SPACE = wl.TextDoc(":"), wl.BreakDoc(" ")
 _COLLECTIONS = (tuple, list, dict, set, frozenset, ft.partial)
 _UNINITIALISED: Any = object()
+_BY_TYPE: dict[type, Callable[[Writer, Any], _Doc]] = {
+    tuple: Writer.tuple,
+    list: Writer.list,
+    dict: Writer.dict,
+    **dict.fromkeys((int, float, bool, complex, str, bytes, type(None)), Writer.constant),
+}
 
 
 def truncated(x: Any) -> _Doc:
-    """A node of which only the type is shown."""
+    """A node of which only the type is shown, as `Linear(...)`."""
     return wl.TextDoc(f"{type(x).__name__}(...)")
 
 
-def array_document(x: Any) -> _Doc:
-    """An array, or the shape of one, by dtype and shape."""
+def short_array(x: Any, short_arrays: bool, struct_as_array: bool) -> _Doc | None:
+    """An array or a struct as dtype and shape, such as `f32[3,4]`. `None` if not asked for."""
+    if not short_arrays or (isinstance(x, jax.ShapeDtypeStruct) and not struct_as_array):
+        return None
     kind = "numpy" if isinstance(x, np.ndarray) else None
     weak = "weak_" if getattr(x, "weak_type", False) else ""
     *_, dtype = str(x.dtype).rsplit(".")
@@ -133,12 +158,15 @@ def array_document(x: Any) -> _Doc:
 
 
 def wrapper_document(x: Any) -> _Doc | None:
-    """What is no function but wraps one, and would else only say where in memory it is."""
-    if isinstance(x, _KNOWN_TO_WL):
+    """An object that wraps a function, as `jax.jit` makes, as the function that it wraps.
+
+    `None` for other objects. (The `repr` of a wrapper is often its address in memory.)
+    """
+    if isinstance(x, _WRITTEN_BY_WL):
         return None
     try:
         inner = inspect.unwrap(x)
-    except Exception:  # an object that has every attribute, and wraps for ever
+    except Exception:  # some objects have every attribute, so that unwrapping never ends
         return None
     if inner is x or not isinstance(inner, types.FunctionType):
         return None

@@ -1,12 +1,13 @@
-"""Documents of `wadler_lindig` as text, in linear time.
+"""Laying out documents of `wadler_lindig` as text, in linear time.
 
-The same layout, to the byte, as `wadler_lindig.pformat` gives, which measures each group anew at
-every level that it is nested in; here each document is measured once. `Bracket` holds in one object
-what takes about ten documents for each element otherwise.
+The text is the same, to the byte, as that of `wadler_lindig.pformat`, which measures each group
+again at every level that it is nested in. Here each document is measured once. `Bracket` is one
+object where `wadler_lindig` makes about ten documents for each element.
 
 Sources: P. Wadler, *A prettier printer* (1998); C. Lindig, *Strictly pretty* (2000).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import wadler_lindig as wl
@@ -16,13 +17,18 @@ _Flat = tuple[int, str | None]
 
 
 class Bracket(wl.GroupDoc):
-    """`begin`, elements separated by commas, `end`: as `wadler_lindig.bracketed` lays it out."""
+    """`begin`, elements separated by commas, `end`: as `wadler_lindig.bracketed` lays it out.
+
+    - `items`: for each element, what is before it, such as `name=`, and its document.
+    - `tail`: what is after the last element.
+    - `indent`: by how much elements are indented that stand on lines of their own.
+    """
 
     __slots__ = ("begin", "end", "indent", "items", "tail")
 
     begin: str
-    items: list[tuple[str, _Doc]]  # what is before the element, such as `name=`, and the element
-    tail: str  # what is after the last element
+    items: list[tuple[str, _Doc]]
+    tail: str
     end: str
     indent: int
 
@@ -50,82 +56,123 @@ def _as_documents(bracket: Bracket) -> _Doc:
 
 def layout(doc: _Doc, width: int) -> str:
     """The text of a document, in lines of at most `width` characters where that is possible."""
-    flat = _Flattener()
-    out: list[str] = []
-    column = 0
-    # What is left to do, last first: a document, its indentation, and whether breaks break there.
-    todo: list[tuple[Any, int, bool]] = [(wl.GroupDoc(doc), 0, True)]
-    while todo:
-        doc, indent, vertical = todo.pop()
-        kind = type(doc)
-        if kind is Bracket or kind is wl.GroupDoc:
-            forced = kind is wl.GroupDoc and getattr(doc, "force_vertical", False)
-            if not forced:
-                length, text = flat(doc)
-                vertical = vertical and length > width - column
-                if not vertical and text is not None:
-                    out.append(text)
-                    column += length
-                    continue
-            if kind is wl.GroupDoc:
-                todo.append((doc.child, indent, vertical or forced))
-            elif vertical and doc.items:
-                _break(doc, indent, width, flat, todo)
-            else:
-                todo.append((_as_documents(doc).child, indent, vertical))
-        elif kind is wl.TextDoc:
-            out.append(doc.text.replace("\n", "\n" + " " * column))
-            if getattr(doc, "width", True):
-                column += len(wl.ansi_strip(doc.text.rsplit("\n", 1)[-1]))
-        elif kind is wl.ConcatDoc:
-            todo.extend([(child, indent, vertical) for child in reversed(doc.children)])
-        elif kind is wl.BreakDoc:
-            out.append("\n" + " " * indent if vertical else doc.text)
-            column = indent if vertical else column + len(wl.ansi_strip(doc.text))
-        elif kind is wl.NestDoc:
-            todo.append((doc.child, indent + doc.indent, vertical))
+    return _Layout(width).run(doc)
+
+
+class _Layout:
+    """The state of laying out one document: the text so far, and the documents that follow.
+
+    A method for each class of documents writes it, or replaces it by its parts. `indent` is the
+    indentation of new lines in the document, `vertical` whether its breaks are new lines.
+    """
+
+    __slots__ = ("column", "flat", "out", "todo", "width")
+
+    def __init__(self, width: int):
+        self.width = width
+        self.flat = _Flattener()
+        self.out: list[str] = []
+        self.column = 0
+        self.todo: list[tuple[_Doc, int, bool]] = []  # (document, indent, vertical), last first
+
+    def run(self, doc: _Doc) -> str:
+        todo = self.todo
+        todo.append((wl.GroupDoc(doc), 0, True))
+        while todo:
+            doc, indent, vertical = todo.pop()
+            write = _WRITERS.get(type(doc))
+            if write is None:
+                raise TypeError(f"Expected a document of wadler_lindig, got {doc!r}.")
+            write(self, doc, indent, vertical)
+        return "".join(self.out)
+
+    def text(self, doc: _Doc, indent: int, vertical: bool) -> None:
+        self.out.append(doc.text.replace("\n", "\n" + " " * self.column))
+        if getattr(doc, "width", True):
+            self.column += len(wl.ansi_strip(doc.text.rsplit("\n", 1)[-1]))
+
+    def concat(self, doc: _Doc, indent: int, vertical: bool) -> None:
+        self.todo.extend([(child, indent, vertical) for child in reversed(doc.children)])
+
+    def line_break(self, doc: _Doc, indent: int, vertical: bool) -> None:
+        if vertical:
+            self.out.append("\n" + " " * indent)
+            self.column = indent
         else:
-            raise TypeError(f"Expected a document of wadler_lindig, got {doc!r}.")
-    return "".join(out)
+            self.out.append(doc.text)
+            self.column += len(wl.ansi_strip(doc.text))
 
+    def nest(self, doc: _Doc, indent: int, vertical: bool) -> None:
+        self.todo.append((doc.child, indent + doc.indent, vertical))
 
-def _break(
-    doc: Bracket, indent: int, width: int, flat: "_Flattener", todo: list[tuple[Any, int, bool]]
-) -> None:
-    """A bracket that does not fit on the line: its elements on a line of their own, if they fit
-    there together, or else each on its own."""
-    inner = indent + doc.indent
-    flats = [(len(prefix) + flat(x)[0]) for prefix, x in doc.items]
-    together = sum(flats) + 2 * (len(flats) - 1) + len(doc.tail) <= width - inner
-    todo.append((wl.TextDoc(doc.end), indent, True))
-    todo.append((_BREAK, indent, True))
-    last = len(doc.items) - 1
-    for place in range(last, -1, -1):
-        prefix, x = doc.items[place]
-        after = doc.tail if place == last else ", " if together else ","
-        if place != last and not together:
-            todo.append((_BREAK, inner, True))
-        if after:
-            todo.append((wl.TextDoc(after), inner, True))
-        todo.append((wl.GroupDoc(x), inner, not together))
-        if prefix:
-            todo.append((wl.TextDoc(prefix), inner, True))
-    todo.append((_BREAK, inner, True))
-    todo.append((wl.TextDoc(doc.begin), indent, True))
+    def group(self, doc: _Doc, indent: int, vertical: bool) -> None:
+        if getattr(doc, "force_vertical", False):
+            self.todo.append((doc.child, indent, True))
+            return
+        length, text = self.flat(doc)
+        vertical = vertical and length > self.width - self.column
+        if vertical or text is None:
+            self.todo.append((doc.child, indent, vertical))
+        else:
+            self.out.append(text)
+            self.column += length
+
+    def bracket(self, doc: Bracket, indent: int, vertical: bool) -> None:
+        length, text = self.flat(doc)
+        vertical = vertical and length > self.width - self.column
+        if not vertical and text is not None:
+            self.out.append(text)
+            self.column += length
+        elif vertical and doc.items:
+            self.vertical_bracket(doc, indent)
+        else:
+            self.todo.append((_as_documents(doc).child, indent, vertical))
+
+    def vertical_bracket(self, doc: Bracket, indent: int) -> None:
+        """A bracket that does not fit on the line: all elements on a line of their own, if they fit
+        there together, else each on its own."""
+        todo, inner = self.todo, indent + doc.indent
+        lengths = [len(prefix) + self.flat(x)[0] for prefix, x in doc.items]
+        together = sum(lengths) + 2 * (len(lengths) - 1) + len(doc.tail) <= self.width - inner
+        todo.append((wl.TextDoc(doc.end), indent, True))
+        todo.append((_BREAK, indent, True))
+        last = len(doc.items) - 1
+        for position in range(last, -1, -1):
+            prefix, x = doc.items[position]
+            after = doc.tail if position == last else ", " if together else ","
+            if position != last and not together:
+                todo.append((_BREAK, inner, True))
+            if after:
+                todo.append((wl.TextDoc(after), inner, True))
+            # Text, and a bracket, which is a group itself, read the same within a group.
+            todo.append((x if type(x) in _NEED_NO_GROUP else wl.GroupDoc(x), inner, not together))
+            if prefix:
+                todo.append((wl.TextDoc(prefix), inner, True))
+        todo.append((_BREAK, inner, True))
+        todo.append((wl.TextDoc(doc.begin), indent, True))
 
 
 _BREAK = wl.BreakDoc("")
+_NEED_NO_GROUP = frozenset({Bracket, wl.TextDoc})
+_WRITERS: dict[type, Callable[[_Layout, Any, int, bool], None]] = {
+    Bracket: _Layout.bracket,
+    wl.GroupDoc: _Layout.group,
+    wl.TextDoc: _Layout.text,
+    wl.ConcatDoc: _Layout.concat,
+    wl.BreakDoc: _Layout.line_break,
+    wl.NestDoc: _Layout.nest,
+}
 
 
 class _Flattener:
     """Lays documents out on one line, each once.
 
-    Gives the width, and the text; that is `None` if it cannot simply be copied, since it has lines,
-    markup or forced breaks in it.
+    Gives the width and the text. The text is `None` if it cannot be copied as it is, since it holds
+    new lines, markup or forced breaks.
     """
 
     def __init__(self):
-        # The documents are kept too, so that no other gets the place in memory of one of them.
+        # The documents are kept too: a new document must not get the `id` of one that was freed.
         self.known: dict[int, tuple[_Doc, _Flat]] = {}
 
     def __call__(self, doc: _Doc) -> _Flat:
@@ -133,19 +180,12 @@ class _Flattener:
             return _text(doc)
         known = self.known.get(id(doc))
         if known is None:
-            known = self.known[id(doc)] = (doc, self.measure(doc))
+            measure = self.measure_bracket if type(doc) is Bracket else self.measure
+            known = self.known[id(doc)] = (doc, measure(doc))
         return known[1]
 
     def measure(self, doc: _Doc) -> _Flat:
         kind = type(doc)
-        if kind is Bracket:
-            pieces = [(prefix, *self(x)) for prefix, x in doc.items]
-            width = sum([len(prefix) + length for prefix, length, _ in pieces])
-            width += 2 * max(len(pieces) - 1, 0) + len(doc.begin) + len(doc.tail) + len(doc.end)
-            if any(text is None for _, _, text in pieces):
-                return width, None
-            inside = ", ".join([f"{prefix}{text}" for prefix, _, text in pieces])
-            return width, f"{doc.begin}{inside}{doc.tail}{doc.end}"
         if kind is wl.BreakDoc:
             return _text(doc)
         if kind is wl.ConcatDoc:
@@ -156,10 +196,19 @@ class _Flattener:
         width, text = self(doc.child)
         return width, None if getattr(doc, "force_vertical", False) else text
 
+    def measure_bracket(self, doc: Bracket) -> _Flat:
+        pieces = [(prefix, *self(x)) for prefix, x in doc.items]
+        width = sum([len(prefix) + length for prefix, length, _ in pieces])
+        width += 2 * max(len(pieces) - 1, 0) + len(doc.begin) + len(doc.tail) + len(doc.end)
+        if any(text is None for _, _, text in pieces):
+            return width, None
+        inside = ", ".join([f"{prefix}{text}" for prefix, _, text in pieces])
+        return width, f"{doc.begin}{inside}{doc.tail}{doc.end}"
+
 
 def _text(doc: _Doc) -> _Flat:
     text: str = doc.text
-    counts = getattr(doc, "width", True)
+    counts = getattr(doc, "width", True)  # whether the text takes up room: markup does not
     if text.isprintable() and counts:
         return len(text), text
     lines = wl.ansi_strip(text).splitlines() if counts else []

@@ -1,13 +1,19 @@
-"""`tree_pformat` and `tree_pprint`: trees as text, arrays as `f32[3,4]`."""
+"""`tree_pformat` and `tree_pprint`: a tree as text, with arrays as `f32[3,4]`."""
 
 from collections.abc import Callable
 from typing import Any
+
+from tree_surgery._public import public
+
+from .document import Writer
+from .layout import layout
 
 
 def _false(_: Any) -> bool:
     return False
 
 
+@public
 def tree_pformat(
     pytree: object,
     *,
@@ -51,16 +57,12 @@ def tree_pformat(
     The layout is that of P. Wadler, *A prettier printer* (1998), and C. Lindig, *Strictly pretty*
     (2000).
     """
-
-    # Printing is not always wanted, and its modules take a third of the time of all imports here.
-    from .document import Writer
-    from .layout import layout
-
     truncate = None if truncate_leaf is _false else truncate_leaf
     writer = Writer(indent, short_arrays, struct_as_array, truncate)
     return layout(writer.write(pytree), width)
 
 
+@public
 def tree_pprint(
     pytree: object,
     *,

@@ -1,16 +1,19 @@
-"""How trees are shown by `wadler_lindig` itself: a function for its argument `custom`."""
+"""`TreeWLCustom`: showing leaves as `tree_pformat` does, in whatever `wadler_lindig` prints."""
 
 import dataclasses as dc
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
+import wadler_lindig as wl
 
-if TYPE_CHECKING:  # what prints is imported when something is printed
-    import wadler_lindig as wl
+from tree_surgery._public import public
+
+from .document import short_array, truncated, wrapper_document
 
 
+@public
 @dc.dataclass(frozen=True)
 class TreeWLCustom:
     """Shows leaves as `tree_pformat` does, in what `wadler_lindig` prints: its argument `custom`.
@@ -39,13 +42,9 @@ class TreeWLCustom:
     short_arrays: bool
     struct_as_array: bool
 
-    def __call__(self, obj: object) -> "wl.AbstractDoc | None":
-        from .document import array_document, truncated, wrapper_document
-
+    def __call__(self, obj: object) -> wl.AbstractDoc | None:
         if self.truncate_leaf(obj):
             return truncated(obj)
-        if isinstance(obj, jax.Array | np.ndarray):
-            return array_document(obj) if self.short_arrays else None
-        if isinstance(obj, jax.ShapeDtypeStruct):
-            return array_document(obj) if self.struct_as_array and self.short_arrays else None
+        if isinstance(obj, jax.Array | np.ndarray | jax.ShapeDtypeStruct):
+            return short_array(obj, self.short_arrays, self.struct_as_array)
         return wrapper_document(obj) if callable(obj) else None

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
 
 from tree_surgery._load_report import LoadReport
+from tree_surgery._public import public
 from tree_surgery._safetensors.fit_leaves import CastTo
 from tree_surgery._safetensors.rename import Rename
 from tree_surgery._types import Tree
@@ -16,6 +17,7 @@ from .convert import from_dictionary, to_dictionary
 from .layout_rules import LayoutRules, Transpose
 
 
+@public
 def to_state_dict(
     tree: object,
     rename: Rename | None = None,
@@ -101,6 +103,7 @@ def from_state_dict(
     dtype: CastTo = None,
     strict: bool = True,
 ) -> Tree | tuple[Tree, LoadReport]: ...
+@public
 def from_state_dict(
     state_dict: Mapping[str, Any],
     like: Tree,

@@ -1,4 +1,4 @@
-"""A table as text, markdown or HTML."""
+"""Tables of strings as text, markdown or HTML. `right`: the columns that are aligned right."""
 
 import html
 from collections.abc import Sequence, Set
@@ -7,7 +7,7 @@ Row = Sequence[str]
 
 
 def to_text(header: Row, rows: Sequence[Row], total: Row, right: Set[str]) -> str:
-    """Columns as wide as what is in them, and rules between head, rows and total."""
+    """A table of plain text, with rules below the header and above the total."""
     widths = [max(map(len, column)) for column in zip(header, *rows, total, strict=True)]
 
     def line(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""`tree_size`: how large a tree is, and where."""
+"""`tree_size`: the number of parameters of a tree, and its bytes in all and on each device."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -8,8 +8,10 @@ import jax.tree_util as jtu
 import numpy as np
 
 from tree_surgery._nodes.arrays import bytes_of, has_dtype, is_array_or_struct, sharding_of
+from tree_surgery._public import public
 
 
+@public
 class TreeSize(NamedTuple):
     """How large the arrays of a tree are. See [`tree_surgery.tree_size`][].
 
@@ -30,6 +32,7 @@ class TreeSize(NamedTuple):
     per_device: dict[Any, int]
 
 
+@public
 def tree_size(tree: object) -> TreeSize:
     """The parameters and bytes of all arrays in a tree, each array counted once.
 
@@ -58,7 +61,7 @@ def tree_size(tree: object) -> TreeSize:
 
 
 def size_of(leaves: Iterable[Any]) -> TreeSize:
-    """The size of some leaves."""
+    """The size of some leaves, each array counted once."""
     arrays = {id(x): x for x in leaves if is_array_or_struct(x)}.values()
     per_device: dict[Any, int] = {}
     for x in arrays:
@@ -69,6 +72,7 @@ def size_of(leaves: Iterable[Any]) -> TreeSize:
 
 
 def _shards(x: Any) -> list[tuple[Any, int]]:
+    """The devices that hold a part of an array, each with the bytes of the part."""
     sharding = sharding_of(x)
     if sharding is None:
         return []

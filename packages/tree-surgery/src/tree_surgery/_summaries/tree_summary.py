@@ -1,4 +1,4 @@
-"""`tree_summary`: the arrays of a tree as a table."""
+"""`tree_summary`: a table of the arrays of a tree, and which rows and columns it has."""
 
 import math
 from collections.abc import Iterator
@@ -10,15 +10,18 @@ import numpy as np
 
 from tree_surgery._nodes.arrays import has_dtype, is_array_or_struct, sharding_of
 from tree_surgery._nodes.located_node import LocatedNode
+from tree_surgery._public import public
 from tree_surgery._training.freeze import Frozen
 from tree_surgery._training.tie import Tied
 
+from .table import to_html, to_markdown, to_text
 from .tree_size import size_of
 
-HEADER = ("path", "type", "shape", "dtype", "parameters", "bytes", "sharding", "trainable")
-RIGHT = frozenset({"parameters", "bytes"})
+_HEADER = ("path", "type", "shape", "dtype", "parameters", "bytes", "sharding", "trainable")
+_RIGHT = frozenset({"parameters", "bytes"})
 
 
+@public
 def tree_summary(
     tree: object, depth: int | None = None, format: Literal["text", "markdown", "html"] = "text"
 ) -> str:
@@ -57,30 +60,28 @@ def tree_summary(
     # total       dict                         15   64 B  cpu:0     yes
     ```
     """
-    # Most programs print no summary, and none should wait for this while it imports.
-    from .table import to_html, to_markdown, to_text
-
     formats = {"text": to_text, "markdown": to_markdown, "html": to_html}
     if format not in formats:
         raise ValueError(f"The format of a summary is one of {list(formats)}, not {format!r}.")
     if depth is not None and depth < 0:
         raise ValueError(f"The depth of a summary is 0 or more, not {depth}.")
     root = LocatedNode(tree)
-    rows = [_row(node) for node in _shown(root, math.inf if depth is None else depth)]
+    rows = [_row(node) for node in _nodes_shown(root, math.inf if depth is None else depth)]
     total = _row(root)[1:]
-    return formats[format](HEADER, rows, ("total", *total), RIGHT)
+    return formats[format](_HEADER, rows, ("total", *total), _RIGHT)
 
 
-def _shown(node: LocatedNode, depth: float) -> Iterator[LocatedNode]:
-    """What gets a row: nodes with arrays in them, arrays, and what is tied."""
+def _nodes_shown(node: LocatedNode, depth: float) -> Iterator[LocatedNode]:
+    """The nodes that get a row: arrays, nodes with arrays in them, and `Tied`."""
     if type(node.value) is Tied or (node.index and _arrays(node)):
         yield node
     if len(node.index) < depth and type(node.value) is not Frozen:
         for child in node.children:
-            yield from _shown(child, depth)
+            yield from _nodes_shown(child, depth)
 
 
 def _row(node: LocatedNode) -> tuple[str, ...]:
+    """The cells of a node, in the order of `_HEADER`."""
     value = node.value.value if type(node.value) is Frozen else node.value
     arrays = _arrays(node)
     if type(value) is Tied:
@@ -100,6 +101,7 @@ def _row(node: LocatedNode) -> tuple[str, ...]:
 
 
 def _arrays(node: LocatedNode) -> list[LocatedNode]:
+    """The arrays in a node, itself included."""
     return [leaf for leaf in node.walk() if leaf.is_leaf and is_array_or_struct(leaf.value)]
 
 
@@ -113,10 +115,12 @@ def _trainable(arrays: list[LocatedNode]) -> str:
 
 
 def _one_of(words: set[str], several: str) -> str:
+    """The only word of a set; `several` if there are more, and an empty string if there is none."""
     return several if len(words) > 1 else next(iter(words), "")
 
 
 def _sharding(x: Any) -> str:
+    """The device of an array, or how its axes are split over several devices."""
     sharding = sharding_of(x)
     if sharding is None:
         return "host" if isinstance(x, np.ndarray | np.generic) else ""

@@ -1,8 +1,8 @@
-"""Freezing parts of a tree, such that gradients, compiled programs and optimisers agree on it.
+"""`freeze`, `unfreeze` and `trainable`: which leaves of a tree are not trained.
 
-A frozen leaf is wrapped in a node. So what is frozen is part of the structure of the tree: no
-program that was compiled for another choice is used for it. `unfreeze` takes the wrapping off,
-and stops the gradient there; `trainable` tells the optimiser.
+A frozen leaf is wrapped in the node `Frozen`, so that what is frozen is part of the treedef. A
+program that was compiled for another choice of frozen leaves is never reused. `unfreeze` unwraps
+the leaves and stops the gradient there; `trainable` is the mask for the optimiser.
 """
 
 import dataclasses as dc
@@ -16,6 +16,7 @@ from tree_surgery._edit.by_selector import replace_nodes
 from tree_surgery._jax import Tracer
 from tree_surgery._nodes.arrays import has_dtype, is_array_or_struct
 from tree_surgery._nodes.located_node import LocatedNode
+from tree_surgery._public import public
 from tree_surgery._select.selectors import SelectorLike, find_nodes
 from tree_surgery._types import Tree
 
@@ -25,6 +26,7 @@ _HINT = (
 )
 
 
+@public
 @jtu.register_dataclass
 @dc.dataclass(frozen=True, eq=False)
 class Frozen:
@@ -43,7 +45,7 @@ class Frozen:
 
     value: Any
 
-    if not TYPE_CHECKING:  # to compute with it is a mistake that type checkers should find
+    if not TYPE_CHECKING:  # type checkers report arithmetic with it, since they see no operators
 
         def _refuse(self, *_: object) -> NoReturn:
             raise TypeError(_HINT)
@@ -57,6 +59,7 @@ class Frozen:
             raise AttributeError(f"`Frozen` has no `{name}`. {_HINT}", name=name, obj=self)
 
 
+@public
 def freeze(tree: Tree, where: SelectorLike) -> Tree:
     """Each number that is selected is frozen: no gradient, no update and no decay reaches it.
 
@@ -106,11 +109,12 @@ def freeze(tree: Tree, where: SelectorLike) -> Tree:
         leaf
         for node in find_nodes(where, tree)
         for leaf in node.walk()
-        if leaf.is_leaf and not _in_frozen(leaf) and _is_number(leaf.value)
+        if leaf.is_leaf and not _lies_in_frozen(leaf) and _can_be_frozen(leaf.value)
     )
     return replace_nodes(tree, {leaf.index: Frozen(leaf.value) for leaf in leaves})
 
 
+@public
 def unfreeze(tree: Tree, where: SelectorLike | None = None) -> Tree:
     """The frozen leaves are what they were, and no gradient flows from them to the frozen tree.
 
@@ -140,16 +144,17 @@ def unfreeze(tree: Tree, where: SelectorLike | None = None) -> Tree:
     ```
     """
     if where is None:
-        return jtu.tree_map(_thaw, tree, is_leaf=_is_frozen)
+        return jtu.tree_map(_unwrap, tree, is_leaf=_is_frozen)
     nodes = {
         node.index: node
         for chosen in find_nodes(where, tree)
         for node in chosen.walk()
         if _is_frozen(node.value)
     }
-    return replace_nodes(tree, {index: _thaw(node.value) for index, node in nodes.items()})
+    return replace_nodes(tree, {index: _unwrap(node.value) for index, node in nodes.items()})
 
 
+@public
 def trainable(tree: object) -> Any:
     """The tree with `True` for each floating or complex array that is not frozen, else `False`.
 
@@ -174,18 +179,18 @@ def trainable(tree: object) -> Any:
     ```
     """
 
-    def answer(x: Any) -> Any:
+    def mask(x: Any) -> Any:
         return jtu.tree_map(lambda _: False, x) if _is_frozen(x) else is_trainable(x)
 
-    return jtu.tree_map(answer, tree, is_leaf=_is_frozen)
+    return jtu.tree_map(mask, tree, is_leaf=_is_frozen)
 
 
 def is_trainable(x: Any) -> bool:
-    """Whether a leaf is an array, or the shape of one, that gradients exist for."""
+    """Whether a leaf is an array or a struct of floating or complex dtype: it has a gradient."""
     return has_dtype(x, jnp.inexact)
 
 
-def _is_number(x: Any) -> bool:
+def _can_be_frozen(x: Any) -> bool:
     return is_array_or_struct(x) or isinstance(x, float | complex)
 
 
@@ -193,12 +198,12 @@ def _is_frozen(x: Any) -> bool:
     return type(x) is Frozen
 
 
-def _in_frozen(node: LocatedNode) -> bool:
+def _lies_in_frozen(node: LocatedNode) -> bool:
     return node.parent is not None and _is_frozen(node.parent.value)
 
 
-def _thaw(x: Any) -> Any:
+def _unwrap(x: Any) -> Any:
     if not _is_frozen(x):
         return x
-    # Only what is being traced can have a gradient. Everything else stays the object that it is.
+    # Only a traced value has a gradient to stop. Outside of a trace the same object comes back.
     return jax.lax.stop_gradient(x.value) if isinstance(x.value, Tracer) else x.value

@@ -1,4 +1,4 @@
-"""Trees of booleans and of labels, as optimisers take them."""
+"""`tree_mask` and `tree_labels`: selections as the trees of booleans or labels that optax takes."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,11 +7,13 @@ import jax.tree_util as jtu
 
 from tree_surgery._errors import WhereError
 from tree_surgery._nodes.key_paths import leaf_paths
+from tree_surgery._public import public
 from tree_surgery._select.selectors import SelectorLike, selection_mask
 
 _MISSING: Final[Any] = object()
 
 
+@public
 @jtu.register_pytree_node_class
 class Labels:
     """The labels of a tree that can be called itself, as `optax` takes them: as a function.
@@ -51,6 +53,7 @@ class Labels:
         return cls(*children)
 
 
+@public
 def tree_mask(tree: object, where: SelectorLike) -> Any:
     """The tree with `True` for each leaf that is selected, or in a selected node, and else `False`.
 
@@ -79,6 +82,7 @@ def tree_mask(tree: object, where: SelectorLike) -> Any:
     return jtu.tree_structure(tree).unflatten(selection_mask(where, tree))
 
 
+@public
 def tree_labels(
     tree: object, labels: Mapping[Any, SelectorLike], default: object = _MISSING
 ) -> Any:
@@ -112,9 +116,10 @@ def tree_labels(
     """
     leaves, treedef = jtu.tree_flatten(tree)
     chosen = [default] * len(leaves)
+    # The first selector wins, so it is applied last.
     for label, where in reversed(list(labels.items())):
-        hits = zip(selection_mask(where, tree), chosen, strict=True)
-        chosen = [label if hit else other for hit, other in hits]
+        selected = zip(selection_mask(where, tree), chosen, strict=True)
+        chosen = [label if hit else other for hit, other in selected]
     missing = [i for i, label in enumerate(chosen) if label is _MISSING]
     if missing:
         paths = leaf_paths(tree)

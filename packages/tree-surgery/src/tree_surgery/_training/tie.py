@@ -1,4 +1,8 @@
-"""Weights that are one: tying them for good, and finding those that are only shared by chance."""
+"""`tie`, `untie` and `find_shared`: one weight that is used in several places of a tree.
+
+JAX makes two arrays of one that is in a tree twice. So the second place holds a `Tied`, a node
+without leaves, until `untie` puts the array there.
+"""
 
 import dataclasses as dc
 from collections.abc import Sequence
@@ -12,6 +16,7 @@ from tree_surgery._edit.by_selector import replace_nodes
 from tree_surgery._errors import WhereError
 from tree_surgery._nodes.arrays import is_array_or_struct
 from tree_surgery._nodes.located_node import LocatedNode
+from tree_surgery._public import public
 from tree_surgery._select.selectors import SelectorLike, find_nodes
 from tree_surgery._show.pformat import tree_pformat
 from tree_surgery._types import Tree
@@ -22,6 +27,7 @@ _HINT = (
 )
 
 
+@public
 @jtu.register_static
 @dc.dataclass(frozen=True)
 class Tied:
@@ -39,7 +45,7 @@ class Tied:
 
     to: str
 
-    if not TYPE_CHECKING:  # to compute with it is a mistake that type checkers should find
+    if not TYPE_CHECKING:  # type checkers report arithmetic with it, since they see no operators
 
         def _refuse(self, *_: object) -> NoReturn:
             raise TypeError(f"This is tied to `{self.to}`. {_HINT}")
@@ -53,6 +59,7 @@ class Tied:
             raise AttributeError(f"`Tied` has no `{name}`. {_HINT}", name=name, obj=self)
 
 
+@public
 def tie(tree: Tree, pairs: Sequence[tuple[SelectorLike, SelectorLike]]) -> Tree:
     """Each `dst` is from now on what is at its `src`: there is one set of weights, in one place.
 
@@ -94,7 +101,7 @@ def tie(tree: Tree, pairs: Sequence[tuple[SelectorLike, SelectorLike]]) -> Tree:
     """
     sources: list[LocatedNode] = []
     changes: dict[tuple[int, ...], tuple[LocatedNode, Tied]] = {}
-    for dst, src in map(_pair, pairs):
+    for dst, src in map(_check_pair, pairs):
         chosen = find_nodes(src, tree)
         if len(chosen) != 1:
             raise WhereError(
@@ -103,7 +110,7 @@ def tie(tree: Tree, pairs: Sequence[tuple[SelectorLike, SelectorLike]]) -> Tree:
         (source,) = chosen
         sources.append(source)
         for node in find_nodes(dst, tree):
-            _check_fit(node, source)
+            _check_same_structure(node, source)
             if node.index in changes:
                 raise WhereError(f"`tie` was told twice what to tie `{node.path}` to.", dst)
             changes[node.index] = (node, Tied(source.path))
@@ -118,7 +125,8 @@ def tie(tree: Tree, pairs: Sequence[tuple[SelectorLike, SelectorLike]]) -> Tree:
     return replace_nodes(tree, {index: tied for index, (_, tied) in changes.items()})
 
 
-def _pair(pair: Any) -> tuple[Any, Any]:
+def _check_pair(pair: Any) -> tuple[Any, Any]:
+    """The pair itself. **Raises:** `WhereError` if it is no pair."""
     if not isinstance(pair, tuple | list) or len(cast(Sequence[Any], pair)) != 2:
         raise WhereError(
             f"`tie` takes a sequence of pairs `(dst, src)`, in which `{pair!r}` is none. Of one "
@@ -128,6 +136,7 @@ def _pair(pair: Any) -> tuple[Any, Any]:
     return cast(Any, tuple(cast(Sequence[Any], pair)))
 
 
+@public
 def untie(tree: Tree) -> Tree:
     """Everything that is tied is where it is used: each `dst` is the very object at its `src`.
 
@@ -166,6 +175,7 @@ def untie(tree: Tree) -> Tree:
     return treedef.unflatten(_copy(sources[x.to]) if _is_tied(x) else x for x in nodes)
 
 
+@public
 def find_shared(tree: object) -> list[list[str]]:
     """The places of each array that is in several places of a tree.
 
@@ -201,33 +211,34 @@ def _is_tied(x: Any) -> bool:
 
 
 def _copy(node: Any) -> Any:
-    """The same leaves in containers of their own, as everywhere in a tree."""
+    """The node with the same leaves in new containers, since trees share no containers."""
     leaves, treedef = jtu.tree_flatten(node)
     return treedef.unflatten(leaves)
 
 
 def _overlap(a: LocatedNode, b: LocatedNode) -> bool:
+    """Whether one of two nodes lies within the other, or both are the same."""
     n = min(len(a.index), len(b.index))
     return a.index[:n] == b.index[:n]
 
 
-def _check_fit(node: LocatedNode, source: LocatedNode) -> None:
+def _check_same_structure(node: LocatedNode, source: LocatedNode) -> None:
     leaves, treedef = jtu.tree_flatten(node.value)
     others, other_def = jtu.tree_flatten(source.value)
-    fits = treedef == other_def and all(map(_is_alike, leaves, others))
+    fits = treedef == other_def and all(map(_same_shape_and_dtype, leaves, others))
     if not fits:
         raise WhereError(
-            f"`tie` cannot tie `{node.path}` to `{source.path}`: {_describe(node.value)} is not of "
-            f"the same structure, shapes and dtypes as {_describe(source.value)}.",
+            f"`tie` cannot tie `{node.path}` to `{source.path}`: {_quoted(node.value)} is not of "
+            f"the same structure, shapes and dtypes as {_quoted(source.value)}.",
             node.value,
         )
 
 
-def _is_alike(x: Any, y: Any) -> bool:
+def _same_shape_and_dtype(x: Any, y: Any) -> bool:
     if is_array_or_struct(x) and is_array_or_struct(y):
         return x.shape == y.shape and x.dtype == y.dtype
     return type(x) is type(y)
 
 
-def _describe(x: Any) -> str:
+def _quoted(x: Any) -> str:
     return f"`{tree_pformat(x, width=1000)}`"
