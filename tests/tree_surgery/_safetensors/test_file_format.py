@@ -125,16 +125,6 @@ def test_bytes_of_a_file(saved):
     assert notes == {"version": 1, "json": ["a"], "leaves": {}, "numbers": {}, "crc32": crc}
 
 
-def test_the_checksum_of_a_large_leaf(saved):
-    """Of more than 1 MiB it is the CRC-32 of the CRC-32s of its pieces of 1 MiB."""
-    x = np.arange((5 << 18) + 3, dtype=np.uint8)
-    header, rest = header_of(saved({"x": x}))
-    pieces = [rest[i : i + (1 << 20)] for i in range(0, len(rest), 1 << 20)]
-    expected = zlib.crc32(b"".join(zlib.crc32(piece).to_bytes(4, "little") for piece in pieces))
-    notes = json.loads(header["__metadata__"]["tree_surgery"])
-    assert len(pieces) == 2 and notes["crc32"] == {"x": f"{expected:08x}"}
-
-
 def test_data_are_aligned(saved):
     data = saved({"a": np.ones(3, np.int8), "b": np.ones(3), "c": np.ones(3, np.float16)})
     size = int.from_bytes(data[:8], "little")

@@ -1,7 +1,7 @@
 """What is known of a leaf before it is read, and the report of what did not fit a tree.
 
-`SerialiseError` carries a report, and all folders raise that error. So this file may import nothing
-of the distribution.
+`SerialiseError` carries a report, and all folders raise that error. So this file may import no
+folder of the distribution.
 """
 
 from typing import NamedTuple

@@ -29,6 +29,7 @@ def write_record(file: IO[bytes], array: np.ndarray[Any, Any]) -> None:
             f"an array of Python objects (dtype {array.dtype}) cannot be saved, since that would "
             "need pickle, which is not safe to load. Convert it, or leave it out by `filter_spec`."
         )
+    # An array in Fortran order is written as it lies in memory, and the header says so.
     if array.flags.f_contiguous and not array.flags.c_contiguous:
         values = array_to_bytes(array.T)
     else:
@@ -40,7 +41,7 @@ def write_record(file: IO[bytes], array: np.ndarray[Any, Any]) -> None:
     except ValueError:  # too long for version 1.0, as of a dtype with many fields
         start = io.BytesIO()
         npy.write_array_header_2_0(start, header)
-    write_all(file, start.getbuffer())
+    write_all(file, memoryview(start.getvalue()))
     write_all(file, values)
 
 

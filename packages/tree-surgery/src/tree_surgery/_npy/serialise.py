@@ -118,6 +118,7 @@ def tree_deserialise_leaves(
         try:
             for index, spec in enumerate(specs):
                 new.append(spec(file, leaves[index]))
+                # The default has compared the leaf already, before it read the data.
                 if spec is not default_deserialise_filter_spec:
                     _check_like(new[-1], leaves[index])
         except Exception as error:

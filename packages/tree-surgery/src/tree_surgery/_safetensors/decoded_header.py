@@ -68,6 +68,7 @@ def _file_size(file: IO[bytes]) -> int | None:
 def peek_header(path_or_file: PathOrFile) -> DecodedHeader:
     """Read the header of a file, and put a stream of the caller back to where it was."""
     with open_stream(path_or_file, SUFFIX, write=False) as (file, ours):
+        # `bool()` is False: a stream without `seekable` cannot seek.
         start = file.tell() if not ours and getattr(file, "seekable", bool)() else None
         decoded = read_decoded_header(file, ours)
         if start is not None:

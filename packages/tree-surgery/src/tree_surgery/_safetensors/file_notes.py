@@ -103,6 +103,7 @@ def format_checksum(checksum: int) -> str:
 
 
 def _header_checksum(strings: Mapping[str, str], entries: Mapping[str, TensorEntry]) -> str:
+    # Sorted, since another program may write the same header in another order.
     tensors = sorted((name, *entry) for name, entry in entries.items())
     text = json.dumps([dict(sorted(strings.items())), tensors])
     return format_checksum(zlib.crc32(text.encode()))

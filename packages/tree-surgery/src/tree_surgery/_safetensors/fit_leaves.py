@@ -86,6 +86,7 @@ def _choose_maker(
         return None
     if is_jax(leaf) and not is_key(leaf):
         _check_width(name, leaf.dtype)
+    # A cast comes first: with `dtype`, also a leaf that fits without one is cast.
     cast = _cast_maker(name, leaf, expected, there, dtype)
     if cast is not None or expected != there.info:
         return cast
@@ -132,6 +133,7 @@ def _make_array(name: str, array: np.ndarray[Any, Any], leaf: Any, dtype: Any) -
     """An array of the kind of `leaf`: of JAX or of NumPy, or a scalar of NumPy."""
     if dtype is not None and dtype != array.dtype:
         old, array = array, array.astype(dtype)
+        # Rounding is what a cast between floating dtypes is for. An integer that wraps is an error.
         if np.dtype(dtype).kind in "iu" and not np.array_equal(old, array):
             raise SerialiseError(f"Leaf `{name}`: not all its values fit {dtype}.", path=name)
     if is_jax(leaf):

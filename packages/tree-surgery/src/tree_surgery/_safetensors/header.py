@@ -19,9 +19,9 @@ SUFFIX = ".safetensors"
 METADATA = "__metadata__"
 
 _MAX_LENGTH = 1 << 25  # bytes of JSON: some 200,000 names
-_MAX_RANK = 64
+_MAX_RANK = 64  # axes that an array of NumPy can have
 _DATA_ALIGNMENT = 64  # the data begins at a multiple, so that it is aligned where files are mapped
-_ENTRY_KEYS = {"dtype", "shape", "data_offsets"}
+_ENTRY_KEYS = frozenset({"dtype", "shape", "data_offsets"})
 _REFUSED = "The file is damaged, or no safetensors file"
 
 # The dtypes of the format that have whole bytes, by the names that NumPy and JAX give them.
@@ -172,9 +172,11 @@ def _parse_entry(name: str, entry: Any) -> TensorEntry:
     if not (isinstance(code, str) and _is_shape(shape) and _is_pair_of_ints(offsets)):
         refuse(f"the entry `{shown}` is of the wrong types")
     begin, end = offsets
+    # The bound keeps NumPy from overflowing: a size must fit a signed integer of 64 bits.
     if not 0 <= begin <= end < 1 << 63:
         refuse(f"the data of `{shown}` are from {begin} to {end}")
     parsed = TensorEntry(code, tuple(shape), begin, end)
+    # An unknown dtype of a newer format may have elements of any size: it is skipped by its range.
     if code in _SIZES and math.prod(shape) * _SIZES[code] != end - begin:
         refuse(f"`{shown}` has shape {parsed.shape} of {code} in {end - begin} bytes")
     return parsed

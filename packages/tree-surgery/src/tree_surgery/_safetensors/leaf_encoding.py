@@ -41,6 +41,8 @@ LeafNote = dict[str, Any]
 - `own`, always true: the leaf wrote itself.
 """
 
+# Only what `encode_number` writes. `int` and `float.fromhex` accept more, and the latter raises
+# `OverflowError` for an exponent above 1023.
 _INT = re.compile(r"-?0x[0-9a-f]+")
 _FLOAT = re.compile(r"-?(0x[01]\.[0-9a-f]{1,13}p[+-]?(10[01]\d|102[0-3]|\d{1,3})|inf|nan)")
 _FLOAT0 = np.dtype(jax.dtypes.float0)
@@ -103,7 +105,8 @@ def _encode_dtype(dtype: Any, shape: tuple[int, ...]) -> tuple[str, tuple[int, .
     """The code, the shape and the note for an array of a dtype. Its bytes stay what they are."""
     dtype = np.dtype(dtype)
     name = str(dtype)
-    if name in CODES:  # a dtype of the other byte order has another name
+    # By name: a dtype of the other byte order equals none of the format, and is named `>f4`.
+    if name in CODES:
         return CODES[name], shape, {}
     if dtype.hasobject:
         raise SerialiseError(
@@ -218,9 +221,10 @@ def _as_tuple(x: Any) -> Any:
 def decode_array(data: ByteArray, leaf: LeafHeader) -> np.ndarray[Any, Any]:
     """The array of a leaf, or the words of its keys, from the bytes of its tensor. No copy."""
     shape = data.shape if leaf.info.shape is None else leaf.info.shape
-    assert leaf.dtype is not None
+    assert leaf.dtype is not None  # a leaf of unknown dtype has no maker, so its data is skipped
     if "key" in leaf.note:
         shape = (*shape, *words_of(leaf.note["key"])[2])
+    # Elements without bytes (`float0`, `U0`) cannot be counted from the data, only from the shape.
     if leaf.dtype.itemsize == 0 or data.size == 0:
         return np.zeros(shape, leaf.dtype)
     return data.view(leaf.dtype).reshape(shape)

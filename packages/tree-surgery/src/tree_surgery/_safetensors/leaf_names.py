@@ -39,6 +39,7 @@ def name_leaves(tree: Any) -> NamedLeaves:
     Names that stand for several leaves are replaced by `path_str`, which tells apart
     `{"a.b": 1}` and `{"a": {"b": 1}}`.
     """
+    # A `Frozen` around a leaf is taken for the leaf: its own key would become a part of the name.
     pairs, treedef = jtu.tree_flatten_with_path(tree, is_leaf=_is_frozen_leaf)
     names = [_dotted(path) for path, _ in pairs]
     times = Counter(names)
@@ -64,10 +65,10 @@ def _is_frozen_leaf(x: Any) -> bool:
 
 
 def _dotted(path: tuple[Any, ...]) -> str:
-    return "".join(_step(key) for key in path).removeprefix(".") or "<root>"
+    return "".join(_key_text(key) for key in path).removeprefix(".") or "<root>"
 
 
-def _step(key: Any) -> str:
+def _key_text(key: Any) -> str:
     if isinstance(key, jtu.GetAttrKey):
         return f".{key.name}"
     index = index_of(key)

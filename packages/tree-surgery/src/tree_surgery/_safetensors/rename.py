@@ -44,8 +44,10 @@ def rename_all(names: Iterable[str], rename: Rename | None) -> dict[str, str | N
 
 def compile_name_pattern(pattern: str) -> re.Pattern[str]:
     """A regular expression for a name, or for the first part of a name, in whole steps."""
+    # `**.` at the start may also match nothing, so that `**.bias` stands for `bias` too.
     parts = re.split(r"(^\*\*\.|\*\*|\*)", pattern)
     groups = {"*": r"([^.\[\]]+)", "**": r"(.+?)", "**.": r"(?:(.+?)\.)?"}
+    # The lookahead keeps `layer` from matching the first letters of `layers`.
     written = (groups.get(part, re.escape(part)) for part in parts)
     return re.compile("".join(written) + r"(?=$|[.\[])")
 

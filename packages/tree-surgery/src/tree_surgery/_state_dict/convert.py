@@ -49,7 +49,7 @@ def from_dictionary(
     names = rename_all(state_dict, rename)
     values = {new: to_value(old, state_dict[old]) for old, new in names.items() if new is not None}
     values = layout.apply(values, strict)
-    found = {name: _describe(value) for name, value in values.items()}
+    found = {name: _header_of(value) for name, value in values.items()}
     makers, report = match_leaves(named.leaves, found, dtype)
     if strict and report:
         raise_report(report, "The state dictionary", named.leaves)
@@ -58,11 +58,12 @@ def from_dictionary(
     return tree if strict else (tree, report)
 
 
-def _describe(value: Any) -> LeafHeader | Any:
+def _header_of(value: Any) -> LeafHeader | Any:
     """What a file would say of a value, so that `match_leaves` can compare it with a leaf.
 
     A number of Python describes itself.
     """
+    # `dtype` is `None`: keys are compared by their name in `info`, and never cast.
     if is_key(value):
         info = LeafInfo(str(value.dtype), value.shape)
         return LeafHeader(info, None, {"key": implementation_of(value)})

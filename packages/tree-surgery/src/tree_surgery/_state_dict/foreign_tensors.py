@@ -37,6 +37,7 @@ def to_value(name: str, x: Any) -> Any:
     except (TypeError, ValueError, RuntimeError) as error:
         message = f"`{type(x).__name__}` cannot be made an array of NumPy: {error}"
         raise SerialiseError(message).at(name) from error
+    # `np.array` makes an array of Python objects of whatever it does not know.
     if array.dtype.hasobject:
         raise SerialiseError(f"a `{type(x).__name__}` is no array of numbers.").at(name)
     return array
@@ -45,6 +46,7 @@ def to_value(name: str, x: Any) -> Any:
 def _from_torch(x: Any) -> np.ndarray[Any, Any]:
     """A tensor of PyTorch. NumPy lacks some dtypes, such as bfloat16: DLPack brings those."""
     x = x.detach().cpu()
+    # PyTorch conjugates and negates lazily, by a flag that NumPy does not see.
     for method in ("resolve_conj", "resolve_neg"):
         x = getattr(x, method)() if hasattr(x, method) else x
     try:

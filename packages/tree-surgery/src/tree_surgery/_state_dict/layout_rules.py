@@ -73,4 +73,4 @@ def _transpose(name: str, value: Any, rule: Any) -> Any:
     except ValueError as error:
         message = f"an array of shape {value.shape} cannot be transposed to {rule}: {error}."
         raise SerialiseError(message).at(name) from error
-    return np.array(new, order="C")
+    return np.array(new, order="C")  # a copy, also of the view that `transpose` gives

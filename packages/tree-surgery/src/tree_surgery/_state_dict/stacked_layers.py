@@ -29,6 +29,7 @@ def split_layers(values: dict[str, Any], path: str) -> dict[str, Any]:
             continue
         start, rest = name[: match.end()], name[match.end() :]
         for i in range(count):
+            # A copy: a view would keep the whole stack in memory for one layer.
             layer = np.array(value[i]) if isinstance(value, np.ndarray) else value
             new[f"{start}.{i}{rest}"] = layer
     return new
@@ -51,6 +52,7 @@ def _count_layers(stacked: dict[str, Any], path: str) -> int:
 
 def join_layers(values: dict[str, Any], path: str) -> dict[str, Any]:
     """`path.0.rest`, `path.1.rest`, ... become `path.rest`, layers along a new first axis."""
+    # The number of the layer, dotted or in brackets, is the last group of the pattern.
     pattern = re.compile(compile_name_pattern(path).pattern + r"[.\[](\d+)\]?(?=$|[.\[])")
     new: dict[str, Any] = {}
     layers: dict[str, dict[int, Any]] = {}
@@ -60,7 +62,7 @@ def join_layers(values: dict[str, Any], path: str) -> dict[str, Any]:
             new[name] = value
         else:
             number = int(match.groups()[-1])
-            start = name[: match.start(len(match.groups())) - 1]
+            start = name[: match.start(len(match.groups())) - 1]  # without the dot or the bracket
             layers.setdefault(start + name[match.end() :], {})[number] = value
     if not layers:
         raise SerialiseError(

@@ -42,10 +42,11 @@ def write_all(file: IO[bytes], view: memoryview) -> None:
     unbuffered = isinstance(file, io.RawIOBase)
     for start in range(0, len(view), PIECE):
         piece = view[start : start + PIECE]
-        while len(piece):
+        count = file.write(piece)
+        # Only `io.RawIOBase` promises that `write` returns a count. Other streams take all.
+        while unbuffered and count and count < len(piece):
+            piece = piece[count:]
             count = file.write(piece)
-            # Only `io.RawIOBase` promises that `write` returns a count. Other streams take all.
-            piece = piece[count or len(piece) :] if unbuffered else piece[:0]
 
 
 def read_all(file: IO[bytes], view: memoryview) -> int:

@@ -26,11 +26,16 @@ class Checksums:
 
     def of(self, view: memoryview) -> int:
         """The checksum of `view`."""
-        return _combine([self._start(view, piece) for piece in _pieces(view)])
+        if len(view) <= PIECE:
+            return zlib.crc32(view)
+        return _combine([self._start(piece) for piece in _pieces(view)])
 
     def write(self, file: IO[bytes], view: memoryview) -> int:
         """Write `view` to a file, and return its checksum."""
-        parts = [self._start(view, piece) for piece in _pieces(view)]
+        if len(view) <= PIECE:
+            write_all(file, view)
+            return zlib.crc32(view)
+        parts = [self._start(piece) for piece in _pieces(view)]
         try:
             write_all(file, view)
         finally:
@@ -39,38 +44,45 @@ class Checksums:
 
     def read(self, file: IO[bytes], view: memoryview, what: str) -> int:
         """Fill `view` from a file, and return the checksum. `what` names the data in an error."""
-        parts: list[int | Future[int]] = []
-        done = 0
-        for piece in _pieces(view):
-            count = read_all(file, piece)
-            done += count
-            if count < len(piece):
-                raise cut_short_error(what, len(view) - done, len(view))
-            parts.append(self._start(view, piece))
+        if len(view) <= PIECE:
+            _fill(file, view, what, 0, len(view))
+            return zlib.crc32(view)
+        parts: list[Future[int]] = []
+        for i, piece in enumerate(_pieces(view)):
+            _fill(file, piece, what, i * PIECE, len(view))
+            parts.append(self._start(piece))
         return _combine(parts)
 
     def skip(self, file: IO[bytes], size: int, what: str) -> int:
         """Read `size` bytes of a file and drop them, and return their checksum."""
         room = memoryview(bytearray(min(size, PIECE)))
-        parts: list[int | Future[int]] = []
+        if size <= PIECE:
+            _fill(file, room, what, 0, size)
+            return zlib.crc32(room)
+        checksums: list[int] = []
         for start in range(0, size, PIECE):
             piece = room[: min(PIECE, size - start)]
-            count = read_all(file, piece)
-            if count < len(piece):
-                raise cut_short_error(what, size - start - count, size)
-            parts.append(zlib.crc32(piece))  # at once: the next piece takes its place
-        return _combine(parts)
+            _fill(file, piece, what, start, size)
+            checksums.append(zlib.crc32(piece))  # on this thread: the next piece takes its place
+        return _checksum_of_pieces(checksums)
 
-    def _start(self, view: memoryview, piece: memoryview) -> "int | Future[int]":
-        """The checksum of one piece; on another thread if `view` has more than one."""
-        return zlib.crc32(piece) if len(view) <= PIECE else self._pool.submit(zlib.crc32, piece)
+    def _start(self, piece: memoryview) -> Future[int]:
+        return self._pool.submit(zlib.crc32, piece)
 
 
-def _combine(parts: "list[int | Future[int]]") -> int:
-    values = [part if isinstance(part, int) else part.result() for part in parts]
-    if len(values) == 1:
-        return values[0]
-    return zlib.crc32(b"".join(value.to_bytes(4, "little") for value in values))
+def _combine(parts: list[Future[int]]) -> int:
+    return _checksum_of_pieces([part.result() for part in parts])
+
+
+def _checksum_of_pieces(checksums: list[int]) -> int:
+    return zlib.crc32(b"".join(checksum.to_bytes(4, "little") for checksum in checksums))
+
+
+def _fill(file: IO[bytes], piece: memoryview, what: str, start: int, size: int) -> None:
+    """Fill a piece of `what`, which begins at byte `start` of `size`."""
+    count = read_all(file, piece)
+    if count < len(piece):
+        raise cut_short_error(what, size - start - count, size)
 
 
 def _pieces(view: memoryview) -> list[memoryview]:
