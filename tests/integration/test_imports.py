@@ -20,6 +20,10 @@ COMES_WITH = {"numpy": "jax", "jaxlib": "jax"}  # JAX cannot be installed withou
 STDLIB = sys.stdlib_module_names | {"annotationlib"}  # since Python 3.14
 # To type checkers it is of the standard library. When a program runs it may be missing.
 FOR_CHECKERS = {"typing_extensions"}
+LOADERS = {  # they import what is named by a table of another module, or by an object
+    "tree_surgery._lazy",
+    "pytree_module._functions_by_name",
+}
 UNSTABLE = re.compile(r"jax\.(_src|interpreters|extend|core)\b")
 
 FOLDERS = {f.parent.name: f.parents[2] for f in sorted(ROOT.glob("packages/*/src/*/__init__.py"))}
@@ -44,7 +48,7 @@ def imported(name: str) -> Iterator[tuple[int, str]]:
             above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
-        elif name != "tree_surgery._lazy" and (  # that imports what the tables of others say
+        elif name not in LOADERS and (
             isinstance(node, ast.Call)
             and ast.unparse(node.func).endswith(("import_module", "__import__"))
         ):

@@ -59,7 +59,7 @@ class Wrapper(Module):
 
 def module_of(fun: Any) -> str:
     """The module in which `fun` was written."""
-    return getattr(fun, "__module__", None) or "builtins"
+    return str(getattr(fun, "__module__", None) or "builtins")
 
 
 def decorate(wrap: Callable[[Any], Any], fun: Any, name: str) -> Any:

@@ -52,6 +52,15 @@ class _ModuleOf(str):
         return str, (str(self),)
 
 
+class _OnInstances(property):
+    """A property that the class does not have: `inspect` takes any `__wrapped__` for a function."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            raise AttributeError(f"type object {owner!r} has no such attribute")
+        return super().__get__(instance, owner)
+
+
 def _modules_of_functions(cls: type) -> None:
     """`cls` says where it is itself; where each of its instances is, its function says."""
     type.__setattr__(cls, "__module__", _ModuleOf(cls.__module__))
@@ -84,7 +93,7 @@ class BoundMethod(functools.partial[Any]):
     def __func__(self) -> Callable[..., Any]:
         return self.func
 
-    @property
+    @_OnInstances
     def __wrapped__(self) -> MethodType:
         return MethodType(self.func, self.args[0])
 

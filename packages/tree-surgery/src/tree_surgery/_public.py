@@ -95,3 +95,6 @@ def public(value: Any, /) -> Any:
         return decorator
     _publish(value, public_package(value.__module__))
     return value
+
+
+_publish(public, "tree_surgery.extend")
