@@ -90,10 +90,12 @@ def test_pickles_as_what_is_public(module: str, name: str, protocol: int):
     for written in (data, in_python.getvalue()):
         assert pickle.loads(written) is value
         assert pickle._loads(written) is value
+        if not name.isascii():  # `pickletools` cannot read it
+            continue
         words = {
             word
             for opcode, argument, _ in pickletools.genops(written)
-            if isinstance(argument, str) and name.isascii()  # others are escaped
+            if isinstance(argument, str)
             for word in argument.split()
         }
         known = {module, value.__qualname__, "builtins", "__builtin__", "str", "unicode"}
