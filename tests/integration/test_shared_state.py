@@ -55,7 +55,7 @@ SHARED = {
         "a lock; weak. An interface has its own lock"
     ),
     "filtered_transforms._jit.check_registry._CHECKS": REGISTERED,
-    "filtered_transforms._tracing.finalise.primitive_finalisations": REGISTERED,
+    "filtered_transforms._primitives.vprim.primitive_finalisations": REGISTERED,
     "filtered_transforms._primitives.raise_hook._ways": REGISTERED,
     "filtered_transforms._control_flow.branches._BRANCHES": "`Bodies`: `setdefault`; weak",
     "filtered_transforms._control_flow.lax_loops._SCAN": "as above",
@@ -78,7 +78,7 @@ SHARED = {
     "pytree_module._field_checks._PLAIN_DYNAMIC": IDEMPOTENT,
     "pytree_module._flatten_codegen._NAMESPACES": "one entry for each class, changed under a lock",
     "nn_layers._models.sequential._TAKES_KEY": f"{IDEMPOTENT}; weak",
-    "runtime_checks._failure.exceptions.FAILURES": "numbers of its own for each failure; bounded",
+    "runtime_checks._check.primitive.FAILURES": "numbers of its own for each failure; bounded",
     "runtime_checks._jax._unspecified": LRU,
     "runtime_checks._jax.debug_effect": LRU,
     "runtime_checks._failure.pending_failures._register": (

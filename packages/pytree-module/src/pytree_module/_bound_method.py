@@ -63,7 +63,10 @@ class _OnInstances(property):
 
 def _modules_of_functions(cls: type) -> None:
     """`cls` says where it is itself; where each of its instances is, its function says."""
+    line = vars(cls).get("__firstlineno__")
     type.__setattr__(cls, "__module__", _ModuleOf(cls.__module__))
+    if line is not None:  # Python 3.13 drops it with a new `__module__`, and `inspect` needs it
+        type.__setattr__(cls, "__firstlineno__", line)
 
 
 @public
