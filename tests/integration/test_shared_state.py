@@ -66,7 +66,7 @@ SHARED = {
     "filtered_transforms._jit.trace_observers._OBSERVERS": OWN,
     "filtered_transforms._reverse_loops.progress_meters._BARS": "a lock",
     "filtered_transforms._reverse_loops.checkpoint_schedule._again": LRU,
-    "filtered_transforms._reverse_loops.checkpointed.plan": LRU,
+    "filtered_transforms._reverse_loops.checkpoint_schedule.plan": LRU,
     "filtered_transforms._tracing.shape_trials._cached": LRU,
     "filtered_transforms._primitives.filter_primitive._out_of": (
         f"{LRU}; what two threads write is equal"
