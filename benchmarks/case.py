@@ -40,7 +40,8 @@ class Absolute:
     statement: str
     setup: str = "pass"
     limit_ms: float | None = None
-    peer_statement: str | None = None  # for comparison only
+    peer_statement: str | None = None
+    limit: float | None = None  # the ratio of our median to the peer's, at most
 
 
 def peer() -> ModuleType | None:

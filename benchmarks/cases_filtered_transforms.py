@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from case import NNX, Absolute, Case, Thunk, nnx, peer
+from case import NNX, Case, Thunk, nnx, peer
 from model import batch, build
 
 import filtered_transforms
@@ -31,7 +31,7 @@ LIMITS: dict[str, tuple[float | None, float | None]] = {
 }
 
 
-def cases() -> list[Case | Absolute]:
+def cases() -> list[Case]:
     ours = operations(filtered_transforms, pytree_module)
     equinox = peer()
     theirs: dict[str, Thunk] = {} if equinox is None else operations(equinox, equinox)
@@ -50,12 +50,6 @@ def cases() -> list[Case | Absolute]:
                 own_clock=name == QUEUED,
             )
             for name, (limit, flat_limit) in LIMITS.items()
-        ),
-        Absolute(
-            "import filtered_transforms, after jax",
-            "import filtered_transforms",
-            setup="import jax",
-            peer_statement="import equinox",
         ),
     ]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from case import Absolute, Case, peer
+from case import Case, peer
 from model import build
 
 import pytree_module
@@ -65,14 +65,11 @@ _MODEL = (
 )
 
 
-def cases() -> list[Case | Absolute]:
+def cases() -> list[Case]:
     other = peer()
-    found: list[Case | Absolute] = []
+    found: list[Case] = []
     for names, make in ((_SMALL, _small), (_MODEL, _model)):
         theirs = make(other) if other else (None,) * len(names)
         for (name, limit), ours, peers in zip(names, make(pytree_module), theirs, strict=True):
             found.append(Case(name, ours, peers, limit))
-    found.append(
-        Absolute("import pytree_module", "import pytree_module", "import jax", 50, "import equinox")
-    )
     return found

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from case import Absolute, Case, Thunk, peer
+from case import Case, Thunk, peer
 from model import build
 
 import pytree_module
 import tree_surgery
 
 
-def cases() -> list[Case | Absolute]:
+def cases() -> list[Case]:
     """Each case does the same to our model by our functions and to the peer's by the peer's."""
     model = build(pytree_module)
     ours = operations(tree_surgery, model)
@@ -40,13 +40,6 @@ def cases() -> list[Case | Absolute]:
             None if equinox is None else theirs["load the model, from memory"],
         ),
         Case("tree_set: every array, by type", lambda: tree_surgery.tree_set(model, jax.Array, 0)),
-        Absolute(
-            "import tree_surgery, after jax",
-            "import tree_surgery",
-            setup="import jax",
-            limit_ms=30,
-            peer_statement="import equinox",
-        ),
     ]
 
 

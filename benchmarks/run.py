@@ -115,14 +115,17 @@ def run_absolute(case: Absolute) -> dict[str, Any]:
     seconds = {OURS: fresh(case.setup, case.statement)}
     if case.peer_statement and peer():
         seconds[PEER] = fresh(case.setup, case.peer_statement)
-    late = case.limit_ms is not None and seconds[OURS] * 1e3 > case.limit_ms
+    ratios = {PEER: seconds[OURS] / seconds[PEER]} if PEER in seconds else {}
+    limits = {} if case.limit is None else {PEER: case.limit}
+    if case.limit_ms is not None:
+        limits["ms"] = case.limit_ms
     return {
         "case": case.name,
         "seconds": seconds,
-        "ratios": {PEER: seconds[OURS] / seconds[PEER]} if PEER in seconds else {},
+        "ratios": ratios,
         "spread": [],
-        "limits": {} if case.limit_ms is None else {"ms": case.limit_ms},
-        "verdict": "-" if case.limit_ms is None else "MISSED" if late else "ok",
+        "limits": limits,
+        "verdict": judge(ratios | {"ms": seconds[OURS] * 1e3}, limits),
     }
 
 

@@ -56,7 +56,7 @@ SHARED = {
         "a lock; weak. An interface has its own lock"
     ),
     "filtered_transforms._jit.check_registry._CHECKS": REGISTERED,
-    "filtered_transforms._tracing.finalise.primitive_finalisations": REGISTERED,
+    "filtered_transforms._primitives.vprim.primitive_finalisations": REGISTERED,
     "filtered_transforms._primitives.raise_hook._HOOK": REGISTERED,
     "filtered_transforms._control_flow.branches._BRANCHES": "`BodyCache`: `setdefault`; weak",
     "filtered_transforms._control_flow.filter_scan._SCAN": "as above",
@@ -79,7 +79,7 @@ SHARED = {
     "pytree_module._field_checks._PLAIN_DYNAMIC": IDEMPOTENT,
     "pytree_module._flatten_codegen._NAMESPACES": "one entry for each class, changed under a lock",
     "nn_layers._core.layer_protocol._TAKES_KEY_BY_CLASS": f"{IDEMPOTENT}; weak",
-    "runtime_checks._failure.exceptions.FAILURES": "numbers of its own for each failure; bounded",
+    "runtime_checks._check.primitive.FAILURES": "numbers of its own for each failure; bounded",
     "runtime_checks._failure.pending_failures._register": (
         "what is registered twice does nothing the second time"
     ),

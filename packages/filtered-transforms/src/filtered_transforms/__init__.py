@@ -6,6 +6,7 @@ from tree_surgery.extend import lazy_names as _lazy_names
 
 __version__ = "0.1.0"
 
+# Checkers find `extend` as a file. Were it imported here, `equinoctial` would seem to have it too.
 if _typing.TYPE_CHECKING:
     from ._clear_caches import clear_caches as clear_caches
     from ._control_flow.branches import filter_cond as filter_cond

@@ -73,7 +73,7 @@ type.__setattr__(Wrapper, "__doc__", _DocOfFunction(Wrapper.__doc__))
 
 def module_of(fun: Any) -> str:
     """The module in which `fun` was written."""
-    return getattr(fun, "__module__", None) or "builtins"
+    return str(getattr(fun, "__module__", None) or "builtins")
 
 
 def decorate(wrap: Callable[[Any], Any], fun: Any, name: str) -> Any:

@@ -23,10 +23,13 @@ if _typing.TYPE_CHECKING:
     from runtime_checks.debug import announce_jaxpr_p as announce_jaxpr_p
     from runtime_checks.debug import announce_transform as announce_transform
     from runtime_checks.debug import assert_dce as assert_dce
+    from runtime_checks.debug import backward_nan as _backward_nan
     from runtime_checks.debug import breakpoint_if as breakpoint_if
     from runtime_checks.debug import inspect_dce as inspect_dce
     from runtime_checks.debug import store_dce as store_dce
     from tree_surgery import TreeWLCustom as TreeWLCustom
+
+    debug_backward_nan = _backward_nan
 else:
     __all__, __getattr__, __dir__ = _lazy_names(
         __name__,

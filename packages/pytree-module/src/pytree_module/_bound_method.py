@@ -54,6 +54,15 @@ class _ModuleOfFunction(str):
         return str, (str(self),)
 
 
+class _OnInstances(property):
+    """A property that the class does not have: `inspect` takes any `__wrapped__` for a function."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            raise AttributeError(f"type object {owner!r} has no such attribute")
+        return super().__get__(instance, owner)
+
+
 class _DocOfFunction:
     """The `__doc__` of a class of bound methods: of an instance, that of its function.
 
@@ -72,10 +81,13 @@ def _show_functions(cls: type) -> None:
 
     The class itself keeps its own.
     """
+    line = vars(cls).get("__firstlineno__")
     doc = cls.__dict__.get("__doc__")
     if not isinstance(doc, _DocOfFunction):
         type.__setattr__(cls, "__doc__", _DocOfFunction(doc))
     type.__setattr__(cls, "__module__", _ModuleOfFunction(cls.__module__))
+    if line is not None:  # Python 3.13 drops it with a new `__module__`, and `inspect` needs it
+        type.__setattr__(cls, "__firstlineno__", line)
 
 
 @public
@@ -125,7 +137,7 @@ class BoundMethod(functools.partial[Any]):
     def __func__(self) -> Callable[..., Any]:
         return self.func
 
-    @property
+    @_OnInstances
     def __wrapped__(self) -> MethodType:
         return MethodType(self.func, self.args[0])
 

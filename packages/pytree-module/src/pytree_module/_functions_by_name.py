@@ -1,6 +1,7 @@
 """The names under which functions are found, by others and in other processes."""
 
 import functools
+import importlib
 import operator
 import sys
 from collections.abc import Callable
@@ -22,7 +23,8 @@ def name_of(value: Any, same: Same = operator.is_) -> tuple[str, str] | None:
     module = getattr(value, "__module__", None)
     if not isinstance(qualname, str) or not isinstance(module, str):
         return None
-    own = (module, qualname) if same(_find(module, qualname), value) else None
+    here = same(_find(module, qualname), value) or same(_ask(module, qualname), value)
+    own = (module, qualname) if here else None
     if own is not None and not _is_private(module):
         return own
     public = _public_modules(module.partition(".")[0], len(sys.modules))
@@ -47,6 +49,19 @@ def _find(module: str, qualname: str) -> Any:
     for name in others:
         found = getattr(found, name, None)
     return found
+
+
+def _ask(module: str, qualname: str) -> Any:
+    """What a public module gives under this name when it is asked, as pickle asks it.
+
+    A module may load its names late, and the object may have been reached on another way.
+    """
+    if "<" in qualname or _is_private(module):
+        return None
+    try:
+        return operator.attrgetter(qualname)(importlib.import_module(module))
+    except (ImportError, AttributeError):
+        return None
 
 
 def _names_in(module: str) -> dict[str, Any]:

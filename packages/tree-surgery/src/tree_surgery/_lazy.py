@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from ._public import public
+
 Lazy = tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]
 
 
+@public("tree_surgery.extend")
 def lazy_names(module: str, homes: Mapping[str, str]) -> Lazy:
     """The names that `module` gives, each from the module that defines it, imported on first use.
 

@@ -56,7 +56,10 @@ def _publish(value: Any, path: str) -> None:
     if defined_in == path:
         return
     if isinstance(value, type):
+        line = vars(value).get("__firstlineno__")
         value.__module__ = PublicPath(path, defined_in)
+        if line is not None:  # Python 3.13 drops it with a new `__module__`, and `inspect` needs it
+            type.__setattr__(value, "__firstlineno__", line)
         return
     # `inspect` finds the source of a function by its code, and annotations by its globals. So a
     # plain string will do, which wrappers may copy and hash.
@@ -95,3 +98,6 @@ def public(value: Any, /) -> Any:
         return decorator
     _publish(value, public_package(value.__module__))
     return value
+
+
+_publish(public, "tree_surgery.extend")
