@@ -219,9 +219,9 @@ def is_buffer(x: Any) -> bool:
 
 
 def buffer_at_set(
-    buffer: T, index: Index, x: ArrayLike, *, pred: Scalar = True, **kwargs: Any
+    buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, **kwargs: Any
 ) -> T:
-    """`buffer.at[index].set(x)` if `pred`, for buffers of loops and for arrays.
+    """`buffer.at[item].set(x)` if `pred`, for buffers of loops and for arrays.
 
     For functions that are called as the body of `while_loop` or `scan`, where `buffer` is one of
     its buffers, and also outside of it, where it is an array.
@@ -229,8 +229,8 @@ def buffer_at_set(
     **Arguments:**
 
     - `buffer`: an array, or a buffer of a loop.
-    - `index`: an index, as in `buffer[index]`. Of an array of indices no two may be equal.
-    - `x`: what is written, broadcast against `buffer[index]`.
+    - `item`: an index, as in `buffer[item]`. Of an array of indices no two may be equal.
+    - `x`: what is written, broadcast against `buffer[item]`.
     - `pred`: a scalar `bool`, traced or not: whether to write at all.
     - `**kwargs`: as for `jax.Array.at[...].set`.
 
@@ -247,10 +247,10 @@ def buffer_at_set(
     """
     written: Any = buffer
     if is_buffer(written):
-        return written.at[index].set(x, pred=pred, **kwargs)
+        return written.at[item].set(x, pred=pred, **kwargs)
     if pred is True:
-        return written.at[index].set(x, **kwargs)
-    return write_anywhere(jnp.asarray(written), index, x, pred, **kwargs)
+        return written.at[item].set(x, **kwargs)
+    return write_anywhere(jnp.asarray(written), item, x, pred, **kwargs)
 
 
 def find_buffers(
