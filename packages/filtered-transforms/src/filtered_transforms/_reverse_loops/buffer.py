@@ -218,9 +218,7 @@ def is_buffer(x: Any) -> bool:
     return x.__class__ is Buffer
 
 
-def buffer_at_set(
-    buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, **kwargs: Any
-) -> T:
+def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, **kwargs: Any) -> T:
     """`buffer.at[item].set(x)` if `pred`, for buffers of loops and for arrays.
 
     For functions that are called as the body of `while_loop` or `scan`, where `buffer` is one of
