@@ -230,8 +230,8 @@ def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, 
     **Arguments:**
 
     - `buffer`: an array, or a buffer of a loop.
-    - `item`: an index, as in `buffer[index]`. Of an array of indices no two may be equal.
-    - `x`: what is written, broadcast against `buffer[index]`.
+    - `item`: an index, as in `buffer[item]`. Of an array of indices no two may be equal.
+    - `x`: what is written, broadcast against `buffer[item]`.
     - `pred`: a scalar `bool`, traced or not: whether to write at all.
     - `**kwargs`: as for `jax.Array.at[...].set`.
 
