@@ -55,7 +55,7 @@ SHARED = {
         "a lock; weak. An interface has its own lock"
     ),
     "filtered_transforms._jit.check_registry._CHECKS": REGISTERED,
-    "filtered_transforms._tracing.finalise.primitive_finalisations": REGISTERED,
+    "filtered_transforms._primitives.vprim.primitive_finalisations": REGISTERED,
     "filtered_transforms._primitives.raise_hook._ways": REGISTERED,
     "filtered_transforms._control_flow.branches._BRANCHES": "`Bodies`: `setdefault`; weak",
     "filtered_transforms._control_flow.lax_loops._SCAN": "as above",
@@ -66,7 +66,7 @@ SHARED = {
     "filtered_transforms._jit.trace_observers._OBSERVERS": OWN,
     "filtered_transforms._reverse_loops.progress_meters._BARS": "a lock",
     "filtered_transforms._reverse_loops.checkpoint_schedule._again": LRU,
-    "filtered_transforms._reverse_loops.checkpointed.plan": LRU,
+    "filtered_transforms._reverse_loops.checkpoint_schedule.plan": LRU,
     "filtered_transforms._tracing.shape_trials._cached": LRU,
     "filtered_transforms._primitives.filter_primitive._out_of": (
         f"{LRU}; what two threads write is equal"
@@ -92,6 +92,7 @@ CONSTANT = {  # never written once they are made
     "filtered_transforms._derivatives.jacobian._JAX",
     "filtered_transforms._filters.partition._MASKS",
     "filtered_transforms._jaxprs.inner_programs._READERS",
+    "filtered_transforms._tracing.finalise._interpreter",
     "nn_layers._attention.softmax_attention._AT_ONCE",
     "nn_layers._conv.conv._PAD_MODES",
     "nn_layers._conv.fixed_dimensions._AXES",
@@ -99,7 +100,7 @@ CONSTANT = {  # never written once they are made
     "pytree_module._field_names._HOMES",
     "runtime_checks.Enumeration._names",
     "runtime_checks.Enumeration._texts",
-    "runtime_checks._functionalise.rules.RULES",
+    "runtime_checks._functionalise.functionalise.RULES",
     "runtime_checks._failure.exceptions._STATEMENTS",
     "runtime_checks.debug._announce._ONE_STEP",
     "tree_surgery._safetensors.header.CODES",

@@ -33,6 +33,7 @@ The names that end in `_p` are the primitives themselves.
 from ._filters.hashable import hashable_combine as hashable_combine
 from ._filters.hashable import hashable_partition as hashable_partition
 from ._jax import Equation as Equation
+from ._jax import all_jaxprs as all_jaxprs
 from ._jax import bind_jit as bind_jit
 from ._jax import debug_effect as debug_effect
 from ._jax import equations as equations
@@ -51,7 +52,6 @@ from ._jaxprs.inner_programs import InnerPrograms as InnerPrograms
 from ._jaxprs.inner_programs import InnerScan as InnerScan
 from ._jaxprs.inner_programs import InnerShardMap as InnerShardMap
 from ._jaxprs.inner_programs import InnerWhile as InnerWhile
-from ._jaxprs.inner_programs import all_jaxprs as all_jaxprs
 from ._jaxprs.inner_programs import inner_programs as inner_programs
 from ._jaxprs.interpreter import Interpreter as Interpreter
 from ._jit.check_registry import Carried as Carried

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from filtered_transforms._jax import Equation, equations, scan_sizes
+from filtered_transforms._jax import Equation, scan_sizes
 
 CallKind = Literal["jit", "checkpoint", "custom_jvp", "custom_vjp", "other"]
 
@@ -287,32 +287,3 @@ def inner_programs(equation: Equation) -> InnerPrograms | None:
     """
     reader = _READERS.get(equation.name)
     return reader(equation) if reader is not None and equation.jaxprs else None
-
-
-def all_jaxprs(jaxpr: Any) -> list[Any]:
-    """A jaxpr and all jaxprs within it, each of them once, outer ones first.
-
-    **Arguments:**
-
-    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`, or a `Jaxpr`.
-
-    ```python
-    import jax
-    import jax.numpy as jnp
-    from filtered_transforms.extend import all_jaxprs, equations
-
-    sin = jax.jit(jnp.sin)
-    jaxpr = jax.make_jaxpr(lambda x: sin(x) + sin(x))(1.0)
-    names = [equation.name for inner in all_jaxprs(jaxpr) for equation in equations(inner)]
-    assert names.count("sin") == 1 and names.count("add") == 1
-    ```
-    """
-    found: dict[int, Any] = {}
-    todo = [jaxpr]
-    while todo:
-        current = todo.pop()
-        if id(current) not in found:
-            found[id(current)] = current
-            for equation in reversed(equations(current)):
-                todo.extend(reversed(equation.jaxprs))
-    return list(found.values())
