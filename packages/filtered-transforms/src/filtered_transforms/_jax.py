@@ -517,9 +517,10 @@ def with_jaxprs(params: dict[str, Any], change: Callable[[Any], Any]) -> dict[st
     def changed(value: Any) -> Any:
         if isinstance(value, (ClosedJaxpr, Jaxpr)):
             return change(value)
-        if type(value) in (tuple, list) and any(_jaxprs_among(value)):
-            return type(value)(map(changed, value))
-        return value
+        if not isinstance(value, (tuple, list)) or not any(True for _ in _jaxprs_among([value])):
+            return value
+        make: Any = getattr(value, "_make", type(value))  # `custom_linear_solve` has a named tuple
+        return make(map(changed, value))
 
     new = {name: changed(value) for name, value in params.items()}
     return {name: value for name, value in new.items() if value is not params[name]}
