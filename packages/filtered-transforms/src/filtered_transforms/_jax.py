@@ -301,7 +301,7 @@ class Equation:
             out = eqn.primitive.bind(*functions, *inputs, **given)
         return list(out) if eqn.primitive.multiple_results else [out]
 
-    def in_scope(self) -> AbstractContextManager[None]:
+    def in_scope(self) -> AbstractContextManager[Any]:
         """In this context, what is traced has the named scopes of the equation."""
         scope = self.scope
         return jax.named_scope(scope) if scope else contextlib.nullcontext()
@@ -467,7 +467,7 @@ def evaluate_part(
     """
     made: dict[Any, None] = {}
     needed: dict[Any, None] = {}
-    eqns = [equation._eqn for equation in part]
+    eqns = [equation._eqn for equation in part]  # pyright: ignore[reportPrivateUsage]  (here only)
     for eqn in eqns:
         for atom in eqn.invars:
             if not isinstance(atom, Literal) and atom not in made:
