@@ -13,6 +13,8 @@ import pytest
 from filtered_transforms import filter_jit
 from runtime_checks import EquinoxRuntimeError, check, error_if
 
+GOOD, BAD = jnp.arange(3.0), jnp.arange(3.0) - 1
+
 
 def positive(x: jax.Array, text: str = "negative input") -> jax.Array:
     return error_if(x, x < 0, text)

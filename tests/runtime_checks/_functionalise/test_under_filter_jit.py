@@ -11,6 +11,8 @@ from filtered_transforms import filter_grad, filter_jit, filter_pmap
 from pytree_module import Module
 from runtime_checks import EquinoxRuntimeError, error_if
 
+GOOD, BAD = jnp.arange(3.0), jnp.arange(3.0) - 1
+
 
 def positive(x: jax.Array, text: str = "negative input") -> jax.Array:
     return error_if(x, x < 0, text)
