@@ -191,8 +191,14 @@ class InnerShardMap(InnerPrograms):
 Reader = Callable[[Equation], InnerPrograms]
 
 
-def _call(kind: CallKind, name: str) -> Reader:
-    return lambda equation: InnerCall(equation.params[name], kind)
+def _call(kind: CallKind, *names: str) -> Reader:
+    """Reads the jaxpr of a call from the parameter of that name, or of the next one."""
+
+    def read(equation: Equation) -> InnerCall:
+        name = next(name for name in names if name in equation.params)
+        return InnerCall(equation.params[name], kind)
+
+    return read
 
 
 def _checkpoint(equation: Equation) -> InnerCall:
@@ -248,7 +254,7 @@ _READERS: dict[str, Reader] = {
     "custom_vjp_call_jaxpr": _call("custom_vjp", "fun_jaxpr"),
     "closed_call": _call("other", "call_jaxpr"),
     "core_call": _call("other", "call_jaxpr"),
-    "eval_jaxpr": _call("other", "jaxpr"),
+    "eval_jaxpr": _call("other", "jaxpr", "call_jaxpr"),
     "linear_call": _call("other", "callee"),
     "scan": _scan,
     "while": _while,
