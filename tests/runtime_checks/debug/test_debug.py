@@ -175,3 +175,15 @@ def test_counted_callables():
         return x
 
     assert named.__name__ == "named"
+
+
+def test_what_is_stored_is_bounded(capsys: pytest.CaptureFixture[str]):
+    @jax.jit
+    def f(x: jax.Array) -> jax.Array:
+        for _ in range(1030):
+            x = store_dce(x, "many calls")
+        return x
+
+    f.trace(jnp.ones(()))
+    inspect_dce("many calls")
+    assert "Found 1024 calls" in capsys.readouterr().out

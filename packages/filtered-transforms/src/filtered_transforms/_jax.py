@@ -308,7 +308,7 @@ class Equation:
             out = eqn.primitive.bind(*functions, *inputs, **given)
         return list(out) if eqn.primitive.multiple_results else [out]
 
-    def in_scope(self) -> AbstractContextManager[None]:
+    def in_scope(self) -> AbstractContextManager[Any]:
         """In this context, what is traced has the named scopes of the equation."""
         scope = self.scope
         return jax.named_scope(scope) if scope else contextlib.nullcontext()
@@ -340,6 +340,36 @@ def equations(jaxpr: Any) -> list[Equation]:
     The example is that of `Equation`.
     """
     return [Equation(eqn) for eqn in _own(jaxpr).eqns]
+
+
+@public("filtered_transforms.extend")
+def all_jaxprs(jaxpr: Any) -> list[Any]:
+    """A jaxpr and all jaxprs within it, each of them once, outer ones first.
+
+    **Arguments:**
+
+    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`, or a `Jaxpr`.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from filtered_transforms.extend import all_jaxprs, equations
+
+    sin = jax.jit(jnp.sin)
+    jaxpr = jax.make_jaxpr(lambda x: sin(x) + sin(x))(1.0)
+    names = [equation.name for inner in all_jaxprs(jaxpr) for equation in equations(inner)]
+    assert names.count("sin") == 1 and names.count("add") == 1
+    ```
+    """
+    found: dict[int, Any] = {}
+    todo = [jaxpr]
+    while todo:
+        current = todo.pop()
+        if id(current) not in found:
+            found[id(current)] = current
+            params = (eqn.params.values() for eqn in _own(current).eqns)
+            todo.extend(reversed([inner for values in params for inner in _jaxprs_among(values)]))
+    return list(found.values())
 
 
 @public("filtered_transforms.extend")
@@ -450,17 +480,20 @@ def evaluate_part(
     """
     made: dict[Any, None] = {}
     needed: dict[Any, None] = {}
-    for equation in part:
-        for atom in equation.inputs:
+    eqns = [equation._eqn for equation in part]  # pyright: ignore[reportPrivateUsage]  (here only)
+    for eqn in eqns:
+        for atom in eqn.invars:
             if not isinstance(atom, Literal) and atom not in made:
                 needed[atom] = None
-        made.update(dict.fromkeys(v for v in equation.outputs if not is_dropped(v)))
+        for variable in eqn.outvars:
+            if not isinstance(variable, _DropVar):
+                made[variable] = None
     inner = _own(jaxpr)
     excerpt = inner.replace(
         constvars=[],
         invars=list(needed),
         outvars=list(made),
-        eqns=[equation._eqn for equation in part],
+        eqns=eqns,
         debug_info=inner.debug_info._replace(arg_names=None, result_paths=None),
     )
     found = jax.core.eval_jaxpr(excerpt, (), *[values[variable] for variable in needed])
@@ -498,9 +531,10 @@ def with_jaxprs(params: dict[str, Any], change: Callable[[Any], Any]) -> dict[st
     def changed(value: Any) -> Any:
         if isinstance(value, (ClosedJaxpr, Jaxpr)):
             return change(value)
-        if type(value) in (tuple, list) and any(_jaxprs_among(value)):
-            return type(value)(map(changed, value))
-        return value
+        if not isinstance(value, (tuple, list)) or not any(True for _ in _jaxprs_among([value])):
+            return value
+        make: Any = getattr(value, "_make", type(value))  # `custom_linear_solve` has a named tuple
+        return make(map(changed, value))
 
     new = {name: changed(value) for name, value in params.items()}
     return {name: value for name, value in new.items() if value is not params[name]}

@@ -39,6 +39,7 @@ if _typing.TYPE_CHECKING:
     from ._filters.hashable import hashable_combine as hashable_combine
     from ._filters.hashable import hashable_partition as hashable_partition
     from ._jax import Equation as Equation
+    from ._jax import all_jaxprs as all_jaxprs
     from ._jax import bind_jit as bind_jit
     from ._jax import debug_effect as debug_effect
     from ._jax import equations as equations
@@ -57,7 +58,6 @@ if _typing.TYPE_CHECKING:
     from ._jaxprs.inner_programs import InnerScan as InnerScan
     from ._jaxprs.inner_programs import InnerShardMap as InnerShardMap
     from ._jaxprs.inner_programs import InnerWhile as InnerWhile
-    from ._jaxprs.inner_programs import all_jaxprs as all_jaxprs
     from ._jaxprs.inner_programs import inner_programs as inner_programs
     from ._jaxprs.interpreter import Interpreter as Interpreter
     from ._jit.check_registry import Carried as Carried
@@ -133,13 +133,13 @@ else:
         {
             "._filters.hashable": "hashable_combine, hashable_partition",
             "._jax": (
-                "Equation, bind_jit, debug_effect, equations, is_dropped, is_literal, "
-                "jaxpr_as_function, jaxpr_input_types, jaxpr_output_types, jaxpr_results, "
-                "retrace, without_dead_code"
+                "Equation, all_jaxprs, bind_jit, debug_effect, equations, is_dropped, "
+                "is_literal, jaxpr_as_function, jaxpr_input_types, jaxpr_output_types, "
+                "jaxpr_results, retrace, without_dead_code"
             ),
             "._jaxprs.inner_programs": (
                 "InnerCall, InnerCond, InnerLinearSolve, InnerPrograms, InnerScan, "
-                "InnerShardMap, InnerWhile, all_jaxprs, inner_programs"
+                "InnerShardMap, InnerWhile, inner_programs"
             ),
             "._jaxprs.interpreter": "Interpreter",
             "._jit.check_registry": "Carried, register_check",

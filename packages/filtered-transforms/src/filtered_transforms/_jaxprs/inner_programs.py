@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from filtered_transforms._jax import Equation, equations, scan_sizes
+from filtered_transforms._jax import Equation, scan_sizes
 from tree_surgery.extend import public
 
 CallKind = Literal["jit", "checkpoint", "custom_jvp", "custom_vjp", "other"]
@@ -199,8 +199,14 @@ class InnerShardMap(InnerPrograms):
 Reader = Callable[[Equation], InnerPrograms]
 
 
-def _call(kind: CallKind, name: str) -> Reader:
-    return lambda equation: InnerCall(equation.params[name], kind)
+def _call(kind: CallKind, *names: str) -> Reader:
+    """Reads the jaxpr of a call from the parameter of that name, or of the next one."""
+
+    def read(equation: Equation) -> InnerCall:
+        name = next(name for name in names if name in equation.params)
+        return InnerCall(equation.params[name], kind)
+
+    return read
 
 
 def _checkpoint(equation: Equation) -> InnerCall:
@@ -256,7 +262,7 @@ _READERS: dict[str, Reader] = {
     "custom_vjp_call_jaxpr": _call("custom_vjp", "fun_jaxpr"),
     "closed_call": _call("other", "call_jaxpr"),
     "core_call": _call("other", "call_jaxpr"),
-    "eval_jaxpr": _call("other", "jaxpr"),
+    "eval_jaxpr": _call("other", "jaxpr", "call_jaxpr"),
     "linear_call": _call("other", "callee"),
     "scan": _scan,
     "while": _while,
@@ -296,33 +302,3 @@ def inner_programs(equation: Equation) -> InnerPrograms | None:
     """
     reader = _READERS.get(equation.name)
     return reader(equation) if reader is not None and equation.jaxprs else None
-
-
-@public("filtered_transforms.extend")
-def all_jaxprs(jaxpr: Any) -> list[Any]:
-    """A jaxpr and all jaxprs within it, each of them once, outer ones first.
-
-    **Arguments:**
-
-    - `jaxpr`: a `jax.extend.core.ClosedJaxpr`, or a `Jaxpr`.
-
-    ```python
-    import jax
-    import jax.numpy as jnp
-    from filtered_transforms.extend import all_jaxprs, equations
-
-    sin = jax.jit(jnp.sin)
-    jaxpr = jax.make_jaxpr(lambda x: sin(x) + sin(x))(1.0)
-    names = [equation.name for inner in all_jaxprs(jaxpr) for equation in equations(inner)]
-    assert names.count("sin") == 1 and names.count("add") == 1
-    ```
-    """
-    found: dict[int, Any] = {}
-    todo = [jaxpr]
-    while todo:
-        current = todo.pop()
-        if id(current) not in found:
-            found[id(current)] = current
-            for equation in reversed(equations(current)):
-                todo.extend(reversed(equation.jaxprs))
-    return list(found.values())

@@ -49,29 +49,32 @@ def check_tree(
     predicate = predicate_of(pred)
     if isinstance(predicate, np.ndarray) and not predicate.any():
         return x
-    leaves, treedef = jtu.tree_flatten(x)
-    arrays = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
+    arrays = list(filter(is_array, jtu.tree_leaves(x)))
     indices = [] if index is None else [index]
-    in_program = any(
-        isinstance(v, Tracer) for v in (predicate, *indices, *(leaves[i] for i in arrays))
-    )
+    in_program = _any_traced([predicate, *indices, *arrays])
     fails_now = _is_known_to_fail(predicate, indices, in_program)
-    if len(arrays) == 0 and not (fails_now and mode != "nan"):
-        raise ValueError(
-            "No arrays to thread error on to. `error_if(x, ...)` needs at least one array in `x`, "
-            "and the caller has to use what it returns."
-        )
+    _require_arrays(arrays, may_be_none=fails_now and mode != "nan")
     if mode == "nan":
         return _with_nan(x, predicate)
     if fails_now:
         fail_now(predicate, indices, messages, mode)
     if not in_program and not bool(jnp.any(predicate)):
         return x
-    through = [jnp.asarray(leaves[i]) for i in arrays]
-    checked = bind(predicate, through, messages, mode, indices, kept=kept)
-    for i, leaf in zip(arrays, checked, strict=True):
-        leaves[i] = leaf
-    return treedef.unflatten(leaves)
+    through = [jnp.asarray(array) for array in arrays]
+    checked = iter(bind(predicate, through, messages, mode, indices, kept=kept))
+    return jtu.tree_map(lambda leaf: next(checked) if is_array(leaf) else leaf, x)
+
+
+def _any_traced(values: Sequence[Any]) -> bool:
+    return any(isinstance(value, Tracer) for value in values)
+
+
+def _require_arrays(arrays: Sequence[Any], may_be_none: bool) -> None:
+    if not arrays and not may_be_none:
+        raise ValueError(
+            "No arrays to thread error on to. `error_if(x, ...)` needs at least one array in `x`, "
+            "and the caller has to use what it returns."
+        )
 
 
 def _is_known_to_fail(predicate: Any, indices: Sequence[Any], in_program: bool) -> bool:
@@ -79,7 +82,7 @@ def _is_known_to_fail(predicate: Any, indices: Sequence[Any], in_program: bool) 
 
     `predicate` is true somewhere if it is an array of NumPy.
     """
-    if any(isinstance(v, Tracer) for v in (predicate, *indices)):
+    if _any_traced([predicate, *indices]):
         return False
     if isinstance(predicate, np.ndarray) and not any(isinstance(i, jax.Array) for i in indices):
         return True

@@ -83,7 +83,7 @@ def _scan(carrier: Carrier, _: Equation, inner: InnerScan, args: list[Any]) -> O
     start = [
         [varying(jnp.full(jnp.shape(p), _NEVER, jnp.int32)), *values] for p, *values in nothing
     ]
-    (state, _, firsts), ys = jax.lax.scan(
+    (state, _steps, firsts), ys = jax.lax.scan(
         body,
         (init, jnp.zeros((), jnp.int32), start),
         xs,
