@@ -69,7 +69,7 @@ FilterSpec: TypeAlias = PyTree
 AxesSpec: TypeAlias = PyTree
 """An axis, `None`, a function from a leaf to those, or a tree of these that is a prefix."""
 
-AxisOrPlace: TypeAlias = int | jax.sharding.PartitionSpec | jax.sharding.Sharding | jax.Device
+AxisOrPlace: TypeAlias = int | jax.sharding.PartitionSpec | jax.sharding.Sharding
 """What `if_array` gives for an array: an axis of it, or where it lies."""
 
 SpecsSpec: TypeAlias = PyTree

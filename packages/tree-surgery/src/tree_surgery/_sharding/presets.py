@@ -14,7 +14,7 @@ from tree_surgery._public import public
 from tree_surgery._select.selectors import PathSelector
 from tree_surgery._types import AnyMesh
 
-from .partition_specs import axes_by_dimension, parts, spec_of
+from .partition_specs import Axes, axes_by_dimension, parts, spec_of
 from .tree_shardings import ShardingRule, ShardingRules, SpecFunction
 
 _ALL = PathSelector("**", optional=True)
@@ -101,17 +101,20 @@ class FullyShard:
         given = self.spec
         spec = given if isinstance(given, PartitionSpec) else given(path, leaf, mesh)
         shape = tuple(leaf.shape)
-        if any(name not in mesh.shape for name in self.axes) or len(spec) > len(shape):
-            # `tree_shardings` says what is wrong with such a spec, with path and mesh.
-            return PartitionSpec(*spec, self.axes) if len(spec) <= len(shape) else spec
+        if len(spec) > len(shape):
+            return spec  # `tree_shardings` says what is wrong with it, with path and mesh
+        if any(name not in mesh.shape for name in self.axes):
+            return PartitionSpec(*spec, self.axes)  # the same
         axes = axes_by_dimension(spec, len(shape))
-        used = {name for names in axes for name in names}
-        count = parts(self.axes, mesh)
-        free = [
-            (size, -i) for i, size in enumerate(shape) if not axes[i] and size and size % count == 0
-        ]
-        if math.prod(shape) < self.min_size or not free or used & set(self.axes):
+        largest = self._largest(shape, axes, parts(self.axes, mesh))
+        if math.prod(shape) < self.min_size or largest is None:
             return spec
-        _, at = max(free)
-        axes[-at] = self.axes
+        axes[largest] = self.axes
         return spec_of(axes)
+
+    def _largest(self, shape: tuple[int, ...], axes: list[Axes], count: int) -> int | None:
+        """The largest dimension that is whole and divides, if these axes split no other."""
+        if any(name in self.axes for names in axes for name in names):
+            return None
+        free = [i for i, n in enumerate(shape) if not axes[i] and n > 0 and n % count == 0]
+        return max(free, key=lambda i: shape[i], default=None)
