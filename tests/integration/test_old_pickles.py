@@ -58,6 +58,7 @@ def test_tables_and_modules_agree(package: str):
         module, name = old.split(".")
         there = getattr(import_module(home.partition(":")[0], package), home.partition(":")[2])
         assert getattr(sys.modules[f"{package}.{module}"], name) is there
+        assert not hasattr(sys.modules[f"{package}.{module}"], "__file__")  # hides no real one
         assert not hasattr(sys.modules[f"{package}.{module}"], "not_there")
 
 

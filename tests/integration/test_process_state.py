@@ -31,7 +31,7 @@ MAY = {
     (
         "tree_surgery/_lazy.py",
         "sys.modules.setdefault",
-    ): "adds modules of our own packages, at import",
+    ): "adds its own, at import",
     ("filtered_transforms/_toolkit/omega.py", "setattr"): "its own class, where that is defined",
     ("filtered_transforms/_clear_caches.py", "jax.clear_caches"): "what it is for",
     ("pytree_module/_annotations.py", "setattr"): "its own class, while that is defined",

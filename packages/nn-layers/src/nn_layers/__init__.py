@@ -112,6 +112,6 @@ else:
 _moved_names(
     __name__,
     "_adaptive_pool _batch_norm _conv_transpose _dropout _embedding _group_norm _linear _mlp "
-    "_norm _pool _prelu _recurrent _rms_norm _rnn _rotary _sequential _shared _spectral_norm "
+    "_norm _pool _prelu _rms_norm _rnn _rotary _sequential _shared _spectral_norm "
     "_stacked _weight_norm",
 )

@@ -20,8 +20,6 @@ MOVED = {
     "_pool._AvgPool": "._conv.pool:_AvgPool",
     "_pool._MaxPool": "._conv.pool:_MaxPool",
     "_prelu.PReLU": "._dense.prelu:PReLU",
-    "_recurrent.GRUCell": "._recurrent.gru_cell:GRUCell",
-    "_recurrent.LSTMCell": "._recurrent.lstm_cell:LSTMCell",
     "_rms_norm.RMSNorm": "._normalisation.rms_norm:RMSNorm",
     "_rnn.Bidirectional": "._recurrent.bidirectional:Bidirectional",
     "_rnn.RNN": "._recurrent.rnn:RNN",
