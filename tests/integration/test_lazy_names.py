@@ -60,7 +60,9 @@ def loaded_by(statement: str) -> set[str]:
     """The modules that a statement loads in a fresh process which has loaded JAX."""
     program = (
         "import sys, jax, jax.numpy; before = set(sys.modules)\n"
-        f"{statement}\nprint(*sorted(set(sys.modules) - before), sep='\\n')"
+        f"{statement}\nnew = sorted(set(sys.modules) - before)\n"
+        # What has no spec stands for a file that was, for old pickles (`moved_names`).
+        "print(*(m for m in new if getattr(sys.modules[m], '__spec__', None)), sep='\\n')"
     )
     return set(run(program).splitlines())
 

@@ -28,6 +28,10 @@ MAY = {
     ("equinoctial/as_equinox.py", "warnings.filterwarnings"): "as above, at import",
     ("equinoctial/as_equinox.py", "sys.argv"): "runs a script as Python would",
     ("equinoctial/as_equinox.py", "sys.path.insert"): "as above",
+    (
+        "tree_surgery/_lazy.py",
+        "sys.modules.setdefault",
+    ): "adds its own, at import",
     ("filtered_transforms/_toolkit/omega.py", "setattr"): "its own class, where that is defined",
     ("filtered_transforms/_clear_caches.py", "jax.clear_caches"): "what it is for",
     ("pytree_module/_annotations.py", "setattr"): "its own class, while that is defined",

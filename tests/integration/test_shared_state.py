@@ -89,6 +89,10 @@ SHARED = {
 }
 CONSTANT = {  # never written once they are made
     "equinoctial._private_names.MODULES",
+    "filtered_transforms._moved.MOVED",
+    "nn_layers._moved.MOVED",
+    "runtime_checks._moved.MOVED",
+    "tree_surgery._moved.MOVED",
     "filtered_transforms._derivatives.jacobian._JAX",
     "filtered_transforms._filters.partition._MASKS",
     "filtered_transforms._jaxprs.inner_programs._READERS",

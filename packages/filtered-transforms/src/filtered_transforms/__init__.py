@@ -3,6 +3,7 @@
 import typing as _typing
 
 from tree_surgery.extend import lazy_names as _lazy_names
+from tree_surgery.extend import moved_names as _moved_names
 
 __version__ = "0.1.0"
 
@@ -83,3 +84,9 @@ else:
             ".extend": "",
         },
     )
+
+# Of `_moved.py`, which is imported when an old pickle is read. Until 0.2.0.
+_moved_names(
+    __name__,
+    "_axes _closure _grad _jacobian _jvp _options _pmap _progress _staging _vmap",
+)

@@ -3,6 +3,7 @@
 import typing as _typing
 
 from tree_surgery.extend import lazy_names as _lazy_names
+from tree_surgery.extend import moved_names as _moved_names
 
 __version__ = "0.1.0"
 
@@ -106,3 +107,11 @@ else:
             "._state.state_index": "StateIndex",
         },
     )
+
+# Of `_moved.py`, which is imported when an old pickle is read. Until 0.2.0.
+_moved_names(
+    __name__,
+    "_adaptive_pool _batch_norm _conv_transpose _dropout _embedding _group_norm _linear _mlp "
+    "_norm _pool _prelu _rms_norm _rnn _rotary _sequential _shared _spectral_norm "
+    "_stacked _weight_norm",
+)

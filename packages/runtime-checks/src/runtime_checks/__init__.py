@@ -5,6 +5,7 @@ import typing as _typing
 
 from filtered_transforms.extend import set_raise_if as _set_raise_if
 from tree_surgery.extend import lazy_names as _lazy_names
+from tree_surgery.extend import moved_names as _moved_names
 
 __version__ = "0.1.0"
 
@@ -36,3 +37,6 @@ def _raise_if(x: _typing.Any, pred: _typing.Any, msg: str) -> _typing.Any:
 
 # At once, whoever imports this and whatever he uses of it: the toolkit has no other way to know.
 _set_raise_if(_raise_if)
+
+# Of `_moved.py`, which is imported when an old pickle is read. Until 0.2.0.
+_moved_names(__name__, "_frames")

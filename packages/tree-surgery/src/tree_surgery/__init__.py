@@ -3,6 +3,7 @@
 import typing as _typing
 
 from ._lazy import lazy_names as _lazy_names
+from ._lazy import moved_names as _moved_names
 
 if _typing.TYPE_CHECKING:
     from ._compare.diff import TreeChange as TreeChange
@@ -108,3 +109,6 @@ else:
             "._training.tie": "Tied, find_shared, tie, untie",
         },
     )
+
+# Of `_moved.py`, which is imported when an old pickle is read. Until 0.2.0.
+_moved_names(__name__, "_selector _where")

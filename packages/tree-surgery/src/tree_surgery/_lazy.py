@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from ._public import public
@@ -59,3 +60,36 @@ def lazy_names(module: str, homes: Mapping[str, str]) -> Lazy:
         return sorted({*namespace, *origins})
 
     return public, get, names
+
+
+@public("tree_surgery.extend")
+def moved_names(package: str, modules: str) -> None:
+    """Modules that a package once had, for pickles that name what stood in them.
+
+    Each becomes a module without a file. Asked for a name, it looks in `MOVED` of the package's
+    `_moved.py`, which is imported then: from `"_old_module.name"` to `".home:name"`. Pickle finds
+    the module in `sys.modules`; without it, an old file fails with `ModuleNotFoundError`.
+
+    **Arguments:**
+
+    - `package`: the `__name__` of the package.
+    - `modules`: the last names of the modules, with spaces between them.
+    """
+    for old in modules.split():
+        module = ModuleType(f"{package}.{old}", "What stood here has moved; for old pickles.")
+        module.__getattr__ = _moved(package, old)  # pyright: ignore[reportAttributeAccessIssue]
+        sys.modules.setdefault(module.__name__, module)
+
+
+def _moved(package: str, old: str) -> Callable[[str], Any]:
+    def get(name: str) -> Any:
+        # Whoever goes through `sys.modules` asks all modules for `__file__` and the like.
+        moved = {} if name.startswith("__") else import_module("._moved", package).MOVED
+        try:
+            home, _, there = moved[f"{old}.{name}"].partition(":")
+        except KeyError:
+            message = f"module '{package}.{old}' has no attribute {name!r}"
+            raise AttributeError(message, name=name) from None
+        return getattr(import_module(home, package), there)
+
+    return get

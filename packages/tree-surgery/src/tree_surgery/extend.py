@@ -3,12 +3,14 @@ comparison of structures.
 
 - `public`: marks a class or function, so that it shows the path under which it is public.
 - `lazy_names`: a module's names, each loaded when it is first asked for.
+- `moved_names`: modules that a package once had, for old pickles.
 - `first_difference`: the first place at which two trees differ, a `Difference`.
 """
 
 import typing as _typing
 
 from ._lazy import lazy_names as lazy_names
+from ._lazy import moved_names as moved_names
 from ._public import public as public
 
 if _typing.TYPE_CHECKING:
@@ -19,7 +21,7 @@ else:
         __name__,
         {
             "._compare.first_difference": "Difference, first_difference",
-            "._lazy": "lazy_names",
+            "._lazy": "lazy_names, moved_names",
             "._public": "public",
         },
     )
