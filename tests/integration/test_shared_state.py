@@ -72,6 +72,8 @@ SHARED = {
         f"{LRU}; what two threads write is equal"
     ),
     "filtered_transforms._jax.debug_effect": LRU,
+    "filtered_transforms._jax._core": LRU,
+    "filtered_transforms._jax._drop_var": LRU,
     "filtered_transforms._jax._unspecified": LRU,
     # the others
     "tree_surgery._select.path_pattern.parse": LRU,

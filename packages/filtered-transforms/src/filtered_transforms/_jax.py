@@ -2,17 +2,24 @@
 
 import contextlib
 import functools
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.core
-import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 from jax.interpreters import ad, batching, mlir, partial_eval
 
 from tree_surgery.extend import public
+
+if TYPE_CHECKING:
+    from jax.extend.core import ClosedJaxpr as ClosedJaxpr
+    from jax.extend.core import Jaxpr as Jaxpr
+    from jax.extend.core import Primitive as Primitive
+else:
+    Primitive = type(jax.lax.add_p)  # the class `jax.extend.core.Primitive`, all JAX versions
 
 Held = tuple[tuple[int, ...], Any]  # an array: its shape and dtype
 
@@ -45,9 +52,6 @@ def jitted_as(fun: Any) -> Any:
 
 # --- primitives: for the toolkit in `extend`. `jax.interpreters`, all JAX versions.
 
-Primitive = jax.extend.core.Primitive
-ClosedJaxpr = jax.extend.core.ClosedJaxpr
-Jaxpr = jax.extend.core.Jaxpr
 ShapedArray = jax.core.ShapedArray
 Zero = ad.Zero
 UndefinedPrimal = ad.UndefinedPrimal
@@ -105,7 +109,7 @@ def as_arrays(xs: Iterable[Any]) -> list[Any]:
 
 def new_primitive(name: str, multiple_results: bool) -> Primitive:
     """A primitive without rules."""
-    primitive = jax.extend.core.Primitive(name)
+    primitive = Primitive(name)
     primitive.multiple_results = multiple_results
     return primitive
 
@@ -176,8 +180,22 @@ def _nothing() -> None:
 # --- jaxprs: the only place that knows how they and their equations are written
 
 
-Literal = jax.extend.core.Literal
-_DropVar: Any = getattr(jax.extend.core, "DropVar", None) or jax.core.DropVar  # it has moved
+@functools.cache
+def _core() -> Any:
+    """`jax.extend.core`, imported when a jaxpr is first read: JAX 0.10 imports Pallas with it."""
+    return importlib.import_module("jax.extend.core")
+
+
+@functools.cache
+def _drop_var() -> Any:
+    return getattr(_core(), "DropVar", None) or jax.core.DropVar  # it has moved
+
+
+def __getattr__(name: str) -> Any:
+    """The classes of jaxprs, when they are first asked for."""
+    if name not in ("ClosedJaxpr", "Jaxpr"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_core(), name)
 
 
 @public("filtered_transforms.extend")
@@ -190,7 +208,7 @@ def is_literal(value: Any) -> bool:
 
     The example is that of `Equation`.
     """
-    return isinstance(value, Literal)
+    return isinstance(value, _core().Literal)
 
 
 @public("filtered_transforms.extend")
@@ -205,7 +223,7 @@ def is_dropped(variable: Any) -> bool:
 
     The example is that of `Equation`.
     """
-    return isinstance(variable, _DropVar)
+    return isinstance(variable, _drop_var())
 
 
 @public("filtered_transforms.extend")
@@ -320,7 +338,7 @@ class Equation:
 def _jaxprs_among(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
         for item in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(item, (ClosedJaxpr, Jaxpr)):
+            if isinstance(item, (_core().ClosedJaxpr, _core().Jaxpr)):
                 yield item
 
 
@@ -448,7 +466,7 @@ def evaluate(jaxpr: Any, consts: list[Any], args: list[Any]) -> list[Any]:
 
     `jax.extend.core.jaxpr_as_fun`, all JAX versions.
     """
-    return jax.extend.core.jaxpr_as_fun(ClosedJaxpr(jaxpr, consts))(*args)
+    return _core().jaxpr_as_fun(_core().ClosedJaxpr(jaxpr, consts))(*args)
 
 
 @public("filtered_transforms.extend")
@@ -483,10 +501,10 @@ def evaluate_part(
     eqns = [equation._eqn for equation in part]  # pyright: ignore[reportPrivateUsage]  (here only)
     for eqn in eqns:
         for atom in eqn.invars:
-            if not isinstance(atom, Literal) and atom not in made:
+            if not isinstance(atom, _core().Literal) and atom not in made:
                 needed[atom] = None
         for variable in eqn.outvars:
-            if not isinstance(variable, _DropVar):
+            if not isinstance(variable, _drop_var()):
                 made[variable] = None
     inner = _own(jaxpr)
     excerpt = inner.replace(
@@ -519,7 +537,7 @@ def retrace(jaxpr: Any, run: Callable[..., list[Any]]) -> Any:
         for aval in jaxpr_input_types(jaxpr)
     ]
     made = jax.make_jaxpr(lambda *args: run(inner, args, consts))(*args)
-    if isinstance(jaxpr, ClosedJaxpr):
+    if isinstance(jaxpr, _core().ClosedJaxpr):
         return made
     assert not made.consts, "a jaxpr without constants cannot get any"
     return made.jaxpr
@@ -529,7 +547,7 @@ def with_jaxprs(params: dict[str, Any], change: Callable[[Any], Any]) -> dict[st
     """Those of the parameters of an equation that hold jaxprs, each of them changed."""
 
     def changed(value: Any) -> Any:
-        if isinstance(value, (ClosedJaxpr, Jaxpr)):
+        if isinstance(value, (_core().ClosedJaxpr, _core().Jaxpr)):
             return change(value)
         if not isinstance(value, (tuple, list)) or not any(True for _ in _jaxprs_among([value])):
             return value
@@ -553,7 +571,7 @@ def handed_on(closed: Any, primitive: Any) -> Any:
         if eqn.primitive is primitive:
             *others, last = eqn.outvars
             if is_dropped(last):
-                last = jax.extend.core.Var(last.aval)
+                last = _core().Var(last.aval)
                 eqn = eqn.replace(outvars=[*others, last])
             # All names under which the array was known until here.
             older = [name for name, now in latest.items() if now is eqn.invars[0]]
@@ -561,17 +579,17 @@ def handed_on(closed: Any, primitive: Any) -> Any:
         eqns.append(eqn)
     if not latest:
         return closed
-    outvars = [v if isinstance(v, Literal) else latest.get(v, v) for v in inner.outvars]
+    outvars = [v if isinstance(v, _core().Literal) else latest.get(v, v) for v in inner.outvars]
     new = inner.replace(eqns=eqns, outvars=outvars)
     return new if closed is inner else closed.replace(jaxpr=new)
 
 
 def _reading(eqn: Any, latest: dict[Any, Any]) -> Any:
     """The equation, which reads other variables in the place of some."""
-    if not any(not isinstance(v, Literal) and v in latest for v in eqn.invars):
+    if not any(not isinstance(v, _core().Literal) and v in latest for v in eqn.invars):
         return eqn
     return eqn.replace(
-        invars=[v if isinstance(v, Literal) else latest.get(v, v) for v in eqn.invars]
+        invars=[v if isinstance(v, _core().Literal) else latest.get(v, v) for v in eqn.invars]
     )
 
 
@@ -608,7 +626,7 @@ def without_dead_code(jaxpr: Any) -> Any:
     inner, consts = opened(jaxpr)
     needed = [True] * len(inner.outvars)
     smaller, _ = partial_eval.dce_jaxpr(inner, needed, instantiate=True)
-    return ClosedJaxpr(smaller, consts)
+    return _core().ClosedJaxpr(smaller, consts)
 
 
 def ends_on_a_device(jaxpr: Any) -> tuple[list[Held], list[Held]]:

@@ -25,9 +25,9 @@ from typing import (
 import jax
 import numpy as np
 
-from ._jax import ClosedJaxpr
-
 if TYPE_CHECKING:
+    from ._jax import ClosedJaxpr
+
     PyTree: TypeAlias = Any
 else:
 

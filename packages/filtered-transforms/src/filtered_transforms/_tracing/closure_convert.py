@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,14 @@ from filtered_transforms._filters.partition import split
 from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._filters.static_leaf import same_value
 from filtered_transforms._filters.structure_errors import describe, structure_difference
-from filtered_transforms._jax import Jaxpr, evaluate, jaxpr_output_types, opened
+from filtered_transforms._jax import evaluate, jaxpr_output_types, opened
 from filtered_transforms._types import Converted, P, PyTree, R
 from pytree_module import Module, field
 from tree_surgery import path_str
 from tree_surgery.extend import public
+
+if TYPE_CHECKING:
+    from filtered_transforms._jax import Jaxpr
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +93,7 @@ class ClosureConverted(Module):
 
     __scope__ = None  # its calls are no layer
 
-    jaxpr: Jaxpr
+    jaxpr: "Jaxpr"
     consts: list[Any]
     _in: _Shape = field(static=True)
     _out: _Shape = field(static=True)

@@ -5,18 +5,23 @@ examples of a `vmap` at once, to be differentiated by a rule. Once all transform
 may be replaced by what they compute, for tools that know JAX's own primitives alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import jax
 import jax.tree_util as jtu
 from jax.typing import ArrayLike
 
-from filtered_transforms._jax import ClosedJaxpr, Equation, Jaxpr, Primitive, opened, retrace
+from filtered_transforms._jax import Equation, Primitive, opened, retrace
 from filtered_transforms._types import P, R
 from tree_surgery.extend import public
 
 from .jaxpr_rules import WITHOUT_JVP, WITHOUT_VJP, Replacement, Replacing
+
+if TYPE_CHECKING:
+    from filtered_transforms._jax import ClosedJaxpr, Jaxpr
 
 primitive_finalisations: dict[Any, Callable[..., Any]] = {}
 """Of each primitive that finalisation replaces, the function that takes its place."""
