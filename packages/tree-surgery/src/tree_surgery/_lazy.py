@@ -84,7 +84,7 @@ def moved_names(package: str, modules: str) -> None:
 def _moved(package: str, old: str) -> Callable[[str], Any]:
     def get(name: str) -> Any:
         # Whoever goes through `sys.modules` asks all modules for `__file__` and the like.
-        moved = {} if name.startswith("__") else import_module("._moved", package).MOVED
+        moved = {} if name.startswith("__") else import_module(f"{package}._moved").MOVED
         try:
             home, _, there = moved[f"{old}.{name}"].partition(":")
         except KeyError:
