@@ -34,11 +34,15 @@ MODULES = [
 ]
 
 
+# The same objects as in `extend`, by an older path.
+OLDER = {("filtered_transforms", "scan"), ("filtered_transforms", "while_loop")}
+
+
 def names() -> Iterator[tuple[str, str]]:
     for module in MODULES:
         for name in importlib.import_module(module).__all__:
             value = getattr(importlib.import_module(module), name)
-            if isinstance(value, type | types.FunctionType):
+            if isinstance(value, type | types.FunctionType) and (module, name) not in OLDER:
                 yield module, name
 
 
@@ -80,14 +84,20 @@ def test_its_source_is_its_own(module: str, name: str):
     assert Path(file).name != "__init__.py"
 
 
+def pickles(value: Any) -> Iterator[bytes]:
+    """Of every protocol, by the pickler in C and by that in Python."""
+    first = 0 if value.__qualname__.isascii() else 4  # before, names are in ASCII
+    for protocol in range(first, pickle.HIGHEST_PROTOCOL + 1):
+        yield pickle.dumps(value, protocol)
+        file = io.BytesIO()
+        pickle._Pickler(file, protocol).dump(value)
+        yield file.getvalue()
+
+
 @every
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_pickles_as_what_is_public(module: str, name: str, protocol: int):
+def test_pickles_as_what_is_public(module: str, name: str):
     value = public(module, name)
-    data = pickle.dumps(value, protocol)
-    in_python = io.BytesIO()
-    pickle._Pickler(in_python, protocol).dump(value)
-    for written in (data, in_python.getvalue()):
+    for written in pickles(value):
         assert pickle.loads(written) is value
         assert pickle._loads(written) is value
         if not name.isascii():  # `pickletools` cannot read it

@@ -56,7 +56,7 @@ SHARED = {
         "a lock; weak. An interface has its own lock"
     ),
     "filtered_transforms._jit.check_registry._CHECKS": REGISTERED,
-    "filtered_transforms._primitives.vprim.primitive_finalisations": REGISTERED,
+    "filtered_transforms._tracing.finalise.primitive_finalisations": REGISTERED,
     "filtered_transforms._primitives.raise_hook._HOOK": REGISTERED,
     "filtered_transforms._control_flow.branches._BRANCHES": "`BodyCache`: `setdefault`; weak",
     "filtered_transforms._control_flow.filter_scan._SCAN": "as above",
@@ -81,7 +81,7 @@ SHARED = {
     "pytree_module._field_checks._PLAIN_DYNAMIC": IDEMPOTENT,
     "pytree_module._flatten_codegen._NAMESPACES": "one entry for each class, changed under a lock",
     "nn_layers._core.layer_protocol._TAKES_KEY_BY_CLASS": f"{IDEMPOTENT}; weak",
-    "runtime_checks._check.primitive.FAILURES": "numbers of its own for each failure; bounded",
+    "runtime_checks._failure.exceptions.FAILURES": "numbers of its own for each failure; bounded",
     "runtime_checks._failure.pending_failures._register": (
         "what is registered twice does nothing the second time"
     ),
@@ -104,9 +104,9 @@ CONSTANT = {  # never written once they are made
     "pytree_module._flatten_codegen._STUB_CODES",
     "pytree_module._field_names._PLAIN_TYPES",
     "pytree_module._pickling._IN_CONTAINER",
-    "runtime_checks.Enumeration._names",
-    "runtime_checks.Enumeration._texts",
-    "runtime_checks._functionalise.functionalise.RULES",
+    "runtime_checks._enumeration.Enumeration._names",
+    "runtime_checks._enumeration.Enumeration._texts",
+    "runtime_checks._functionalise.rules.RULES",
     "runtime_checks._failure.exceptions._STATEMENTS",
     "runtime_checks.debug._announce._ONE_STEP",
     "tree_surgery._show.document._BY_TYPE",
@@ -170,7 +170,7 @@ def found() -> dict[str, Any]:
                 continue
             if name in assigned and is_ours(value):
                 seen.setdefault(id(value), (f"{module.__name__}.{name}", value))
-            if isinstance(value, type) and value.__module__ == module.__name__:
+            if isinstance(value, type) and written_in(value) == module.__name__:
                 for attribute, part in vars(value).items():
                     hidden = attribute.startswith("__") or attribute == "_field_defaults"
                     if not hidden and is_shared(part):
@@ -178,6 +178,11 @@ def found() -> dict[str, Any]:
             elif not name.startswith("__") and is_shared(value):
                 seen.setdefault(id(value), (f"{module.__name__}.{name}", value))
     return dict(seen.values())
+
+
+def written_in(cls: type) -> str:
+    """The module of a class. (`__module__` of a public one equals its public path as well.)"""
+    return str(getattr(cls.__module__, "defined_in", cls.__module__))
 
 
 def test_the_list_is_complete():

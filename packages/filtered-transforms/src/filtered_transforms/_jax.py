@@ -5,7 +5,7 @@ import functools
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import jax.core
 import jax.numpy as jnp
@@ -17,9 +17,25 @@ from tree_surgery.extend import public
 if TYPE_CHECKING:
     from jax.extend.core import ClosedJaxpr as ClosedJaxpr
     from jax.extend.core import Jaxpr as Jaxpr
+    from jax.extend.core import JaxprEqn, Literal, Var
     from jax.extend.core import Primitive as Primitive
+
+    AnyJaxpr: TypeAlias = ClosedJaxpr | Jaxpr
+    Atom: TypeAlias = Var | Literal
 else:
     Primitive = type(jax.lax.add_p)  # the class `jax.extend.core.Primitive`, all JAX versions
+
+    class AnyJaxpr:
+        """A `jax.extend.core.ClosedJaxpr`, or a `Jaxpr`: with its constants or without."""
+
+    class Atom:
+        """What stands in an equation for a value: a variable, or a constant."""
+
+    class JaxprEqn:
+        """An equation as JAX writes it: a `jax.extend.core.JaxprEqn`."""
+
+
+JaxprT = TypeVar("JaxprT", bound=AnyJaxpr)
 
 Held = tuple[tuple[int, ...], Any]  # an array: its shape and dtype
 
@@ -199,7 +215,7 @@ def __getattr__(name: str) -> Any:
 
 
 @public("filtered_transforms.extend")
-def is_literal(value: Any) -> bool:
+def is_literal(value: Atom) -> bool:
     """Whether an input of an equation, or a result of a jaxpr, is a constant, not a variable.
 
     **Arguments:**
@@ -212,7 +228,7 @@ def is_literal(value: Any) -> bool:
 
 
 @public("filtered_transforms.extend")
-def is_dropped(variable: Any) -> bool:
+def is_dropped(variable: Atom) -> bool:
     """Whether an output of an equation is dropped: it is computed, and nothing can refer to it.
 
     Newer JAX drops nothing when it traces. There, an output that nobody reads is a variable.
@@ -263,11 +279,11 @@ class Equation:
 
     __slots__ = ("_eqn",)
 
-    def __init__(self, eqn: Any):
+    def __init__(self, eqn: JaxprEqn):
         self._eqn = eqn
 
     @property
-    def primitive(self) -> Any:
+    def primitive(self) -> Primitive:
         return self._eqn.primitive
 
     @property
@@ -279,11 +295,11 @@ class Equation:
         return self._eqn.params
 
     @property
-    def inputs(self) -> list[Any]:
+    def inputs(self) -> Sequence[Atom]:
         return self._eqn.invars
 
     @property
-    def outputs(self) -> list[Any]:
+    def outputs(self) -> Sequence[Atom]:
         return self._eqn.outvars
 
     @property
@@ -305,7 +321,7 @@ class Equation:
         return [(f.file_name, f.line_num, f.function_name) for f in frames]
 
     @property
-    def jaxprs(self) -> list[Any]:
+    def jaxprs(self) -> list[AnyJaxpr]:
         return list(_jaxprs_among(self._eqn.params.values()))
 
     def bind(self, inputs: Sequence[Any], **params: Any) -> list[Any]:
@@ -348,7 +364,7 @@ def _own(jaxpr: Any) -> Any:
 
 
 @public("filtered_transforms.extend")
-def equations(jaxpr: Any) -> list[Equation]:
+def equations(jaxpr: AnyJaxpr) -> list[Equation]:
     """The equations of a jaxpr, in order. What is within them is not looked into.
 
     **Arguments:**
@@ -361,7 +377,7 @@ def equations(jaxpr: Any) -> list[Equation]:
 
 
 @public("filtered_transforms.extend")
-def all_jaxprs(jaxpr: Any) -> list[Any]:
+def all_jaxprs(jaxpr: AnyJaxpr) -> list[Any]:
     """A jaxpr and all jaxprs within it, each of them once, outer ones first.
 
     **Arguments:**
@@ -391,7 +407,7 @@ def all_jaxprs(jaxpr: Any) -> list[Any]:
 
 
 @public("filtered_transforms.extend")
-def jaxpr_results(jaxpr: Any) -> list[Any]:
+def jaxpr_results(jaxpr: AnyJaxpr) -> list[Any]:
     """What a jaxpr returns: variables, and constants (`is_literal`).
 
     **Arguments:**
@@ -421,7 +437,7 @@ def variables_of(jaxpr: Any) -> list[Any]:
 
 
 @public("filtered_transforms.extend")
-def jaxpr_input_types(jaxpr: Any) -> list[Any]:
+def jaxpr_input_types(jaxpr: AnyJaxpr) -> list[Any]:
     """Shape, dtype and the rest of the arguments of a jaxpr, as from `jax.typeof`.
 
     **Arguments:**
@@ -442,7 +458,7 @@ def jaxpr_input_types(jaxpr: Any) -> list[Any]:
 
 
 @public("filtered_transforms.extend")
-def jaxpr_output_types(jaxpr: Any) -> list[Any]:
+def jaxpr_output_types(jaxpr: AnyJaxpr) -> list[Any]:
     """The same of the results of a jaxpr.
 
     The example is that of `jaxpr_input_types`.
@@ -470,7 +486,7 @@ def evaluate(jaxpr: Any, consts: list[Any], args: list[Any]) -> list[Any]:
 
 
 @public("filtered_transforms.extend")
-def jaxpr_as_function(jaxpr: Any) -> Callable[..., list[Any]]:
+def jaxpr_as_function(jaxpr: AnyJaxpr) -> Callable[..., list[Any]]:
     """A jaxpr as a function of its arguments that returns a list of arrays.
 
     **Arguments:**
@@ -519,7 +535,7 @@ def evaluate_part(
 
 
 @public("filtered_transforms.extend")
-def retrace(jaxpr: Any, run: Callable[..., list[Any]]) -> Any:
+def retrace(jaxpr: JaxprT, run: Callable[..., list[Any]]) -> JaxprT:
     """A jaxpr of what `run(jaxpr, args, consts)` does, for the arguments of a jaxpr.
 
     **Arguments:**
@@ -536,7 +552,7 @@ def retrace(jaxpr: Any, run: Callable[..., list[Any]]) -> Any:
         jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
         for aval in jaxpr_input_types(jaxpr)
     ]
-    made = jax.make_jaxpr(lambda *args: run(inner, args, consts))(*args)
+    made: Any = jax.make_jaxpr(lambda *args: run(inner, args, consts))(*args)
     if isinstance(jaxpr, _core().ClosedJaxpr):
         return made
     assert not made.consts, "a jaxpr without constants cannot get any"
@@ -604,7 +620,7 @@ def used_arguments(jaxpr: Any) -> list[bool]:
 
 
 @public("filtered_transforms.extend")
-def without_dead_code(jaxpr: Any) -> Any:
+def without_dead_code(jaxpr: JaxprT) -> JaxprT:
     """A closed jaxpr without the equations that nobody needs. `dce_jaxpr`, all JAX versions.
 
     **Arguments:**
@@ -656,7 +672,7 @@ def _unspecified() -> Any:
 
 
 @public("filtered_transforms.extend")
-def bind_jit(equation: Equation, jaxpr: Any, inputs: Sequence[Any]) -> list[Any]:
+def bind_jit(equation: Equation, jaxpr: AnyJaxpr, inputs: Sequence[Any]) -> list[Any]:
     """What the equation of a jitted function returns, with another jaxpr of the same arguments.
 
     **Arguments:**

@@ -9,7 +9,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from filtered_transforms._jax import Equation, scan_sizes
+from jax.sharding import AbstractMesh, Mesh
+
+from filtered_transforms._jax import AnyJaxpr, Equation, scan_sizes
 from tree_surgery.extend import public
 
 CallKind = Literal["jit", "checkpoint", "custom_jvp", "custom_vjp", "other"]
@@ -21,7 +23,7 @@ class InnerPrograms(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def jaxprs(self) -> tuple[Any, ...]:
+    def jaxprs(self) -> tuple[AnyJaxpr, ...]:
         """The jaxprs, in the order in which they are run first."""
 
 
@@ -41,12 +43,12 @@ class InnerCall(InnerPrograms):
     The example is that of `inner_programs`.
     """
 
-    jaxpr: Any
+    jaxpr: AnyJaxpr
     kind: CallKind
     is_apart: bool = False
 
     @property
-    def jaxprs(self) -> tuple[Any, ...]:
+    def jaxprs(self) -> tuple[AnyJaxpr, ...]:
         return (self.jaxpr,)
 
 
@@ -65,7 +67,7 @@ class InnerScan(InnerPrograms):
     The example is that of `inner_programs`.
     """
 
-    jaxpr: Any
+    jaxpr: AnyJaxpr
     num_consts: int
     num_carry: int
     length: int
@@ -73,7 +75,7 @@ class InnerScan(InnerPrograms):
     unroll: int | bool
 
     @property
-    def jaxprs(self) -> tuple[Any, ...]:
+    def jaxprs(self) -> tuple[AnyJaxpr, ...]:
         return (self.jaxpr,)
 
     def split(self, operands: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
@@ -96,13 +98,13 @@ class InnerWhile(InnerPrograms):
     The example is that of `inner_programs`.
     """
 
-    cond: Any
-    body: Any
+    cond: AnyJaxpr
+    body: AnyJaxpr
     num_cond_consts: int
     num_body_consts: int
 
     @property
-    def jaxprs(self) -> tuple[Any, ...]:
+    def jaxprs(self) -> tuple[AnyJaxpr, ...]:
         return self.cond, self.body
 
     def split(self, operands: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
@@ -126,11 +128,11 @@ class InnerCond(InnerPrograms):
     The example is that of `inner_programs`.
     """
 
-    branches: tuple[Any, ...]
+    branches: tuple[AnyJaxpr, ...]
     platforms: tuple[tuple[str, ...] | None, ...] | None
 
     @property
-    def jaxprs(self) -> tuple[Any, ...]:
+    def jaxprs(self) -> tuple[AnyJaxpr, ...]:
         return self.branches
 
 
@@ -148,13 +150,13 @@ class InnerLinearSolve(InnerPrograms):
     The example is that of `inner_programs`.
     """
 
-    jaxpr: Any
+    jaxpr: AnyJaxpr
     start: int
     num_consts: int
     num_all_consts: int
 
     @property
-    def jaxprs(self) -> tuple[Any, ...]:
+    def jaxprs(self) -> tuple[AnyJaxpr, ...]:
         return (self.jaxpr,)
 
     def of_jaxpr(self, operands: Sequence[Any]) -> list[Any]:
@@ -178,15 +180,15 @@ class InnerShardMap(InnerPrograms):
     The example is that of `inner_programs`.
     """
 
-    jaxpr: Any
-    mesh: Any
+    jaxpr: AnyJaxpr
+    mesh: Mesh | AbstractMesh
     in_specs: tuple[Any, ...]
     out_specs: tuple[Any, ...]
     check_vma: bool
     axes: tuple[str, ...]
 
     @property
-    def jaxprs(self) -> tuple[Any, ...]:
+    def jaxprs(self) -> tuple[AnyJaxpr, ...]:
         return (self.jaxpr,)
 
     @property

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from filtered_transforms._jax import (
+    AnyJaxpr,
     Equation,
     constants,
     equations,
@@ -74,12 +75,12 @@ class Interpreter:
             return _interpreting_inner_jaxprs
         return rule
 
-    def has_rules_in(self, jaxpr: Any) -> bool:
+    def has_rules_in(self, jaxpr: AnyJaxpr) -> bool:
         """Whether any equation of a jaxpr has a rule."""
         return any(self.rule_for(equation) is not None for equation in equations(jaxpr))
 
     def run(
-        self, jaxpr: Any, args: Sequence[Any], consts: Sequence[Any] | None = None
+        self, jaxpr: AnyJaxpr, args: Sequence[Any], consts: Sequence[Any] | None = None
     ) -> list[Any]:
         """The results of a jaxpr.
 
@@ -108,7 +109,7 @@ class Interpreter:
                 values.update(zip(equation.outputs, found, strict=True))
         return [read(atom) for atom in jaxpr_results(jaxpr)]
 
-    def _parts(self, jaxpr: Any) -> Iterator[tuple[list[Equation], EquationRule | None]]:
+    def _parts(self, jaxpr: AnyJaxpr) -> Iterator[tuple[list[Equation], EquationRule | None]]:
         """The equations: those with a rule one by one, the others as far as they stand together."""
         together: list[Equation] = []
         for equation in equations(jaxpr):
@@ -127,7 +128,7 @@ class Interpreter:
 def _interpreting_inner_jaxprs(
     interpreter: Interpreter, equation: Equation, inputs: list[Any]
 ) -> list[Any]:
-    def interpreted(jaxpr: Any) -> Any:
+    def interpreted(jaxpr: AnyJaxpr) -> Any:
         has_rules = interpreter.has_rules_in(jaxpr)
         return retrace(jaxpr, interpreter.run) if has_rules else jaxpr
 

@@ -1,4 +1,4 @@
 """Where the arrays of a tree lie: what may be said of it, and how they are put there.
 
-Guarded by tests/filtered_transforms/_placement.
+Tests: `tests/filtered_transforms/_placement`.
 """

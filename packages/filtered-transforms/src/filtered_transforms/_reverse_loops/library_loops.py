@@ -39,7 +39,7 @@ def while_loop(
     checkpoints: int | None = None,
     base: int = 16,
 ) -> T: ...
-@public
+@public("filtered_transforms.extend")
 def while_loop(
     cond_fun: Callable[[Any], Any],
     body_fun: Callable[[Any], Any],
@@ -113,7 +113,7 @@ def scan(
     kind: LoopKind,
     checkpoints: int | Literal["all"] | None = None,
 ) -> tuple[T, R]: ...
-@public
+@public("filtered_transforms.extend")
 def scan(
     f: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,

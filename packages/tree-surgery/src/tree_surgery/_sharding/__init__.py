@@ -1,4 +1,4 @@
 """Where the arrays of a tree lie on several devices: rules by path, presets, and what is.
 
-Guarded by tests/tree_surgery/_sharding.
+Tests: `tests/tree_surgery/_sharding`.
 """
