@@ -215,7 +215,7 @@ def __getattr__(name: str) -> Any:
 
 
 @public("filtered_transforms.extend")
-def is_literal(value: Atom) -> bool:
+def is_literal(value: object) -> bool:
     """Whether an input of an equation, or a result of a jaxpr, is a constant, not a variable.
 
     **Arguments:**
@@ -228,7 +228,7 @@ def is_literal(value: Atom) -> bool:
 
 
 @public("filtered_transforms.extend")
-def is_dropped(variable: Atom) -> bool:
+def is_dropped(variable: object) -> bool:
     """Whether an output of an equation is dropped: it is computed, and nothing can refer to it.
 
     Newer JAX drops nothing when it traces. There, an output that nobody reads is a variable.
