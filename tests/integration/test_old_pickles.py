@@ -21,7 +21,7 @@ _spec.loader.exec_module(cases)
 
 OLD = pickle.loads((DATA / "old_pickles.pkl").read_bytes())
 WARNS = pytest.mark.filterwarnings("ignore:`BatchNorm` without `mode`")
-CALLED = ["linear", "mlp", "weight_norm", "sequential", "method_mlp", "jit", "noinline", "partial"]
+CALLED = ["linear", "mlp", "weight_norm", "sequential", "method_mlp", "jit", "noinline"]
 CALLED += ["checkpoint", "vmap", "custom_vjp", "custom_jvp", "method_linear", "jit_of_layer"]
 
 

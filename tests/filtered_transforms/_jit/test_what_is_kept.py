@@ -1,6 +1,7 @@
 """What a call of a `filter_jit`-ed function leaves behind: nothing."""
 
 import gc
+import pickle
 import tracemalloc
 import weakref
 from typing import Any
@@ -151,3 +152,14 @@ def test_all_that_was_wrapped_is_cleared_however_many_options_there_are():
     ft.clear_caches()
     jitted(X + 1)
     assert len(traced) == 2
+
+
+def doubled(x: Any) -> Any:
+    return 2 * x
+
+
+def test_what_was_pickled_is_equal_however_many_options_there_are():
+    jitted = ft.filter_jit(doubled, inline=True)
+    for i in range(300):  # more than are kept for their own sake
+        ft.filter_jit(lambda x: x, compiler_options={"xla_dump_to": f"pickled {i}"})
+    assert pickle.loads(pickle.dumps(jitted)) == jitted

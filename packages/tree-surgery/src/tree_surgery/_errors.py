@@ -69,6 +69,17 @@ class ShardingError(ValueError):
     - `shape`: its shape.
     - `spec`: what was asked for.
     - `mesh`: the mesh.
+
+    ```python
+    import jax.numpy as jnp
+    from jax.sharding import AbstractMesh, PartitionSpec as P
+    from tree_surgery import ShardingError, tree_shardings
+
+    try:
+        tree_shardings({"w": jnp.ones(6)}, [("w", P("data"))], AbstractMesh((4,), ("data",)))
+    except ShardingError as error:
+        assert error.path == "['w']" and error.shape == (6,)
+    ```
     """
 
     path: str

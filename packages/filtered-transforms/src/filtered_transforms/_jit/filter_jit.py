@@ -62,20 +62,25 @@ class _Registries:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # of `_alive`, which must not grow while it is read
         self._recent = BoundedTable(_MAX_OPTIONS)
-        self._alive: weakref.WeakSet[_Registry] = weakref.WeakSet()
+        self._alive: weakref.WeakValueDictionary[JitOptions, _Registry] = (
+            weakref.WeakValueDictionary()
+        )
 
     def of(self, options: JitOptions) -> _Registry:
         found = self._recent.get(options)
         if found is None:
-            found = self._recent.add(options, _Registry(options))
+            made = _Registry(options)
+            # Functions that are wrapped with the same options are equal, also after they have gone
+            # through pickle: as long as one is alive, there is no other registry for its options.
             with self._lock:
-                self._alive.add(found)
+                found = self._alive.setdefault(options, made)
+            found = self._recent.add(options, found)
         return found
 
     def clear(self) -> None:
         """Drops all programs; wrapped functions keep their registries."""
         with self._lock:
-            alive = list(self._alive)
+            alive = list(self._alive.values())
         for registry in alive:
             registry.clear()
 

@@ -196,10 +196,11 @@ def filter_shard_map(
 
     ```python
     import jax
-        from filtered_transforms import filter_shard_map
-    from jax.sharding import PartitionSpec as P
+    import jax.numpy as jnp
+    from filtered_transforms import filter_shard_map
+    from jax.sharding import AxisType, PartitionSpec as P
 
-    mesh = jax.make_mesh((jax.device_count(),), ("data",))
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
 
     @filter_shard_map(mesh=mesh, in_specs={"x": P("data")}, out_specs=(P(), None))
     def mean(x, activation):
