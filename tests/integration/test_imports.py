@@ -24,10 +24,6 @@ COMES_WITH = {"numpy": "jax", "jaxlib": "jax"}  # JAX cannot be installed withou
 STDLIB = sys.stdlib_module_names | {"annotationlib"}  # since Python 3.14
 # To type checkers it is of the standard library. When a program runs it may be missing.
 FOR_CHECKERS = {"typing_extensions"}
-LOADERS = {  # they import what is named by a table of another module, or by an object
-    "tree_surgery._lazy",
-    "pytree_module._functions_by_name",
-}
 UNSTABLE = re.compile(r"jax\.(_src|interpreters|extend|core)\b")
 
 PROJECTS = {f.parent.name: f.parents[2] for f in sorted(ROOT.glob("packages/*/src/*/__init__.py"))}

@@ -2,14 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 
 import nn_layers as nn
 from nn_layers import AdaptivePool, ShapeError
-
-KEY = jr.PRNGKey(5)
 
 
 def normal(shape):

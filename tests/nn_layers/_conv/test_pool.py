@@ -4,7 +4,6 @@ import itertools
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 
@@ -19,8 +18,6 @@ from nn_layers import (
     Pool,
     ShapeError,
 )
-
-KEY = jr.PRNGKey(2)
 
 
 def normal(shape):

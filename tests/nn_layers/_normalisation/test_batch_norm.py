@@ -2,14 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 
 from filtered_transforms import filter_scan
 from nn_layers import BatchNorm, ShapeError, inference_mode, make_with_state
-
-KEY = jr.PRNGKey(6)
 
 
 def normal(shape):
