@@ -92,6 +92,8 @@ def _is_same(a: EnumerationItem, b: EnumerationItem) -> bool:
 
 
 class _EnumerationMeta(type):
+    """Makes the members from the texts in the body of a class, and answers for them as a table."""
+
     _names: dict[str, int]
     _texts: list[str]
 
@@ -194,6 +196,8 @@ def _is_member(key: str, value: Any) -> bool:
 if TYPE_CHECKING:
     # A checker knows one kind of class whose members are of the class itself: that of `enum`.
     class _Meta(EnumMeta):
+        """`_EnumerationMeta` as checkers see it."""
+
         def __getitem__(cls, item: EnumerationItem) -> str: ...  # pyright: ignore[reportIncompatibleMethodOverride]
         def __iter__(cls: type[T]) -> Iterator[T]: ...
         def texts(cls) -> list[str]: ...
@@ -203,6 +207,8 @@ if TYPE_CHECKING:
         def where(cls: type[T], pred: Pred, a: EnumerationItem, b: EnumerationItem) -> T: ...
 
     class _Member(EnumerationItem):
+        """A member as checkers see it: made of its text."""
+
         def __init__(self, text: str, /) -> None: ...
 
 else:

@@ -37,6 +37,8 @@ _Options = tuple[bool, bool, tuple[tuple[str, Any], ...]]  # has_aux, with_value
 
 
 class GradWrapper(Wrapper):
+    """What `filter_grad` and `filter_value_and_grad` return."""
+
     wrt: Any
     has_aux: bool = field(static=True)
     with_value: bool = field(static=True)

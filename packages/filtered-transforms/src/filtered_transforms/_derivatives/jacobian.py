@@ -20,6 +20,8 @@ _JAX: dict[str, Callable[..., Any]] = {
 
 
 class JacobianWrapper(Wrapper):
+    """What `filter_jacfwd`, `filter_jacrev` and `filter_hessian` return."""
+
     name: str = field(static=True)
     has_aux: bool = field(static=True)
     holomorphic: bool = field(static=True)

@@ -30,6 +30,8 @@ Carry = Callable[[Any, list[Any]], Carried]
 
 
 class _Check(NamedTuple):
+    """What `register_check` was told of a primitive."""
+
     translate: Translate
     carry: Carry | None
 

@@ -148,6 +148,8 @@ jtu.register_pytree_with_keys(
 
 
 class _At:
+    """`buffer.at`, which waits for an index."""
+
     __slots__ = ("buffer",)
 
     def __init__(self, buffer: Buffer):
@@ -158,6 +160,8 @@ class _At:
 
 
 class _AtIndex:
+    """`buffer.at[index]`, which waits for what to write there."""
+
     __slots__ = ("buffer", "index")
 
     def __init__(self, buffer: Buffer, index: Index):

@@ -139,6 +139,8 @@ class TextProgressMeter(AbstractProgressMeter[Any]):
 
 
 class _BarState(NamedTuple):
+    """The number of a bar in `_Bars`, and how many steps it was told of."""
+
     number: Any
     steps: Any
 
@@ -215,7 +217,7 @@ def _tqdm() -> Any:
 
 
 class _Bars:
-    # The bars on the screen, by number. A compiled program that runs again draws its bar again.
+    """The bars on the screen, by number. A compiled program that runs again draws its bar again."""
 
     def __init__(self) -> None:
         self.numbers = itertools.count()

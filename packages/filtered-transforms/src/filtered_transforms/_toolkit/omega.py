@@ -184,6 +184,8 @@ for _name in ("neg", "pos", "abs", "invert"):
 
 
 class _At:
+    """`omega.at`, and with an index `omega.at[item]`: its methods are those of `array.at[item]`."""
+
     __slots__ = ("item", "omega")
 
     omega: ω

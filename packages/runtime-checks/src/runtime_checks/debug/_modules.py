@@ -77,6 +77,8 @@ def _summarise(x: Any) -> Any:
 
 
 class _Recorder:
+    """What a program has told of its arrays so far: activations and gradients, by place."""
+
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.activations: dict[str, Statistics] = {}

@@ -180,9 +180,11 @@ def log_retraces(report: Report = print) -> Generator[None]:
 
 
 class _Handler(logging.Handler):
-    # Passes on what JAX says, in the thread that wants to know, of functions that are none of ours,
-    # but for their first traces. A logger is the whole process's; so where nobody else listens, all
-    # that is not for us is written as if we did not listen either.
+    """Passes on what JAX says of functions that are none of ours, but for their first traces.
+
+    Only what it says in the thread that wants to know. A logger is the whole process's; so where
+    nobody else listens, all that is not for us is written as if we did not listen either.
+    """
 
     def __init__(self, report: Report):
         super().__init__()

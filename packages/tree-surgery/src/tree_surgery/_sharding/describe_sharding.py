@@ -18,6 +18,8 @@ RIGHT = frozenset({"bytes", "per device", "copies"})
 
 
 class _Row(NamedTuple):
+    """A line of the table: an array of the tree. `copies`: how many devices hold each number."""
+
     path: str
     shape: tuple[int, ...]
     dtype: str
