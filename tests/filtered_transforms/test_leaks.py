@@ -193,4 +193,16 @@ def cases() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "transform"), list(cases()))
 def test_nothing_leaks(name: str, transform: str):
     with jax.checking_leaks():
-        TRANSFORMS[transform](SUBJECTS[name])(jnp.array([0.5, 0.75]))
+        jax.make_jaxpr(TRANSFORMS[transform](SUBJECTS[name]))(jnp.array([0.5, 0.75]))
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_what_leaks_is_found(transform: str):
+    kept = []
+
+    def leaking(x: Any) -> Any:
+        kept.append(y := x * 2)
+        return y
+
+    with jax.checking_leaks(), pytest.raises(Exception, match="Leaked"):
+        jax.make_jaxpr(TRANSFORMS[transform](leaking))(jnp.array([0.5, 0.75]))
