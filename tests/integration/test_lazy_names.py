@@ -2,10 +2,14 @@
 
 import ast
 import importlib
+import json
+import os
+import pickle
 import re
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,21 +54,69 @@ def tables() -> dict[str, tuple[ast.If, dict[str, str]]]:
 TABLES = tables()
 
 
-def run(program: str, *options: str) -> str:
-    done = subprocess.run([sys.executable, *options, "-c", program], capture_output=True, text=True)
-    assert not done.returncode, done.stderr
-    return done.stdout
+FORKS = """
+import json, os, sys, traceback
+import jax, jax.numpy
+for line in sys.stdin:
+    program, out = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT), 1)
+        os.dup2(1, 2)
+        try:
+            exec(program, {"__name__": "__main__"})
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        sys.stdout.flush()
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 
 
-def loaded_by(statement: str) -> set[str]:
-    """The modules that a statement loads in a fresh process which has loaded JAX."""
-    program = (
-        "import sys, jax, jax.numpy; before = set(sys.modules)\n"
-        f"{statement}\nnew = sorted(set(sys.modules) - before)\n"
-        # What has no spec stands for a file that was, for old pickles (`moved_names`).
-        "print(*(m for m in new if getattr(sys.modules[m], '__spec__', None)), sep='\\n')"
-    )
-    return set(run(program).splitlines())
+class Forks:
+    """Runs programs in processes that have loaded JAX and nothing of ours: forks of one that has."""
+
+    def __init__(self, folder: Path, *options: str):
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", *options, "-c", FORKS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # a fork has one thread only
+        )
+
+    def run(self, program: str) -> str:
+        out = self.folder / "out.txt"
+        out.unlink(missing_ok=True)
+        self.process.stdin.write(json.dumps([program, str(out)]) + "\n")
+        self.process.stdin.flush()
+        code = self.process.stdout.readline()
+        assert code == "0\n", out.read_text()
+        return out.read_text()
+
+    def loaded_by(self, statement: str) -> set[str]:
+        """The modules that a statement loads."""
+        program = (
+            "import sys; before = set(sys.modules)\n"
+            f"{statement}\nnew = sorted(set(sys.modules) - before)\n"
+            # What has no spec stands for a file that was, for old pickles (`moved_names`).
+            "print(*(m for m in new if getattr(sys.modules[m], '__spec__', None)), sep='\\n')"
+        )
+        return set(self.run(program).splitlines())
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        assert self.process.wait(timeout=30) == 0
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    forks = Forks(tmp_path_factory.mktemp("fresh"))
+    yield forks
+    forks.close()
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -109,8 +161,8 @@ def test_all_modules_with_many_names_are_lazy():
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_import_loads_no_private_folder(name: str):
-    loaded = loaded_by(f"import {name}")
+def test_import_loads_no_private_folder(name: str, fresh: Forks):
+    loaded = fresh.loaded_by(f"import {name}")
     assert not loaded & HEAVY
     allowed = {"tree_surgery._lazy", "tree_surgery._public", "tree_surgery.extend"}
     if name in ("runtime_checks", "equinoctial"):  # the hook of the toolkit
@@ -134,15 +186,24 @@ def test_import_loads_no_private_folder(name: str):
         ),
     ],
 )
-def test_a_name_loads_what_it_needs(statement: str, not_loaded: str):
-    loaded = loaded_by(statement)
+def test_a_name_loads_what_it_needs(statement: str, not_loaded: str, fresh: Forks):
+    loaded = fresh.loaded_by(statement)
     # jaxtyping itself uses `unittest.mock`, which loads asyncio.
-    assert not_loaded not in loaded and not loaded - loaded_by("import jaxtyping") & HEAVY
+    assert not_loaded not in loaded and not loaded - fresh.loaded_by("import jaxtyping") & HEAVY
 
 
-@pytest.mark.parametrize("first", ["equinoctial", "runtime_checks", "filtered_transforms.extend"])
-@pytest.mark.parametrize("options", [(), ("-OO",)])
-def test_the_toolkit_raises_as_run_time_checks_do(first: str, options: tuple[str, ...]):
+@pytest.mark.parametrize(
+    ("first", "options"),
+    [
+        ("equinoctial", ()),
+        ("runtime_checks", ()),
+        ("filtered_transforms.extend", ()),
+        ("filtered_transforms.extend", ("-OO",)),
+    ],
+)
+def test_the_toolkit_raises_as_run_time_checks_do(
+    first: str, options: tuple[str, ...], fresh: Forks, tmp_path: Path
+):
     program = f"""
 import {first}, runtime_checks, jax
 from filtered_transforms import filter_jit
@@ -153,7 +214,10 @@ try:
 except runtime_checks.EquinoxRuntimeError as error:
     print(error.message)
 """
-    assert run(program, *options).strip() == "positive"
+    forks = Forks(tmp_path, *options) if options else fresh
+    assert forks.run(program).strip() == "positive"
+    if forks is not fresh:
+        forks.close()
 
 
 @pytest.mark.parametrize(
@@ -166,7 +230,7 @@ except runtime_checks.EquinoxRuntimeError as error:
         "Codes.other.error_if(x, x > 0)",
     ],
 )
-def test_what_makes_a_check_registers_it(use: str):
+def test_what_makes_a_check_registers_it(use: str, fresh: Forks):
     program = f"""
 import runtime_checks, runtime_checks.debug, jax.numpy as jnp
 from filtered_transforms import filter_jit
@@ -184,25 +248,19 @@ except RuntimeError:
 import filtered_transforms._jit.check_registry as registry
 print(registry.any_checks())
 """
-    assert run(program).strip() == "True"
+    assert fresh.run(program).strip() == "True"
 
 
 @pytest.mark.parametrize(
     "value", ["filtered_transforms.filter_jit", "nn_layers.Linear", "filtered_transforms.extend.ω"]
 )
-def test_pickles_load_where_nothing_was_touched(value: str):
+def test_pickles_load_where_nothing_was_touched(value: str, fresh: Forks):
     module, _, name = value.rpartition(".")
-    program = f"""
-import importlib, pickle, subprocess, sys
-value = getattr(importlib.import_module({module!r}), {name!r})
-data = pickle.dumps(value)
-load = "import pickle, sys; print(pickle.loads(bytes.fromhex(sys.argv[1])).__name__)"
-subprocess.run([sys.executable, "-c", load, data.hex()], check=True)
-"""
-    assert run(program).strip() == name
+    data = pickle.dumps(getattr(importlib.import_module(module), name))
+    assert fresh.run(f"import pickle; print(pickle.loads({data!r}).__name__)").strip() == name
 
 
-def test_star_import_and_reload():
+def test_star_import_and_reload(fresh: Forks):
     program = """
 from nn_layers import *
 import importlib, nn_layers
@@ -210,10 +268,10 @@ before = nn_layers.Linear
 assert Linear is before and MLP.__module__ == "nn_layers"
 assert importlib.reload(nn_layers).Linear is before and nn_layers.GRUCell is GRUCell
 """
-    run(program)
+    fresh.run(program)
 
 
-def test_threads_get_the_same_objects():
+def test_threads_get_the_same_objects(fresh: Forks):
     program = """
 import sys, threading
 import equinoctial as eqx
@@ -229,7 +287,7 @@ threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
 assert all(s.keys() == seen[0].keys() for s in seen)
 assert all(s[n] is seen[0][n] for s in seen for n in s)
 """
-    run(program)
+    fresh.run(program)
 
 
 def test_no_module_loads_names_of_its_own_root():
