@@ -75,7 +75,7 @@ for line in sys.stdin:
 
 
 class Forks:
-    """Runs programs in processes that have loaded JAX and nothing of ours: forks of one that has."""
+    """Runs programs in forks of a process that has loaded JAX, and nothing of ours."""
 
     def __init__(self, folder: Path, *options: str):
         self.folder = folder
