@@ -74,7 +74,7 @@ SHARED = {
     "filtered_transforms._jax.debug_effect": LRU,
     "filtered_transforms._jax._core": LRU,
     "filtered_transforms._jax._drop_var": LRU,
-    "filtered_transforms._jax._unspecified": LRU,
+    "filtered_transforms._jax.unspecified_sharding": LRU,
     # the others
     "tree_surgery._select.path_pattern.parse": LRU,
     "pytree_module._functions_by_name._public_modules": LRU,

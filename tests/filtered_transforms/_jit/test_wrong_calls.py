@@ -45,7 +45,7 @@ def test_wrong_arguments():
         ft.filter_jit(3)
     with pytest.raises(TypeError, match="unexpected keyword argument 'foo'"):
         ft.filter_jit(len, foo=True)
-    for name in ("static_argnums", "static_argnames", "donate_argnums", "in_shardings"):
+    for name in ("static_argnums", "static_argnames", "donate_argnums"):
         with pytest.raises(ValueError, match=name):
             ft.filter_jit(len, **{name: 0})
     with pytest.raises(ZeroDivisionError):

@@ -666,7 +666,8 @@ def scan_sizes(params: dict[str, Any]) -> tuple[int, int]:
 
 
 @functools.cache
-def _unspecified() -> Any:
+def unspecified_sharding() -> Any:
+    """What `jax.jit` takes for a sharding that is not for the caller to say; all JAX versions."""
     (eqn,) = jax.make_jaxpr(jax.jit(lambda x: x + 1))(1.0).jaxpr.eqns
     return eqn.params["out_shardings"][0]
 
@@ -698,6 +699,6 @@ def bind_jit(equation: Equation, jaxpr: AnyJaxpr, inputs: Sequence[Any]) -> list
     return equation.bind(
         inputs,
         jaxpr=jaxpr,
-        out_shardings=(*params["out_shardings"], *[_unspecified()] * more),
+        out_shardings=(*params["out_shardings"], *[unspecified_sharding()] * more),
         out_layouts=(*params["out_layouts"], *[None] * more),
     )

@@ -76,6 +76,10 @@ SpecsSpec: TypeAlias = PyTree
 """A partition spec, `None`, a function from a leaf to those, or a prefix of such."""
 
 
+PlacesSpec: TypeAlias = PyTree
+"""Where arrays lie: a sharding, spec or device, `None`, a function, rules; or a prefix of these."""
+
+
 class TakesFirst(Protocol[T_contra, P, R_co]):
     """A function by its first parameter and the others. Where mypy has to infer what `self` is, it
     does so from a protocol, and not from `Callable[Concatenate[...], ...]`."""

@@ -12,7 +12,15 @@ import jax.tree_util as jtu
 from filtered_transforms._filters.output_structure import Signature
 from filtered_transforms._filters.predicates import all_arrays
 from filtered_transforms._jax import program_of
-from filtered_transforms._types import Donate, JitDecorator, JitFunction, JitKwargs, P, R
+from filtered_transforms._types import (
+    Donate,
+    JitDecorator,
+    JitFunction,
+    JitKwargs,
+    P,
+    PlacesSpec,
+    R,
+)
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import BoundMethod, field
 from tree_surgery.extend import public
@@ -23,6 +31,7 @@ from .check_registry import any_checks, has_checks, translated, wait
 from .checked_program import jit_is_disabled
 from .options import JitOptions, jit_options
 from .program_cache import Programs
+from .shardings import check_in_shardings
 from .stages import Lowered, Traced
 
 _flatten = jtu.tree_flatten
@@ -192,6 +201,7 @@ def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
     except Exception as error:  # JAX raises a ValueError from its quick way, else a JaxRuntimeError
         found = translated(error)
         if found is None:
+            programs.explain(call)
             raise
         raise found from None
     return signature.result(arrays)
@@ -226,13 +236,31 @@ def _wait_for_checks(
 
 
 @overload
-def filter_jit(*, donate: Donate = "none", **jitkwargs: Unpack[JitKwargs]) -> JitDecorator: ...
+def filter_jit(
+    *,
+    donate: Donate = "none",
+    in_shardings: PlacesSpec = None,
+    out_shardings: PlacesSpec = None,
+    **jitkwargs: Unpack[JitKwargs],
+) -> JitDecorator: ...
 @overload
 def filter_jit(
-    fun: Callable[P, R], *, donate: Donate = "none", **jitkwargs: Unpack[JitKwargs]
+    fun: Callable[P, R],
+    *,
+    donate: Donate = "none",
+    in_shardings: PlacesSpec = None,
+    out_shardings: PlacesSpec = None,
+    **jitkwargs: Unpack[JitKwargs],
 ) -> JitFunction[P, R]: ...
 @public
-def filter_jit(fun: Any = ..., *, donate: Donate = "none", **jitkwargs: Any) -> Any:
+def filter_jit(
+    fun: Any = ...,
+    *,
+    donate: Donate = "none",
+    in_shardings: PlacesSpec = None,
+    out_shardings: PlacesSpec = None,
+    **jitkwargs: Any,
+) -> Any:
     """Compiles a function: all arrays among its arguments are traced, everything else is static.
 
     **Arguments:**
@@ -243,6 +271,15 @@ def filter_jit(fun: Any = ..., *, donate: Donate = "none", **jitkwargs: Any) -> 
         those of the first argument; `"none"`; or those of some parameters, as a tuple of their
         names. With names, `"warn"` and `"warn-except-first"`, JAX warns of a donation that the
         program has no use for.
+    - `in_shardings`: where the arrays of the arguments lie when the program starts: a tuple with an
+        entry for each parameter in order (`self` of a method is the first), a dictionary from names
+        of parameters to entries, or one entry for all arguments. An entry is what
+        [`filtered_transforms.filter_shard`][] takes: a sharding, a `jax.sharding.PartitionSpec`
+        under `jax.set_mesh`, a device, `None` (it stays where it is), a function of the path and
+        the value of a leaf, or a tree of those that is a prefix of the argument; or
+        [`tree_surgery.ShardingRules`][]. As in `jax.jit`, an array that was not put anywhere yet is
+        brought there, and one that was put elsewhere is an error.
+    - `out_shardings`: where the arrays of the result lie: one entry, as above, for all of it.
     - `**jitkwargs`: passed on to `jax.jit`: `inline`, `keep_unused`, `compiler_options`, ...
 
     **Returns:**
@@ -258,6 +295,9 @@ def filter_jit(fun: Any = ..., *, donate: Donate = "none", **jitkwargs: Any) -> 
 
     - `ValueError` for an unknown `donate`, or one that names no parameter; and for an option that
         goes by parameters (`static_argnums`, ...).
+    - `ValueError` for `in_shardings` or `out_shardings` that do not fit the arguments or the
+        result, for a dimension that does not divide, and for an array that was put elsewhere; it
+        names the path of the array. `TypeError` for an entry that says of no place.
     - `TypeError` if a static value has no hash; it names the path of the value.
 
     ```python
@@ -272,10 +312,11 @@ def filter_jit(fun: Any = ..., *, donate: Donate = "none", **jitkwargs: Any) -> 
     assert y.shape == (3,) and activation is jnp.tanh
     ```
     """
-    options = jit_options(donate, jitkwargs)
+    options = jit_options(donate, jitkwargs, in_shardings, out_shardings)
 
     def wrap(fun: Any) -> JitWrapper:
         options.check(fun)
+        check_in_shardings(in_shardings, fun)
         return JitWrapper(fun, options)
 
     if fun is ...:

@@ -7,6 +7,10 @@ from typing import Any
 
 import jax.tree_util as jtu
 
+from filtered_transforms._placement.hashable_tree import HashableTree
+from filtered_transforms._placement.placements import is_place
+from tree_surgery import ShardingRules, path_str
+
 DONATE = ("all", "all-except-first", "warn", "warn-except-first", "none")
 
 _REFUSED = (
@@ -44,11 +48,18 @@ class JitOptions:
 
     donate: str | tuple[str, ...]
     jitkwargs: _Frozen
+    in_shardings: HashableTree | None = None
+    out_shardings: HashableTree | None = None
 
     @property
     def quiet(self) -> bool:
         """Whether donations that the program cannot use are passed over in silence."""
         return isinstance(self.donate, str) and self.donate.startswith("all")
+
+    @property
+    def places(self) -> bool:
+        """Whether anything is said of where arguments or results lie."""
+        return self.in_shardings is not None or self.out_shardings is not None
 
     def jit_arguments(self) -> dict[str, Any]:
         """The keyword arguments for `jax.jit`."""
@@ -58,11 +69,11 @@ class JitOptions:
         """**Raises:** `ValueError` if `donate` names what is no parameter of `fun`."""
         if isinstance(self.donate, str):
             return
-        unknown = set(self.donate) - _parameters(fun).keys()
+        unknown = set(self.donate) - parameters_of(fun).keys()
         if unknown:
             raise ValueError(
                 f"`donate` names {', '.join(sorted(map(repr, unknown)))}, which the function has "
-                f"no parameter for; it has {', '.join(map(repr, _parameters(fun)))}."
+                f"no parameter for; it has {', '.join(map(repr, parameters_of(fun)))}."
             )
 
     def donated(self, fun: Any, call: tuple[Any, ...], size: int) -> list[bool]:
@@ -81,7 +92,8 @@ class JitOptions:
         return [any(i in where for where in given) for i in range(size)]
 
 
-def _parameters(fun: Any) -> Mapping[str, inspect.Parameter]:
+def parameters_of(fun: Any) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a function, by name; none, where they cannot be known."""
     try:
         return inspect.signature(fun).parameters
     except (TypeError, ValueError):  # some builtins have no signature
@@ -92,20 +104,20 @@ def _ranges(
     fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any], start: int
 ) -> Iterator[tuple[bool, str | None, range]]:
     """Of each argument: whether it is the first parameter, that parameter's name, its leaves."""
-    for is_first, name, arg in _arguments(fun, args, kwargs):
+    for is_first, name, arg in arguments_of(fun, args, kwargs):
         stop = start + jtu.tree_structure(arg).num_leaves
         yield is_first, name, range(start, stop)
         start = stop
 
 
-def _arguments(
+def arguments_of(
     fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Iterator[tuple[bool, str | None, Any]]:
     """The arguments of a call, in the order in which JAX flattens them.
 
     Each with whether it is the first parameter, and with the name of its parameter.
     """
-    parameters = list(_parameters(fun).values())
+    parameters = list(parameters_of(fun).values())
     first = parameters[0].name if parameters else None
     rest = _name_of(inspect.Parameter.VAR_POSITIONAL, parameters)
     others = _name_of(inspect.Parameter.VAR_KEYWORD, parameters)
@@ -124,7 +136,9 @@ def _name_of(kind: Any, parameters: list[inspect.Parameter]) -> str | None:
     return next((p.name for p in parameters if p.kind is kind), None)
 
 
-def jit_options(donate: Any, jitkwargs: dict[str, Any]) -> JitOptions:
+def jit_options(
+    donate: Any, jitkwargs: dict[str, Any], in_shardings: Any = None, out_shardings: Any = None
+) -> JitOptions:
     """Checks the arguments of `filter_jit`.
 
     **Raises:** `ValueError` for an unknown `donate`, or an option of `jax.jit` that goes by the
@@ -143,4 +157,22 @@ def jit_options(donate: Any, jitkwargs: dict[str, Any]) -> JitOptions:
             f"`jitkwargs` cannot contain {', '.join(map(repr, refused))}: `filter_jit` decides by "
             f"value what is static, and `donate=` says what is donated."
         )
-    return JitOptions(donate, _frozen(jitkwargs))
+    return JitOptions(
+        donate,
+        _frozen(jitkwargs),
+        _places("in_shardings", in_shardings),
+        _places("out_shardings", out_shardings),
+    )
+
+
+def _places(name: str, given: Any) -> HashableTree | None:
+    if given is None:
+        return None
+    for path, leaf in jtu.tree_leaves_with_path(given):
+        if not (is_place(leaf) or callable(leaf) or isinstance(leaf, ShardingRules)):
+            raise TypeError(
+                f"`filter_jit({name}=...)` consists of shardings, specs, devices, None, rules, and "
+                f"functions that return one of these; at {path_str(path)} it has a "
+                f"{type(leaf).__name__}: {leaf!r}."
+            )
+    return HashableTree(given)

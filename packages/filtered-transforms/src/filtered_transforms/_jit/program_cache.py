@@ -25,6 +25,12 @@ from .checked_program import FirstCall
 from .copied_functions import key_of_copies
 from .donation import Donating
 from .options import JitOptions
+from .shardings import (
+    depend_on_shapes,
+    explain_arguments,
+    placed_results,
+    shardings_of_call,
+)
 from .trace_observers import observe
 
 _MAX_PLANS = 1024  # of one function, or of all callable PyTrees together
@@ -86,6 +92,19 @@ class Plan:
         return *compress(leaves, self.donated), list(compress(leaves, self.kept))
 
 
+class PlanByShapes(Plan):
+    """A plan whose programs also differ in the shapes of their arrays, and in the mesh around them.
+
+    For `in_shardings` that are functions of a leaf, or rules.
+    """
+
+    __slots__ = ()
+
+    def key(self, leaves: list[Any]) -> Any:
+        shapes = tuple([(x.shape, x.dtype) for x in compress(leaves, self.arrays)])
+        return super().key(leaves), shapes, jax.sharding.get_abstract_mesh()
+
+
 class Programs:
     """The programs of one function, or of all callable PyTrees, with one set of options.
 
@@ -103,7 +122,8 @@ class Programs:
         self.plans = BoundedTable(_MAX_PLANS)
         # For calls with arrays alone as arguments, which nothing has to be taken out of.
         self.quick: Any = None
-        if self.function is not None and options.donate == "none":
+        simple = options.donate == "none" and not options.places
+        if self.function is not None and simple:
             self.quick = FirstCall(*quick_program(self.function, options), self._set_quick)
 
     def _set_quick(self, program: Any) -> None:
@@ -134,14 +154,25 @@ class Programs:
             raise unhashable(call, mask, error) from None
         if plan is None:
             donated = [False] * len(leaves) if traced else self._donated(call, len(leaves))
-            plan = self.plans.add(key, Plan(leaves, mask, donated))
+            plan = self.plans.add(key, self._make_plan(leaves, mask, donated))
         if quick:
             self._note_types(treedef, leaves, plan)
         return plan
 
+    def _make_plan(self, leaves: list[Any], mask: list[bool], donated: list[bool]) -> Plan:
+        given = self.options.in_shardings
+        by_shapes = given is not None and depend_on_shapes(given.tree)
+        return (PlanByShapes if by_shapes else Plan)(leaves, mask, donated)
+
     def _donated(self, call: tuple[Any, ...], size: int) -> list[bool]:
         fun = call[0] if self.function is None else self.function()
         return self.options.donated(fun, call, size)
+
+    def explain(self, call: tuple[Any, ...]) -> None:
+        """**Raises:** `ValueError`, if the call has failed as its arguments lie in wrong places."""
+        if self.options.in_shardings is not None:
+            fun = call[0] if self.function is None else self.function()
+            explain_arguments(self.options, call, fun)
 
     def _note_types(self, treedef: Any, leaves: list[Any], plan: Plan) -> None:
         """Makes `known` find the plan, if the types of the leaves alone say which are arrays."""
@@ -207,16 +238,20 @@ def make_program(
         else:
             fun, (args, kwargs) = function(), whole
         observe(fun, args, kwargs)
-        return sign(fun(*args, **kwargs))
+        out = fun(*args, **kwargs)
+        return sign(out if places is None else placed_results(out, places.tree))
 
     named = call[0] if function is None else function()
     name_like(flat, named)
+    places, arguments = options.out_shardings, options.jit_arguments()
+    if options.in_shardings is not None:
+        arguments["in_shardings"] = plan.arguments(shardings_of_call(options, call, named))
     stage: Callable[[Any], Any]
     if options.quiet and any(gone):
-        stage = functools.partial(Donating, options=options.jit_arguments())
+        stage = functools.partial(Donating, options=arguments)
     else:
         numbers = tuple(range(sum(gone)))
-        stage = functools.partial(jax.jit, donate_argnums=numbers, **options.jit_arguments())
+        stage = functools.partial(jax.jit, donate_argnums=numbers, **arguments)
     return stage(flat), stage
 
 

@@ -1,7 +1,6 @@
 """`filter_shard_map`: a function that sees one device's part of each array."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Set
 from itertools import compress
 from typing import Any, overload
@@ -12,7 +11,9 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from filtered_transforms._filters.output_structure import Signature
 from filtered_transforms._filters.partition import merge
-from filtered_transforms._filters.predicates import array_mask, is_array
+from filtered_transforms._filters.predicates import array_mask
+from filtered_transforms._placement.hashable_tree import HashableTree
+from filtered_transforms._placement.placements import check_parts
 from filtered_transforms._types import Decorator, P, R, SpecsSpec, Wrapped
 from filtered_transforms._wrapper import Wrapper, decorate, module_of
 from pytree_module import field
@@ -52,8 +53,8 @@ class ShardMapWrapper(Wrapper):
     def __init__(self, fun: Any, in_specs: Any, out_specs: Any, options: _Options):
         self.fun = fun
         self.__module__ = module_of(fun)
-        self.in_specs = _hashable(in_specs)
-        self.out_specs = _hashable(out_specs)
+        self.in_specs = HashableTree(in_specs)
+        self.out_specs = HashableTree(out_specs)
         self.options = options
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -99,43 +100,9 @@ class ShardMapWrapper(Wrapper):
         return f"filter_shard_map({self.fun!r})"
 
 
-class _hashable:
-    """Specs as static data: equal if the trees are, and never taken apart."""
-
-    __slots__ = ("key", "tree")
-
-    def __init__(self, tree: Any):
-        self.tree = tree
-        leaves, treedef = jtu.tree_flatten(tree, is_leaf=lambda x: x is None)
-        self.key = (tuple(leaves), treedef)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _hashable) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __repr__(self) -> str:
-        return repr(self.tree)
-
-
 def _check_parts(args: Any, specs: list[PartitionSpec], sizes: dict[str, int]) -> None:
-    """**Raises:** `ValueError` where a dimension does not divide; it says what is missing.
-
-    Other mistakes are left to `jax.shard_map`.
-    """
     for (path, leaf), spec in zip(jtu.tree_leaves_with_path(args), specs, strict=True):
-        shape: tuple[int, ...] = leaf.shape if is_array(leaf) else ()
-        for dimension, (entry, size) in enumerate(zip(spec, shape, strict=False)):
-            names = entry if isinstance(entry, tuple) else (entry,)
-            count = math.prod(sizes.get(name, 1) for name in names)
-            if size % count:
-                raise ValueError(
-                    f"`filter_shard_map` got an array of shape {shape} at args{path_str(path)}, "
-                    f"whose dimension {dimension} is to be split by {spec} into {count} equal "
-                    f"parts: {-size % count} elements are missing to {size + -size % count}. Pad "
-                    f"it, or leave out {size % count}."
-                )
+        check_parts(leaf, spec, sizes, "filter_shard_map", f"args{path_str(path)}")
 
 
 @overload

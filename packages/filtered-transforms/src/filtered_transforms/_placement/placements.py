@@ -3,6 +3,8 @@
 `filter_shard`, `filter_device_put` and the shardings of `filter_jit` take the same trees.
 """
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,6 +12,7 @@ import jax.tree_util as jtu
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from filtered_transforms._filters.if_array import if_array
+from filtered_transforms._filters.predicates import is_array
 from tree_surgery import ShardingRules, path_str, tree_shardings
 
 
@@ -21,7 +24,7 @@ def placements_of(where: Any, tree: Any, name: str) -> list[Any]:
     """
     if isinstance(where, ShardingRules):
         where = _by_rules(where, tree, name)
-    places, treedef = jtu.tree_flatten(where, is_leaf=_is_place)
+    places, treedef = jtu.tree_flatten(where, is_leaf=is_place)
     paths = jtu.tree_leaves_with_path(tree)
     if treedef == jtu.tree_structure(0):
         return [_place(places[0], path, leaf, name) for path, leaf in paths]
@@ -55,16 +58,19 @@ def _by_rules(rules: ShardingRules, tree: Any, name: str) -> Any:
     return jtu.tree_map(lambda sharding: sharding.spec, shardings)
 
 
-def _is_place(x: Any) -> bool:
+def is_place(x: Any) -> bool:
+    """Whether `x` says of an array where it lies, without being called."""
     return x is None or isinstance(x, (PartitionSpec, Sharding, jax.Device, if_array))
 
 
 def _place(place: Any, path: Any, leaf: Any, name: str) -> Any:
+    if not is_array(leaf) and not isinstance(leaf, jax.ShapeDtypeStruct):
+        return None  # functions need not answer for what lies nowhere
     if isinstance(place, if_array):
         place = place(leaf)
-    elif callable(place) and not _is_place(place):
+    elif callable(place) and not is_place(place):
         place = place(path_str(path), leaf)
-    if not _is_place(place) or isinstance(place, if_array):
+    if not is_place(place) or isinstance(place, if_array):
         raise TypeError(
             f"`{name}` consists of devices, `jax.sharding.Sharding`s, "
             f"`jax.sharding.PartitionSpec`s (under `jax.set_mesh`), None, and functions of the "
@@ -88,3 +94,22 @@ def constrained(x: Any, place: Any) -> Any:
     if AxisType.Explicit in mesh.axis_types:
         return jax.sharding.reshard(x, place)
     return jax.lax.with_sharding_constraint(x, place)
+
+
+def check_parts(
+    x: Any, spec: PartitionSpec, sizes: Mapping[str, int], who: str, where: str
+) -> None:
+    """**Raises:** `ValueError` where a dimension of an array does not divide; says what is missing.
+
+    Other mistakes are left to JAX. `who` got the array, at the path `where`.
+    """
+    shape: tuple[int, ...] = x.shape if is_array(x) or isinstance(x, jax.ShapeDtypeStruct) else ()
+    for dimension, (entry, size) in enumerate(zip(spec, shape, strict=False)):
+        names = entry if isinstance(entry, tuple) else (entry,)
+        count = math.prod(sizes.get(name, 1) for name in names)
+        if size % count:
+            raise ValueError(
+                f"`{who}` got an array of shape {shape} at {where}, whose dimension {dimension} is "
+                f"to be split by {spec} into {count} equal parts: {-size % count} elements are "
+                f"missing to {size + -size % count}. Pad it, or leave out {size % count}."
+            )

@@ -17,9 +17,9 @@ def breakpoint_if(pred: Pred, **kwargs: Any) -> None:
     **Arguments:**
 
     - `pred`: a bool, or an array of them.
-    - `**kwargs`: passed on to `jax.debug.breakpoint`. With `num_frames=1` it keeps the values of the
-        caller only; else those of all frames on the stack, of a notebook or pytest too, and each of
-        them that is no PyTree costs JAX a little of Python's recursion limit.
+    - `**kwargs`: passed on to `jax.debug.breakpoint`. With `num_frames=1` it keeps the values of
+        the caller only; else those of all frames on the stack, of a notebook or pytest too, and
+        each of them that is no PyTree costs JAX a little of Python's recursion limit.
 
     ```python
     import jax.numpy as jnp

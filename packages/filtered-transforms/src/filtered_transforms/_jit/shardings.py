@@ -1,0 +1,161 @@
+"""`in_shardings` and `out_shardings` of `filter_jit`: where its arguments and its results lie.
+
+Arguments go to `jax.jit` as a flat list, and so do their shardings. Results are constrained within
+the program: what they are is known only once it has been traced.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
+
+from filtered_transforms._filters.if_array import if_array
+from filtered_transforms._filters.predicates import is_array
+from filtered_transforms._jax import is_concrete, unspecified_sharding
+from filtered_transforms._placement.placements import check_parts, constrained, placements_of
+from tree_surgery import ShardingRules, path_str
+
+from .checked_program import jit_is_disabled
+from .options import JitOptions, arguments_of, parameters_of
+
+
+def check_in_shardings(given: Any, fun: Any) -> None:
+    """**Raises:** `ValueError` if `in_shardings` names what is no parameter of `fun`."""
+    if isinstance(given, dict) and (unknown := given.keys() - parameters_of(fun).keys()):
+        raise ValueError(
+            f"`in_shardings` names {', '.join(sorted(map(repr, unknown)))}, which the function has "
+            f"no parameter for; it has {', '.join(map(repr, parameters_of(fun)))}."
+        )
+
+
+def depend_on_shapes(given: Any) -> bool:
+    """Whether another shape of an argument can mean another sharding, by a function or a rule."""
+    if isinstance(given, ShardingRules):
+        return True
+    leaves = jtu.tree_leaves(given)
+    return any(
+        isinstance(leaf, ShardingRules) or (callable(leaf) and not isinstance(leaf, if_array))
+        for leaf in leaves
+    )
+
+
+def shardings_of_call(options: JitOptions, call: tuple[Any, ...], fun: Any) -> list[Any]:
+    """For each leaf of a call what `jax.jit` takes for it; only what arrays have matters."""
+    return [_for_jax(place) for place in _places(options, call, fun)]
+
+
+def _places(options: JitOptions, call: tuple[Any, ...], fun: Any) -> list[Any]:
+    *function, args, kwargs = call
+    places: list[Any] = [None] * jtu.tree_structure(function).num_leaves
+    assert options.in_shardings is not None
+    for name, spec, arg in _specs(options.in_shardings.tree, args, kwargs, fun):
+        found = placements_of(spec, arg, f"in_shardings of {name}")
+        for (path, leaf), place in zip(jtu.tree_leaves_with_path(arg), found, strict=True):
+            _check_parts(leaf, place, _where(name, path))
+        places += found
+    return places
+
+
+def _specs(
+    given: Any, args: tuple[Any, ...], kwargs: dict[str, Any], fun: Any
+) -> Iterator[tuple[str, Any, Any]]:
+    """For each argument, as JAX flattens them, its name, what is said of it, and itself."""
+    order = list(parameters_of(fun))
+    in_order = isinstance(given, (tuple, list)) and not isinstance(given, PartitionSpec)
+    if in_order and len(given) > max(len(order), len(args)):
+        raise ValueError(
+            f"`in_shardings` has {len(given)} entries, one for each parameter of the function in "
+            f"order, and the function has {len(order)}: {', '.join(map(repr, order))}."
+        )
+    for i, (_, name, arg) in enumerate(arguments_of(fun, args, kwargs)):
+        shown = name or f"argument {i}"
+        if isinstance(given, dict):
+            yield shown, given.get(name), arg
+        elif in_order:
+            at = i if i < len(args) else order.index(name) if name in order else len(given)
+            if at >= len(given):
+                raise ValueError(
+                    f"`in_shardings` has {len(given)} entries, and none for {shown}, which is "
+                    f"number {at + 1} of the parameters. Say None for what may lie anywhere, or "
+                    f"give a dictionary by name."
+                )
+            yield shown, given[at], arg
+        else:
+            yield shown, given, arg
+
+
+def _where(name: str, path: tuple[Any, ...]) -> str:
+    inside = path_str(path) if path else ""
+    return name + inside if inside[:1] in ("", "[") else f"{name}.{inside}"
+
+
+def _check_parts(leaf: Any, place: Any, where: str) -> None:
+    spec, mesh = _spec_and_mesh(place)
+    if mesh is not None:
+        check_parts(leaf, spec, mesh.shape, "filter_jit", where)
+
+
+def _spec_and_mesh(place: Any) -> tuple[Any, Any]:
+    if isinstance(place, NamedSharding):
+        return place.spec, place.mesh
+    if isinstance(place, PartitionSpec):
+        mesh = jax.sharding.get_abstract_mesh()
+        return (place, None) if mesh.empty else (place, mesh)
+    return None, None
+
+
+def _for_jax(place: Any) -> Any:
+    if place is None:
+        return unspecified_sharding()
+    return SingleDeviceSharding(place) if isinstance(place, jax.Device) else place
+
+
+def explain_arguments(options: JitOptions, call: tuple[Any, ...], fun: Any) -> None:
+    """**Raises:** `ValueError` that names the argument that cannot lie where it is to lie.
+
+    Called when a program has failed: JAX counts the arguments of the flat list.
+    """
+    *function, args, kwargs = call
+    own = jtu.tree_structure(function).num_leaves
+    places = _places(options, call, fun)[own:]  # raises for a dimension that does not divide
+    arguments = arguments_of(fun, args, kwargs)
+    leaves = [
+        (_where(name or f"argument {i}", path), leaf)
+        for i, (_, name, arg) in enumerate(arguments)
+        for path, leaf in jtu.tree_leaves_with_path(arg)
+    ]
+    for (where, leaf), place in zip(leaves, places, strict=True):
+        if place is None or not isinstance(leaf, jax.Array) or not is_concrete(leaf):
+            continue
+        if leaf.committed and not _lies(leaf, place):
+            raise ValueError(
+                f"`filter_jit` got an array at {where} that was put on {leaf.sharding}, and "
+                f"`in_shardings` says {place}. Move it there by `filter_device_put`, or say None "
+                f"for it in `in_shardings`."
+            )
+
+
+def _lies(array: jax.Array, place: Any) -> bool:
+    """Whether an array lies there; of a spec, on the mesh around."""
+    wanted = _for_jax(place)
+    if isinstance(place, PartitionSpec):
+        mesh = getattr(array.sharding, "mesh", None)  # the mesh around has no devices to compare
+        if mesh is None or mesh.abstract_mesh != jax.sharding.get_abstract_mesh():
+            return False
+        wanted = NamedSharding(mesh, place)
+    return array.sharding.is_equivalent_to(wanted, array.ndim)
+
+
+def placed_results(out: Any, where: Any) -> Any:
+    """The result of a function that is being traced, its arrays constrained to lie `where`."""
+    leaves, treedef = jtu.tree_flatten(out)
+    places = placements_of(where, out, "out_shardings")
+    put = jax.device_put if jit_is_disabled() else constrained
+    at = [i for i, leaf in enumerate(leaves) if is_array(leaf) and places[i] is not None]
+    paths = jtu.tree_leaves_with_path(out) if at else []
+    for i in at:
+        _check_parts(leaves[i], places[i], _where("the result", paths[i][0]))
+        leaves[i] = put(leaves[i], places[i])
+    return treedef.unflatten(leaves)
