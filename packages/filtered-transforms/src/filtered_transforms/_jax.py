@@ -37,7 +37,7 @@ else:
 
 JaxprT = TypeVar("JaxprT", bound=AnyJaxpr)
 
-Held = tuple[tuple[int, ...], Any]  # an array: its shape and dtype
+ShapeAndDtype = tuple[tuple[int, ...], Any]  # of what a device holds of an array
 
 Tracer: type = jax.core.Tracer
 """The class of traced values. `jax.core.Tracer`, all JAX versions."""
@@ -645,7 +645,7 @@ def without_dead_code(jaxpr: JaxprT) -> JaxprT:
     return _core().ClosedJaxpr(smaller, consts)
 
 
-def ends_on_a_device(jaxpr: Any) -> tuple[list[Held], list[Held]]:
+def ends_on_a_device(jaxpr: Any) -> tuple[list[ShapeAndDtype], list[ShapeAndDtype]]:
     """What a device holds of each argument of a closed jaxpr, and of each result.
 
     As far as types say so, which is on meshes of explicit axes. `aval.sharding`, all JAX versions.

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from filtered_transforms._jax import Held, ends_on_a_device, used_arguments
+from filtered_transforms._jax import ShapeAndDtype, ends_on_a_device, used_arguments
 
 from .bounded_table import BoundedTable
 from .checked_program import jit_is_disabled
@@ -20,7 +20,9 @@ from .checked_program import jit_is_disabled
 _MAX_SHAPES = 1024  # of one program
 
 
-def usable_donations(given: dict[int, Held], results: list[Held]) -> tuple[int, ...]:
+def usable_donations(
+    given: dict[int, ShapeAndDtype], results: list[ShapeAndDtype]
+) -> tuple[int, ...]:
     """Which of the arrays that are given can give their memory to a result.
 
     As JAX pairs them when it lowers a program: in order, by shape and dtype; and since JAX 0.10.2,
@@ -28,12 +30,12 @@ def usable_donations(given: dict[int, Held], results: list[Held]) -> tuple[int, 
     `test_all_that_jax_can_use_is_donated_and_nothing_is_said` fails (seen on 0.7.2, 0.10.2, 0.12).
     This can go when `jax.jit` has a way to donate without the warning.
     """
-    rules: list[Callable[[Held], Any]] = [lambda array: array]
+    rules: list[Callable[[ShapeAndDtype], Any]] = [lambda array: array]
     if jax.__version_info__ >= (0, 10, 2):
         rules.append(lambda array: math.prod(array[0]))
     paired: set[int] = set()
     for rule in rules:
-        free: defaultdict[Any, list[Held]] = defaultdict(list)
+        free: defaultdict[Any, list[ShapeAndDtype]] = defaultdict(list)
         for array in results:
             free[rule(array)].append(array)
         for i, array in given.items():

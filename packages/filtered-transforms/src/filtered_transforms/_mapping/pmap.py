@@ -14,7 +14,7 @@ from filtered_transforms._filters.output_structure import Signature
 from filtered_transforms._filters.partition import merge
 from filtered_transforms._filters.predicates import array_mask
 from filtered_transforms._filters.static_leaf import StaticLeaf
-from filtered_transforms._jax import Held, ends_on_a_device, is_concrete, used_arguments
+from filtered_transforms._jax import ShapeAndDtype, ends_on_a_device, is_concrete, used_arguments
 from filtered_transforms._jit.bounded_table import BoundedTable
 from filtered_transforms._jit.by_function import ByFunction, is_weak
 from filtered_transforms._jit.check_registry import any_checks, has_checks, translated, wait
@@ -224,7 +224,7 @@ class PmapWrapper(Wrapper):
         return f"filter_pmap({self.fun!r})"
 
 
-def _slice(array: Held, axis: int | None) -> Held:
+def _slice(array: ShapeAndDtype, axis: int | None) -> ShapeAndDtype:
     shape, dtype = array
     return (shape if axis is None else (*shape[:axis], *shape[axis + 1 :])), dtype
 
