@@ -96,6 +96,16 @@ def constrained(x: Any, place: Any) -> Any:
     return jax.lax.with_sharding_constraint(x, place)
 
 
+def described(x: jax.ShapeDtypeStruct, place: Any) -> jax.ShapeDtypeStruct:
+    """The description of an array that lies there; of a spec, on the mesh around."""
+    if isinstance(place, jax.Device):
+        place = SingleDeviceSharding(place)
+    if isinstance(place, PartitionSpec):
+        place = NamedSharding(jax.sharding.get_abstract_mesh(), place)
+    weak_type = getattr(x, "weak_type", False)
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place, weak_type=weak_type)
+
+
 def check_parts(
     x: Any, spec: PartitionSpec, sizes: Mapping[str, int], who: str, where: str
 ) -> None:

@@ -10,7 +10,7 @@ from filtered_transforms._jax import is_concrete
 from filtered_transforms._types import PyTree, T
 from tree_surgery.extend import public
 
-from .placements import constrained, placements_of
+from .placements import constrained, described, placements_of
 
 
 @public
@@ -29,7 +29,8 @@ def filter_shard(x: T, device_or_shardings: PyTree) -> T:
     **Returns:**
 
     `x`, with arrays placed by `jax.device_put`, or, where they are traced, constrained by
-    `jax.lax.with_sharding_constraint` (on explicit axes of a mesh, by `jax.sharding.reshard`).
+    `jax.lax.with_sharding_constraint` (on explicit axes of a mesh, by `jax.sharding.reshard`). A
+    `jax.ShapeDtypeStruct` says from then on that its array lies there; its mesh may be abstract.
 
     **Raises:** `ValueError` if `device_or_shardings` is no prefix of `x`, `TypeError` if it holds
     something else.
@@ -93,6 +94,8 @@ def filter_device_put(
 
 
 def _shard(leaf: Any, place: Any) -> Any:
-    if not is_array(leaf) or place is None:
+    if place is None:
         return leaf
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return described(leaf, place)
     return jax.device_put(leaf, place) if is_concrete(leaf) else constrained(leaf, place)

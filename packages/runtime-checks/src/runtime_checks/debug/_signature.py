@@ -70,7 +70,7 @@ class Signature:
         kwargs: dict[str, Any],
         numbers_are_arrays: bool = False,
     ) -> "Signature":
-        names = _names(fn)
+        names = parameter_names(fn)
         pairs, treedef = jtu.tree_flatten_with_path((args, kwargs))
         leaves = {_path(path, names): leaf_of(leaf, numbers_are_arrays) for path, leaf in pairs}
         for path, value in _static_fields((args, kwargs), ()):
@@ -123,7 +123,7 @@ def nearest(new: Signature, earlier: Sequence[Signature]) -> list[str]:
     return min((new.differences(old) for old in reversed(earlier)), key=len, default=[])
 
 
-def _names(fn: Any) -> list[str]:
+def parameter_names(fn: Any) -> list[str]:
     """The names of the positional parameters of a function, as far as they are known."""
     try:
         parameters = inspect.signature(fn).parameters.values()

@@ -142,13 +142,11 @@ def _sharding(spec: Any, path: str, leaf: Any, mesh: AnyMesh) -> NamedSharding:
 
 
 def _of_state(state: object, params: object, shardings: object, mesh: AnyMesh) -> Any:
+    # Not the leaves of `shardings`: `None` stands there for what is no array.
+    of_leaves = jtu.tree_structure(params).flatten_up_to(shardings)
     by_path = {
         path: (tuple(leaf.shape), sharding)
-        for (path, leaf), sharding in zip(
-            jtu.tree_leaves_with_path(params),
-            jtu.tree_leaves(shardings, is_leaf=lambda x: x is None),
-            strict=True,
-        )
+        for (path, leaf), sharding in zip(jtu.tree_leaves_with_path(params), of_leaves, strict=True)
         if is_array_or_struct(leaf)
     }
     replicated = NamedSharding(mesh, PartitionSpec())

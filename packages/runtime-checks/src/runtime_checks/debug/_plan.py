@@ -1,0 +1,301 @@
+"""`plan`: what a program will need of each device, before there are any."""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+import numpy as np
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
+
+from filtered_transforms import filter_jit
+from tree_surgery.extend import public
+
+from ._flops import flops_of
+from ._hlo import Instruction, scheduled
+from ._plan_views import as_svg, as_text
+from ._signature import parameter_names
+
+_COLLECTIVES = (
+    "all-gather",
+    "all-reduce",
+    "all-to-all",
+    "collective-broadcast",
+    "collective-permute",
+    "ragged-all-to-all",
+    "reduce-scatter",
+)
+# What stores nothing of its own.
+_NO_ARRAYS = frozenset(
+    {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional"}
+    | {"call", "after-all", "partition-id", "opt-barrier"}
+)
+_STRUCTURE = re.compile(
+    r"while|body|cond|closed_call|checkpoint|remat\w*|custom_[jv][vj]p_call|branch_\d+_fun|shard_map|eval_jaxpr"
+)
+_LARGEST = 10
+
+
+@public
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """What devices send to each other for one reason, in one part of a model.
+
+    `kind` is XLA's name of it, `where` the path of modules. `count` is how often it runs in one
+    call. `bytes` is what it handles on each device in all of these: the larger of its operands and
+    its results.
+    """
+
+    kind: str
+    where: str
+    count: int
+    bytes: int
+
+
+@public
+@dataclasses.dataclass(frozen=True)
+class LargeArray:
+    """One of the largest arrays that a program makes: its part on each device.
+
+    `where` is the path of modules that computes it, `opcode` what XLA does there.
+    """
+
+    bytes: int
+    dtype: str
+    shape: tuple[int, ...]
+    where: str
+    opcode: str
+
+
+@public
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What one call of a program needs of each device; see `plan`.
+
+    **Attributes:**
+
+    - `devices`: how many there are.
+    - `arguments`: bytes on each device, by the name of the argument. Those of `plan(compiled)`
+        have no names.
+    - `argument_bytes`, `output_bytes`, `temporary_bytes`: what XLA has allotted on each device for
+        arguments, results, and everything between, which are activations and workspace.
+    - `donated_bytes`: how much of the output takes the memory of arguments.
+    - `flops`: operations in products of matrices and in convolutions, of all devices together; a
+        multiplication and an addition are two. `None` for `plan(compiled)`.
+    - `collectives`: most bytes first.
+    - `largest`: the largest arrays, largest first.
+    - `is_exact`: whether loops and branches are known well enough for `flops` and `collectives`:
+        a loop of unknown length counts as one step, and of branches the longest.
+    """
+
+    devices: int
+    arguments: Mapping[str, int]
+    argument_bytes: int
+    output_bytes: int
+    donated_bytes: int
+    temporary_bytes: int
+    flops: int | None
+    collectives: tuple[Collective, ...]
+    largest: tuple[LargeArray, ...]
+    is_exact: bool
+
+    @property
+    def total_bytes(self) -> int:
+        """On each device: arguments, results that take no memory of theirs, and temporaries."""
+        new = self.output_bytes - self.donated_bytes
+        return self.argument_bytes + new + self.temporary_bytes
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def svg(self) -> str:
+        """A picture: a bar of the memory of one device, and a bar for each kind of collective."""
+        return as_svg(self)
+
+
+@public
+def plan(step: Any, /, *args: Any, devices: int | None = None, **kwargs: Any) -> Plan:
+    """What a step needs of each device, by compiling it; nothing is computed.
+
+    For a program on devices that are not there: describe the arrays by shape, dtype and sharding on
+    a `jax.sharding.AbstractMesh`. JAX then compiles for as many virtual devices of the CPU. What it
+    says of memory is what XLA's CPU compiler allots: collectives and partitions are those of other
+    devices, fusion is less good, and products of bfloat16 are made in float32 there.
+
+    **Arguments:**
+
+    - `step`: a function, jitted or not; or a program that was compiled by
+        `filter_jit(f).lower(...).compile()`, without further arguments.
+    - `*args`, `**kwargs`: its arguments; of arrays a `jax.ShapeDtypeStruct` suffices, with a
+        sharding on a mesh of devices or on a `jax.sharding.AbstractMesh`.
+    - `devices`: how many devices there are meant to be: a check of what the shardings say.
+
+    **Returns:** a `Plan`. `print` it, or look at its attributes.
+
+    **Raises:**
+
+    - `RuntimeError` if JAX has started with fewer devices; it says how to get them.
+    - `ValueError` if the shardings are for another number of devices, or on several meshes.
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec as P
+    from runtime_checks.debug import plan
+
+    mesh = AbstractMesh((1,), ("data",))
+    x = jax.ShapeDtypeStruct((64, 32), jnp.float32, sharding=NamedSharding(mesh, P("data")))
+    w = jax.ShapeDtypeStruct((32, 32), jnp.float32, sharding=NamedSharding(mesh, P()))
+    found = plan(lambda w, x: jnp.tanh(x @ w), w, x, devices=1)
+    assert found.arguments == {"w": 4096, "x": 8192} and found.flops == 2 * 64 * 32 * 32
+    ```
+    """
+    if hasattr(step, "memory_analysis"):
+        return _plan_of(step, {}, None)
+    mesh, (args, kwargs) = _on_devices((args, kwargs))
+    names = parameter_names(step)
+    names += [f"args[{i}]" for i in range(len(names), len(args))]
+    given = [*zip(names, args, strict=False), *kwargs.items()]
+    sizes = {name: size for name, arg in given if (size := _bytes_on_each(arg))}
+    program = step if hasattr(step, "trace") else filter_jit(step)
+    if mesh is None:
+        traced = program.trace(*args, **kwargs)
+        compiled = traced.lower().compile()
+    else:
+        with jax.set_mesh(mesh):
+            traced = program.trace(*args, **kwargs)
+            compiled = traced.lower().compile()
+    found = _plan_of(compiled, sizes, traced.jaxpr)
+    if devices is not None and devices != found.devices:
+        raise ValueError(
+            f"`plan` was told of {devices} devices, and the shardings of the arguments are for "
+            f"{found.devices}. Give the arrays shardings on a mesh of {devices} devices."
+        )
+    return found
+
+
+def _plan_of(compiled: Any, arguments: Mapping[str, int], jaxpr: Any) -> Plan:
+    memory = compiled.memory_analysis()
+    instructions = list(scheduled(compiled.as_text()))
+    flops, is_exact = (None, True) if jaxpr is None else flops_of(jaxpr)
+    shardings = jtu.tree_leaves((compiled.input_shardings, compiled.output_shardings))
+    return Plan(
+        devices=max((len(sharding.device_set) for sharding in shardings), default=1),
+        arguments=arguments,
+        argument_bytes=memory.argument_size_in_bytes,
+        output_bytes=memory.output_size_in_bytes,
+        donated_bytes=memory.alias_size_in_bytes,
+        temporary_bytes=memory.temp_size_in_bytes,
+        flops=flops,
+        collectives=_collectives(instructions),
+        largest=_largest(instructions),
+        is_exact=is_exact and all(i.is_exact for i in instructions if _kind(i) is not None),
+    )
+
+
+def _on_devices(tree: Any) -> tuple[Mesh | None, Any]:
+    """The arguments with an abstract mesh made real; and that mesh, `None` if there was none."""
+    leaves, treedef = jtu.tree_flatten(tree)
+    abstract = {
+        sharding.mesh
+        for leaf in leaves
+        if isinstance(sharding := getattr(leaf, "sharding", None), NamedSharding)
+        and isinstance(sharding.mesh, AbstractMesh)
+    }
+    if not abstract:
+        return None, tree
+    if len(abstract) > 1:
+        raise ValueError(f"`plan` takes arrays on one mesh, and these are on {abstract}.")
+    mesh = _virtual(abstract.pop())
+
+    def move(leaf: Any) -> Any:
+        sharding = getattr(leaf, "sharding", None)
+        if not isinstance(sharding, NamedSharding):
+            return leaf
+        return jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, sharding.spec)
+        )
+
+    return mesh, treedef.unflatten(map(move, leaves))
+
+
+def _virtual(mesh: AbstractMesh) -> Mesh:
+    """The mesh, of real or of virtual devices."""
+    with contextlib.suppress(RuntimeError):  # JAX takes it until it has started
+        jax.config.update("jax_num_cpu_devices", mesh.size)
+    there = jax.devices()
+    if len(there) < mesh.size:
+        there = jax.devices("cpu")
+    if len(there) < mesh.size:
+        raise RuntimeError(
+            f"The plan is for {mesh.size} devices, and JAX has started with {len(there)}. Call "
+            f"`jax.config.update('jax_num_cpu_devices', {mesh.size})` before anything is computed, "
+            f"or set the environment variable "
+            f"XLA_FLAGS=--xla_force_host_platform_device_count={mesh.size}."
+        )
+    devices = np.array(there[: mesh.size]).reshape(mesh.axis_sizes)
+    return Mesh(devices, mesh.axis_names, axis_types=mesh.axis_types)
+
+
+def _bytes_on_each(tree: Any) -> int:
+    total = 0
+    for leaf in jtu.tree_leaves(tree):
+        if isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct, np.ndarray, np.generic)):
+            sharding, shape = getattr(leaf, "sharding", None), tuple(leaf.shape)
+            shape = shape if sharding is None else sharding.shard_shape(shape)
+            total += int(np.prod(shape, dtype=np.int64)) * leaf.dtype.itemsize
+    return total
+
+
+def _kind(instruction: Instruction) -> str | None:
+    """The kind of collective that an instruction starts."""
+    kind = instruction.opcode.removesuffix("-start")
+    return kind if kind in _COLLECTIVES else None
+
+
+def _collectives(instructions: Iterable[Instruction]) -> tuple[Collective, ...]:
+    sizes: dict[str, int] = {}
+    found: dict[tuple[str, str], Collective] = {}
+    for instruction in instructions:
+        sizes[instruction.name] = instruction.bytes
+        kind = _kind(instruction)
+        if kind is None:
+            continue
+        operands = sum(sizes.get(name, 0) for name in instruction.operands)
+        results = instruction.bytes - operands * instruction.opcode.endswith("-start")
+        handled = max(operands, results) * instruction.times
+        key = kind, module_path(instruction.op_name)
+        before = found.get(key, Collective(*key, 0, 0))
+        found[key] = Collective(*key, before.count + instruction.times, before.bytes + handled)
+    return tuple(sorted(found.values(), key=lambda c: (-c.bytes, c.kind, c.where)))
+
+
+def _largest(instructions: Iterable[Instruction]) -> tuple[LargeArray, ...]:
+    made = [i for i in instructions if i.opcode not in _NO_ARRAYS and len(i.arrays) == 1]
+    made.sort(key=lambda i: -i.bytes)
+    return tuple(
+        LargeArray(i.bytes, *i.arrays[0], module_path(i.op_name), i.opcode) for i in made[:_LARGEST]
+    )
+
+
+def module_path(op_name: str) -> str:
+    """The modules in XLA's name of an operation, such as `Stacked/MLP/Linear`.
+
+    `pytree_module` names a scope for each module that is called. What JAX adds goes: functions
+    that are jitted, loops, branches, and the operation itself. `(backward)` where it is a
+    derivative in reverse mode.
+    """
+    parts, is_backward = [], False
+    # XLA writes `common/(one/rest:other/rest)` for an operation that it has made of several.
+    common, several, _ = op_name.partition("/(")
+    names = re.split(r"/(?![^(]*\))", common)
+    for part in names if several else names[:-1]:
+        while wrapped := re.fullmatch(r"(\w+)\((.*)\)", part):
+            is_backward = is_backward or wrapped.group(1) == "transpose"
+            part = "" if wrapped.group(1) in ("jit", "pjit") else wrapped.group(2)
+        if part and not _STRUCTURE.fullmatch(part):
+            parts.append(part)
+    return "/".join(parts) + " (backward)" * is_backward
