@@ -53,3 +53,23 @@ def test_it_runs(name, tmp_path: Path):
         data = (tmp_path / picture).read_bytes()
         assert data.startswith(b"\x89PNG")
         assert len(data) > 10_000
+
+
+def test_a_model_of_70_billion_parameters_is_planned(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / "plan_70b.py")],
+        cwd=tmp_path,
+        env=os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "70.55 billion parameters\n256 devices" in done.stdout
+    (each,) = re.findall(r"together ([\d.]+) GB", done.stdout)
+    assert float(each) <= 40  # with activations constrained and blocks rematerialised
+    # Forward, again, and backward: 2 + 2 + 4 operations for each parameter and token.
+    (flops,) = re.findall(r"FLOPs, ([\d.e+]+) on all", done.stdout)
+    assert float(flops) == pytest.approx(8 * 70.55e9 * 64 * 4096, rel=0.05)
+    picture = (tmp_path / "out/plan/70b.svg").read_text()
+    assert picture.startswith("<svg") and "256 devices" in picture

@@ -46,6 +46,9 @@ MAY = {
     ("runtime_checks/debug/_retrace.py", "jax.monitoring.register_event_duration_secs_listener"): (
         "adds; once, and it looks at the thread that asked alone"
     ),
+    ("runtime_checks/debug/_plan.py", "jax.config.update"): (
+        "asks for virtual devices on an abstract mesh; JAX takes that only before it has started"
+    ),
     ("runtime_checks/debug/_retrace.py", "logger.addHandler"): "takes nothing from the others",
     ("runtime_checks/debug/_retrace.py", "logger.removeHandler"): "takes out its own",
 }

@@ -14,11 +14,14 @@ PUBLIC = [(runtime_checks, name) for name in runtime_checks.__all__]
 PUBLIC += [(debug, name) for name in debug.__all__ if not name.endswith("_p")]
 # What others return or raise; their examples are there.
 RESULTS = {
+    "Collective",
     "EnumerationItem",
     "EquinoxRuntimeError",
     "EquinoxTracetimeError",
+    "LargeArray",
     "ModuleTrace",
     "NanReport",
+    "Plan",
     "Statistics",
 }
 

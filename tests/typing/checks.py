@@ -22,8 +22,11 @@ from runtime_checks import (
     error_if,
 )
 from runtime_checks.debug import (
+    Collective,
+    LargeArray,
     ModuleTrace,
     NanReport,
+    Plan,
     Statistics,
     announce_transform,
     assert_dce,
@@ -36,6 +39,7 @@ from runtime_checks.debug import (
     inspect_dce,
     log_retraces,
     name_scopes,
+    plan,
     store_dce,
     trace_modules,
 )
@@ -154,6 +158,11 @@ def debugging() -> None:
     assert_type(store_dce((x, x), name="pair"), tuple[Array, Array])
     inspect_dce("pair")
     assert_type(assert_dce({"a": x}, "is used", on_error="raise"), dict[str, Array])
+    planned = plan(step, Net(x), x, devices=1)
+    assert_type(planned, Plan)
+    assert_type(planned.collectives, tuple[Collective, ...])
+    assert_type(planned.largest[0], LargeArray)
+    assert_type(planned.flops, int | None)
     report = find_nan(step, Net(x), x)
     assert_type(report, NanReport | None)
     if report is not None:

@@ -96,3 +96,17 @@ def test_what_says_nothing_of_a_place_is_told_with_the_path(put: Any):
 def test_rules_need_a_mesh():
     with pytest.raises(ValueError, match="there is none here.*jax.set_mesh"):
         ft.filter_shard(tree(), fsdp("data"))
+
+
+def test_descriptions_of_arrays_say_where_they_will_lie():
+    mesh = jax.sharding.AbstractMesh((4,), ("data",))
+    model = jax.eval_shape(lambda: {"x": jnp.ones((4, 2)), "y": jnp.ones((2, 3))})
+    for where in (NamedSharding(mesh, ROWS), {"x": NamedSharding(mesh, ROWS), "y": None}):
+        found = ft.filter_shard(model, where)
+        assert (found["x"].shape, found["x"].dtype) == ((4, 2), jnp.float32)
+        assert found["x"].sharding == NamedSharding(mesh, ROWS)
+    assert found["y"] is model["y"]
+    with jax.set_mesh(MESHES[AxisType.Auto]):
+        assert ft.filter_shard(model, ROWS)["y"].sharding.spec == ROWS
+    (device, *_) = DEVICES
+    assert ft.filter_shard(model, device)["x"].sharding == SingleDeviceSharding(device)

@@ -147,6 +147,14 @@ def test_what_has_another_shape_than_its_parameter_is_replicated():
         assert sharding.spec == (P("data") if leaf.shape == (256, 128) else P())
 
 
+def test_parameters_may_have_gaps():
+    params = {"w": jnp.ones((8, 12)), "b": None, "f": jnp.tanh}
+    state = optax.adam(1e-3).init({**params, "f": None})
+    found = tree_shardings(state, [("w", P("data"))], MESH, params=params)
+    specs = {s.spec for s in jax.tree.leaves(found[0].mu)}
+    assert specs == {P("data")} and found[0].count.spec == P()
+
+
 @given(
     st.lists(st.integers(0, 6).map(lambda n: 2 * n), max_size=4),
     st.sampled_from([(), ("data",), ("model",)]),

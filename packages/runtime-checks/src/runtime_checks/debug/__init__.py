@@ -18,10 +18,10 @@ if _typing.TYPE_CHECKING:
     from ._modules import Statistics as Statistics
     from ._modules import name_scopes as name_scopes
     from ._modules import trace_modules as trace_modules
-    from ._plan import Collective as Collective
-    from ._plan import LargeArray as LargeArray
-    from ._plan import Plan as Plan
     from ._plan import plan as plan
+    from ._plan_report import Collective as Collective
+    from ._plan_report import LargeArray as LargeArray
+    from ._plan_report import Plan as Plan
     from ._retrace import explain_retrace as explain_retrace
     from ._retrace import log_retraces as log_retraces
     from ._traces import assert_max_traces as assert_max_traces
@@ -36,7 +36,8 @@ else:
             "._dce": "assert_dce, inspect_dce, store_dce",
             "._find_nan": "NanReport, find_nan",
             "._modules": "ModuleTrace, Statistics, name_scopes, trace_modules",
-            "._plan": "Collective, LargeArray, Plan, plan",
+            "._plan": "plan",
+            "._plan_report": "Collective, LargeArray, Plan",
             "._retrace": "explain_retrace, log_retraces",
             "._traces": "assert_max_traces, get_num_traces",
         },

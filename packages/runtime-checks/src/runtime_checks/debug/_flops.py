@@ -6,6 +6,7 @@ from typing import Any
 from filtered_transforms.extend import (
     Equation,
     InnerCond,
+    InnerPrograms,
     InnerScan,
     InnerShardMap,
     InnerWhile,
@@ -34,18 +35,21 @@ def _of_equation(equation: Equation) -> tuple[int, bool]:
     if equation.name == "conv_general_dilated":
         return _of_convolution(equation), True
     inner = inner_programs(equation)
-    if inner is None:
-        return 0, True
-    parts = [flops_of(jaxpr) for jaxpr in inner.jaxprs]
+    return (0, True) if inner is None else _of_inner(inner)
+
+
+def _of_inner(inner: InnerPrograms) -> tuple[int, bool]:
+    costs, exact = zip(*map(flops_of, inner.jaxprs), strict=True)
     if isinstance(inner, InnerCond):
-        costs = {cost for cost, _ in parts}
-        return max(costs), len(costs) == 1 and all(is_exact for _, is_exact in parts)
-    total, exact = sum(cost for cost, _ in parts), all(is_exact for _, is_exact in parts)
+        return max(costs), all(exact) and len(set(costs)) == 1
+    times, is_known = 1, True
     if isinstance(inner, InnerScan):
-        return total * inner.length, exact
-    if isinstance(inner, InnerShardMap):
-        return total * inner.num_shards, exact
-    return total, exact and not (isinstance(inner, InnerWhile) and total > 0)
+        times = inner.length
+    elif isinstance(inner, InnerShardMap):
+        times = inner.num_shards
+    elif isinstance(inner, InnerWhile):
+        is_known = sum(costs) == 0
+    return sum(costs) * times, all(exact) and is_known
 
 
 def _of_dot(equation: Equation) -> int:

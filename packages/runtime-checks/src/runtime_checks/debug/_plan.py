@@ -1,9 +1,8 @@
 """`plan`: what a program will need of each device, before there are any."""
 
 import contextlib
-import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -16,7 +15,7 @@ from tree_surgery.extend import public
 
 from ._flops import flops_of
 from ._hlo import Instruction, scheduled
-from ._plan_views import as_svg, as_text
+from ._plan_report import Collective, LargeArray, Plan
 from ._signature import parameter_names
 
 _COLLECTIVES = (
@@ -40,88 +39,14 @@ _LARGEST = 10
 
 
 @public
-@dataclasses.dataclass(frozen=True)
-class Collective:
-    """What devices send to each other for one reason, in one part of a model.
-
-    `kind` is XLA's name of it, `where` the path of modules. `count` is how often it runs in one
-    call. `bytes` is what it handles on each device in all of these: the larger of its operands and
-    its results.
-    """
-
-    kind: str
-    where: str
-    count: int
-    bytes: int
-
-
-@public
-@dataclasses.dataclass(frozen=True)
-class LargeArray:
-    """One of the largest arrays that a program makes: its part on each device.
-
-    `where` is the path of modules that computes it, `opcode` what XLA does there.
-    """
-
-    bytes: int
-    dtype: str
-    shape: tuple[int, ...]
-    where: str
-    opcode: str
-
-
-@public
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What one call of a program needs of each device; see `plan`.
-
-    **Attributes:**
-
-    - `devices`: how many there are.
-    - `arguments`: bytes on each device, by the name of the argument. Those of `plan(compiled)`
-        have no names.
-    - `argument_bytes`, `output_bytes`, `temporary_bytes`: what XLA has allotted on each device for
-        arguments, results, and everything between, which are activations and workspace.
-    - `donated_bytes`: how much of the output takes the memory of arguments.
-    - `flops`: operations in products of matrices and in convolutions, of all devices together; a
-        multiplication and an addition are two. `None` for `plan(compiled)`.
-    - `collectives`: most bytes first.
-    - `largest`: the largest arrays, largest first.
-    - `is_exact`: whether loops and branches are known well enough for `flops` and `collectives`:
-        a loop of unknown length counts as one step, and of branches the longest.
-    """
-
-    devices: int
-    arguments: Mapping[str, int]
-    argument_bytes: int
-    output_bytes: int
-    donated_bytes: int
-    temporary_bytes: int
-    flops: int | None
-    collectives: tuple[Collective, ...]
-    largest: tuple[LargeArray, ...]
-    is_exact: bool
-
-    @property
-    def total_bytes(self) -> int:
-        """On each device: arguments, results that take no memory of theirs, and temporaries."""
-        new = self.output_bytes - self.donated_bytes
-        return self.argument_bytes + new + self.temporary_bytes
-
-    def __str__(self) -> str:
-        return as_text(self)
-
-    def svg(self) -> str:
-        """A picture: a bar of the memory of one device, and a bar for each kind of collective."""
-        return as_svg(self)
-
-
-@public
-def plan(step: Any, /, *args: Any, devices: int | None = None, **kwargs: Any) -> Plan:
+def plan(
+    step: Callable[..., object], /, *args: object, devices: int | None = None, **kwargs: object
+) -> Plan:
     """What a step needs of each device, by compiling it; nothing is computed.
 
     For a program on devices that are not there: describe the arrays by shape, dtype and sharding on
-    a `jax.sharding.AbstractMesh`. JAX then compiles for as many virtual devices of the CPU. What it
+    a `jax.sharding.AbstractMesh`. JAX then compiles for as many virtual devices of the CPU, with which
+    it is started if nothing was computed before (`jax_num_cpu_devices`). What it
     says of memory is what XLA's CPU compiler allots: collectives and partitions are those of other
     devices, fusion is less good, and products of bfloat16 are made in float32 there.
 
@@ -160,7 +85,7 @@ def plan(step: Any, /, *args: Any, devices: int | None = None, **kwargs: Any) ->
     names += [f"args[{i}]" for i in range(len(names), len(args))]
     given = [*zip(names, args, strict=False), *kwargs.items()]
     sizes = {name: size for name, arg in given if (size := _bytes_on_each(arg))}
-    program = step if hasattr(step, "trace") else filter_jit(step)
+    program: Any = step if hasattr(step, "trace") else filter_jit(step)
     if mesh is None:
         traced = program.trace(*args, **kwargs)
         compiled = traced.lower().compile()

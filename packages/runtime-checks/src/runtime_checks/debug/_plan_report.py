@@ -1,17 +1,94 @@
-"""A `Plan` as text and as a picture."""
+"""What `plan` has found, as a value, as text and as a picture."""
 
+import dataclasses
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 from xml.sax.saxutils import escape
 
-if TYPE_CHECKING:
-    from ._plan import Plan
+from tree_surgery.extend import public
 
 _SHOWN = 8
 _COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5")
 
 
-def as_text(plan: "Plan") -> str:
+@public
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """What devices send to each other for one reason, in one part of a model.
+
+    `kind` is XLA's name of it, `where` the path of modules. `count` is how often it runs in one
+    call. `bytes` is what it handles on each device in all of these: the larger of its operands and
+    its results.
+    """
+
+    kind: str
+    where: str
+    count: int
+    bytes: int
+
+
+@public
+@dataclasses.dataclass(frozen=True)
+class LargeArray:
+    """One of the largest arrays that a program makes: its part on each device.
+
+    `where` is the path of modules that computes it, `opcode` what XLA does there.
+    """
+
+    bytes: int
+    dtype: str
+    shape: tuple[int, ...]
+    where: str
+    opcode: str
+
+
+@public
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What one call of a program needs of each device; see `plan`.
+
+    **Attributes:**
+
+    - `devices`: how many there are.
+    - `arguments`: bytes on each device, by the name of the argument. Those of `plan(compiled)`
+        have no names.
+    - `argument_bytes`, `output_bytes`, `temporary_bytes`: what XLA has allotted on each device for
+        arguments, results, and everything between, which are activations and workspace.
+    - `donated_bytes`: how much of the output takes the memory of arguments.
+    - `flops`: operations in products of matrices and in convolutions, of all devices together; a
+        multiplication and an addition are two. `None` for `plan(compiled)`.
+    - `collectives`: most bytes first.
+    - `largest`: the largest arrays, largest first.
+    - `is_exact`: whether loops and branches are known well enough for `flops` and `collectives`:
+        a loop of unknown length counts as one step, and of branches the longest.
+    """
+
+    devices: int
+    arguments: Mapping[str, int]
+    argument_bytes: int
+    output_bytes: int
+    donated_bytes: int
+    temporary_bytes: int
+    flops: int | None
+    collectives: tuple[Collective, ...]
+    largest: tuple[LargeArray, ...]
+    is_exact: bool
+
+    @property
+    def total_bytes(self) -> int:
+        """On each device: arguments, results that take no memory of theirs, and temporaries."""
+        new = self.output_bytes - self.donated_bytes
+        return self.argument_bytes + new + self.temporary_bytes
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def svg(self) -> str:
+        """A picture: a bar of the memory of one device, and a bar for each kind of collective."""
+        return as_svg(self)
+
+
+def as_text(plan: Plan) -> str:
     """Three tables: memory, what is sent, and the largest arrays."""
     lines = [f"{plan.devices} devices; on each of them:"]
     lines += _table([(name, size_of(size)) for name, size in _parts(plan)], "  ")
@@ -42,7 +119,7 @@ def as_text(plan: "Plan") -> str:
     return "\n".join(lines)
 
 
-def as_svg(plan: "Plan") -> str:
+def as_svg(plan: Plan) -> str:
     """A bar for the memory of a device, in parts, and one for each kind of collective."""
     parts = _parts(plan)
     rows, y = [], 20
@@ -67,7 +144,7 @@ def as_svg(plan: "Plan") -> str:
     )
 
 
-def by_kind(plan: "Plan") -> list[tuple[str, int, int]]:
+def by_kind(plan: Plan) -> list[tuple[str, int, int]]:
     """Of each kind of collective how many there are, and their bytes; most bytes first."""
     counts: defaultdict[str, int] = defaultdict(int)
     sizes: defaultdict[str, int] = defaultdict(int)
@@ -86,7 +163,7 @@ def size_of(count: int) -> str:
     return f"{size:.3g} {units[0]}"
 
 
-def _parts(plan: "Plan") -> list[tuple[str, int]]:
+def _parts(plan: Plan) -> list[tuple[str, int]]:
     """What the memory of a device is for. XLA drops arguments that nobody uses."""
     named = dict(plan.arguments)
     parts = list(named.items())
