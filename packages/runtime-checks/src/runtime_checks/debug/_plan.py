@@ -45,10 +45,10 @@ def plan(
     """What a step needs of each device, by compiling it; nothing is computed.
 
     For a program on devices that are not there: describe the arrays by shape, dtype and sharding on
-    a `jax.sharding.AbstractMesh`. JAX then compiles for as many virtual devices of the CPU, with which
-    it is started if nothing was computed before (`jax_num_cpu_devices`). What it
-    says of memory is what XLA's CPU compiler allots: collectives and partitions are those of other
-    devices, fusion is less good, and products of bfloat16 are made in float32 there.
+    a `jax.sharding.AbstractMesh`. JAX then compiles for as many virtual devices of the CPU. It is
+    started with them (`jax_num_cpu_devices`), if nothing was computed before. What is said of
+    memory is what XLA's CPU compiler allots: collectives and parts are those of other devices,
+    fusion is less good, and products of bfloat16 are made in float32 there.
 
     **Arguments:**
 
