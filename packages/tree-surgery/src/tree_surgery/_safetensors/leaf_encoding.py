@@ -30,6 +30,7 @@ from tree_surgery._nodes.leaf_info import OWN, info_of, number_kind
 from tree_surgery._nodes.prng_keys import implementation_of, words_of
 from tree_surgery._streams.byte_streams import ByteArray, array_to_bytes
 from tree_surgery._streams.host_arrays import to_host
+from tree_surgery._streams.several_processes import gathered, is_shared
 
 from .header import CODES, DTYPES, TensorEntry, itemsize, refuse
 
@@ -75,7 +76,9 @@ class EncodedLeaf(NamedTuple):
         """The bytes of the tensor. Made on each call: only one leaf at a time is on the host."""
         if isinstance(self.source, bytes):
             return memoryview(self.source)
-        host = to_host(self.source) if isinstance(self.source, jax.Array) else self.source
+        host = self.source
+        if isinstance(host, jax.Array):
+            host = gathered(host) if is_shared(host) else to_host(host)
         return array_to_bytes(np.asarray(host))
 
 

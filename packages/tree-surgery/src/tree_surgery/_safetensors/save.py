@@ -24,6 +24,10 @@ def save(path_or_file: ToWrite, tree: object, metadata: Mapping[str, Any] | None
     to the disk and then renamed: if anything fails, or the process is killed, the file that was
     there before is still there, whole.
 
+    Where arrays are spread over several processes of a job of `jax.distributed`, all of them call
+    `save`. They gather one leaf after the other, process 0 writes the file, which must be a path,
+    and all return once it is whole.
+
     **Arguments:**
 
     - `path_or_file`: a string or any `os.PathLike`, to which `.safetensors` is appended if it has
@@ -38,7 +42,8 @@ def save(path_or_file: ToWrite, tree: object, metadata: Mapping[str, Any] | None
     **Raises:**
 
     `SerialiseError`, naming the path of the leaf in the tree, if a leaf cannot be written, or if
-    metadata cannot be kept; `OSError` if the file cannot be written.
+    metadata cannot be kept; `OSError` if the file cannot be written, and `SerialiseError` in the
+    other processes of a job.
 
     ```python
     import tempfile

@@ -5,13 +5,15 @@ checksums of the data. In a file of our own the header is overwritten at the end
 caller may not be able to go back, so the data is read once for the checksums and once to write it.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 from tree_surgery._errors import SerialiseError
 from tree_surgery._streams.byte_streams import write_all
 from tree_surgery._streams.checksums import Checksums, checksum_threads
 from tree_surgery._streams.open_stream import PathOrFile, open_stream
+from tree_surgery._streams.several_processes import is_shared, written_by_one
 
 from .file_notes import check_metadata
 from .header import SUFFIX
@@ -23,34 +25,62 @@ def write_tree(path_or_file: PathOrFile, tree: Any, metadata: Mapping[str, Any] 
     """Write a tree to a file. See `save`."""
     checked = check_metadata(metadata)
     header = HeaderBuilder(name_leaves(tree).leaves, checked)
+    shared = next((name for name, leaf in header.leaves.items() if is_shared(leaf.source)), None)
+    if shared is None:
+        _write(path_or_file, header, lambda: _data_of(header))
+    elif isinstance(path_or_file, str | bytes | os.PathLike):
+        parts = _data_of(header)
+        written_by_one(lambda: _write(path_or_file, header, lambda: parts), parts)
+    else:
+        raise SerialiseError(
+            "other processes hold a part of the array. Save under a path, which one process writes "
+            "for all, or gather it by `jax.experimental.multihost_utils.process_allgather`."
+        ).at(shared)
+
+
+def _write(
+    path_or_file: PathOrFile, header: HeaderBuilder, data: Callable[[], Iterator[tuple[str, Any]]]
+) -> None:
     with open_stream(path_or_file, SUFFIX, write=True) as (file, ours), checksum_threads() as sums:
         if ours and file.seekable():
             _write_header(file, header)
-            _process_data(file, header, sums)
+            _process_data(file, header, data(), sums)
             file.flush()
             file.seek(0)
             _write_header(file, header)
         else:
-            _process_data(None, header, sums)
+            _process_data(None, header, data(), sums)
             _write_header(file, header)
-            _process_data(file, header, sums)
+            _process_data(file, header, data(), sums)
 
 
 def _write_header(file: IO[bytes], header: HeaderBuilder) -> None:
     write_all(file, memoryview(header.render()))
 
 
-def _process_data(file: IO[bytes] | None, header: HeaderBuilder, sums: Checksums) -> None:
-    """Compute the checksum of each leaf, and write its data unless `file` is `None`."""
+def _data_of(header: HeaderBuilder) -> Iterator[tuple[str, Any]]:
+    """The name and the bytes of one leaf after the other."""
     for name, leaf in header.leaves.items():
         try:
             data = leaf.data()
-            checksum = sums.of(data) if file is None else sums.write(file, data)
-            # Without this, the copy that `data` may be is held while the next one is made.
-            del data
         except SerialiseError as error:
             raise error.at(name) from error.__cause__
+        yield name, data
+        del data  # else the copy that it may be is held while the next one is made
+
+
+def _process_data(
+    file: IO[bytes] | None,
+    header: HeaderBuilder,
+    leaves: Iterator[tuple[str, Any]],
+    sums: Checksums,
+) -> None:
+    """Compute the checksum of each leaf, and write its data unless `file` is `None`."""
+    for name, data in leaves:
+        try:
+            checksum = sums.of(data) if file is None else sums.write(file, data)
         except OSError as error:
             error.add_note(f"At leaf `{name}`.")
             raise
+        del data
         header.set_checksum(name, checksum)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AbstractMesh, NamedSharding
+from jax.sharding import AbstractMesh, NamedSharding, Sharding
 
 from tree_surgery._errors import SerialiseError
 from tree_surgery._jax import Tracer
@@ -29,8 +29,9 @@ def to_host(x: jax.Array) -> np.ndarray[Any, Any]:
         )
     if not (x.is_fully_addressable or x.is_fully_replicated):
         raise SerialiseError(
-            "this process holds only a part of the array. Gather it first, for example by "
-            "`jax.experimental.multihost_utils.process_allgather`."
+            "this process holds only a part of the array. `tree_surgery.save` gathers it, if all "
+            "processes call it; or gather it by `jax.experimental.multihost_utils."
+            "process_allgather`."
         )
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         x = jax.random.key_data(x)
@@ -52,6 +53,8 @@ def to_device(value: np.ndarray[Any, Any], like: Any) -> jax.Array:
     sharding = placement(like)
     if sharding is None and value.nbytes < _SMALL:
         return jnp.asarray(value)
+    if isinstance(sharding, Sharding) and not sharding.is_fully_addressable:
+        return jax.make_array_from_callback(value.shape, sharding, value.__getitem__)
     return jax.device_put(value, sharding)
 
 
