@@ -21,6 +21,8 @@ from filtered_transforms.extend import (
     scan_trick,
 )
 
+pytestmark = pytest.mark.heavy
+
 
 @ft.filter_custom_jvp
 def square_jvp(x: Any, name: str) -> Any:

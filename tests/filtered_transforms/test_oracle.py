@@ -16,6 +16,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import filtered_transforms as ft
 
+pytestmark = pytest.mark.heavy
+
 X = jnp.linspace(-1.0, 2.0, 6).reshape(2, 3)
 V = jnp.array([0.5, -1.5, 2.0])
 Run = Callable[[jax.Array, jax.Array], Any]

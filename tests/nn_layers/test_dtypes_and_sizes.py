@@ -8,6 +8,8 @@ import pytest
 
 import nn_layers as nn
 
+pytestmark = pytest.mark.heavy
+
 KEY = jr.PRNGKey(0)
 DTYPES = ["float64", "bfloat16", "float16", "complex64"]  # float32 is that of all other tests
 # Complex numbers have no order: no maximum, and so no softmax.

@@ -10,6 +10,8 @@ import pytest
 import nn_layers as nn
 from filtered_transforms import filter_grad, filter_jit
 
+pytestmark = pytest.mark.heavy
+
 KEY = jr.PRNGKey(3)
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 import filtered_transforms as ft
 from pytree_module import Module, field
 
+pytestmark = pytest.mark.heavy
+
 X = jnp.linspace(-1.0, 2.0, 12).reshape(6, 2)
 V = jnp.array([0.5, -1.5])
 

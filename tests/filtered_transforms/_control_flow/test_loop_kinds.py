@@ -14,6 +14,8 @@ import filtered_transforms as ft
 from filtered_transforms.extend import buffer_at_set
 from pytree_module import Module
 
+pytestmark = pytest.mark.heavy
+
 STEPS = 6
 W = jnp.array([[0.9, -0.4], [0.3, 1.1]])
 X = jnp.array([0.5, -1.2])

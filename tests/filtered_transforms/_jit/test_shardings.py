@@ -211,6 +211,13 @@ class Wrong:
         ({"out_shardings": (SPLIT, SPLIT)}, (X, X), ValueError, "`out_shardings` does not fit"),
         ({"in_shardings": (SPLIT, None)}, (X[:7], X[:7]), ValueError, r"\(7,\) at x,.* 1 elements"),
         ({"out_shardings": SPLIT}, (X[:7], X[:7]), ValueError, r"\(7,\) at the result,.* 1 elem"),
+        ({"in_shardings": (P("data"), None)}, (X, X), ValueError, "for x, .*there is none around"),
+        (
+            {"in_shardings": (NamedSharding(MESH, P(None, "data")), None)},
+            (X, X),
+            ValueError,
+            r"for x, an array of shape \(8,\), which has fewer",
+        ),
         (
             {"in_shardings": (ShardingRules([("**", P())]), None)},
             (X, X),
@@ -242,3 +249,42 @@ def test_an_array_that_the_mesh_around_put_elsewhere():
         with pytest.raises(ValueError, match=r"at x that was put on .*\(\)"):
             program(jnp.ones(8))
         assert program(X).sharding == SPLIT
+
+
+def test_an_axis_that_the_mesh_lacks():
+    with (
+        jax.set_mesh(MESH),
+        pytest.raises(ValueError, match="for x, .* no axis 'zz'; it has 'data'"),
+    ):
+        filter_jit(lambda x: x, in_shardings=P("zz"))(X)
+
+
+def test_further_arguments_have_the_entry_of_their_parameter():
+    def f(a: Any, *rest: Any, k: Any = None) -> Any:
+        return a + sum(rest) + (0 if k is None else k)
+
+    program = filter_jit(f, in_shardings=(COPIED, SPLIT, COPIED))
+    assert starts_where(program, X, X, X, k=X) == [COPIED, SPLIT, SPLIT, COPIED]
+    program = filter_jit(lambda a, **more: a + sum(more.values()), in_shardings=(COPIED, SPLIT))
+    assert starts_where(program, X, b=X, c=X) == [COPIED, SPLIT, SPLIT]
+
+
+def test_an_error_of_the_function_itself_stays_what_it_is():
+    def fails(x: Any) -> Any:
+        raise KeyError("my own mistake")
+
+    program = filter_jit(fails, in_shardings=SPLIT)
+    elsewhere = jax.device_put(X, jax.devices()[1])
+    with jax.disable_jit(), pytest.raises(KeyError, match="my own"):
+        program(elsewhere)
+    with pytest.raises((KeyError, ValueError)):  # JAX may look at the places first
+        program(elsewhere)
+    with pytest.raises(KeyError, match="my own"):
+        program(X)
+
+
+@pytest.mark.skipif(jax.__version_info__ < (0, 8), reason="the CPU has one memory there")
+def test_results_in_another_memory():
+    host = NamedSharding(MESH, P("data"), memory_kind="pinned_host")
+    found = filter_jit(lambda x: x + 1, out_shardings=host)(X)
+    assert found.sharding == host == jax.jit(lambda x: x + 1, out_shardings=host)(X).sharding

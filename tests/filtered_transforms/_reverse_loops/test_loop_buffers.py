@@ -11,6 +11,8 @@ import pytest
 import filtered_transforms as ft
 from filtered_transforms.extend import buffer_at_set
 
+pytestmark = pytest.mark.heavy
+
 KINDS = ["bounded", "checkpointed"]
 SIZE = 6
 OLD = jnp.linspace(0.3, 1.1, SIZE)

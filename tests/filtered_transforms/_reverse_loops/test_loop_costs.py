@@ -16,6 +16,8 @@ from filtered_transforms.extend import (
     finalise_make_jaxpr,
 )
 
+pytestmark = pytest.mark.heavy
+
 
 def run(x: Any, n: Any, count: Any = None, **options: Any) -> Any:
     def body(state: Any) -> Any:

@@ -13,6 +13,8 @@ from jax.test_util import check_grads
 import filtered_transforms as ft
 from filtered_transforms.extend import buffer_at_set
 
+pytestmark = pytest.mark.heavy
+
 MOST = 12
 KINDS: dict[str, dict[str, Any]] = {
     "lax": {"kind": "lax", "max_steps": MOST},

@@ -10,6 +10,8 @@ import pytest
 
 import filtered_transforms as ft
 
+pytestmark = pytest.mark.heavy
+
 X = jnp.array([0.5, -1.2])
 
 

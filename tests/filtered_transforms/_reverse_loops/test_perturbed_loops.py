@@ -11,6 +11,8 @@ import pytest
 import filtered_transforms as ft
 from filtered_transforms.extend import nondifferentiable
 
+pytestmark = pytest.mark.heavy
+
 P = 1.5
 FORWARD_REFUSED = (TypeError, r"forward-mode autodiff \(jvp\) to a custom_vjp")
 REVERSE_REFUSED = (ValueError, r"Reverse-mode differentiation does not work")

@@ -18,6 +18,8 @@ from filtered_transforms._reverse_loops.checkpoint_schedule import (
     reversible_steps,
 )
 
+pytestmark = pytest.mark.heavy
+
 # What Equinox 0.13.8 runs beyond two runs of each step, for each number of checkpoints, and 1, 2,
 # 3, ... steps: counted by a callback in the step, without `max_steps`; with it they are the same.
 EQUINOX: dict[int, list[int]] = {

@@ -11,6 +11,8 @@ from nn_layers import KVCache, MultiheadAttention, RotaryPositionalEmbedding, Sh
 from pytree_module import Module
 from tree_surgery import tree_equal
 
+pytestmark = pytest.mark.heavy
+
 KEY = jr.key(0)
 LENGTH = 7
 X = jnp.asarray(np.random.default_rng(0).normal(size=(LENGTH, 8)).astype("f4"))

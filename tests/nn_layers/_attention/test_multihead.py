@@ -18,6 +18,8 @@ from nn_layers._attention import softmax_attention  # to make its pieces small
 from pytree_module import Module
 from tree_surgery import tree_at, tree_replace
 
+pytestmark = pytest.mark.heavy
+
 KEY = jr.PRNGKey(8)
 
 

@@ -8,6 +8,8 @@ import pytest
 import nn_layers as nn
 from nn_layers import AdaptivePool, ShapeError
 
+pytestmark = pytest.mark.heavy
+
 
 def normal(shape):
     """Drawn by NumPy: JAX would compile a program for each shape."""

@@ -11,6 +11,8 @@ import pytest
 
 from nn_layers import Conv, Conv1d, Conv2d, Conv3d, ShapeError
 
+pytestmark = pytest.mark.heavy
+
 KEY = jr.PRNGKey(1)
 
 

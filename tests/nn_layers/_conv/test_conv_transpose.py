@@ -12,6 +12,8 @@ import nn_layers as nn
 from nn_layers import Conv, ConvTranspose, ShapeError
 from tree_surgery import tree_at
 
+pytestmark = pytest.mark.heavy
+
 KEY = jr.PRNGKey(12)
 
 

@@ -19,6 +19,8 @@ from nn_layers import (
     ShapeError,
 )
 
+pytestmark = pytest.mark.heavy
+
 
 def normal(shape):
     """Drawn by NumPy: JAX would compile a program for each shape."""

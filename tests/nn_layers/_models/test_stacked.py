@@ -27,6 +27,8 @@ from nn_layers import (
 from pytree_module import Module, field
 from tree_surgery import tree_at, tree_deserialise_leaves, tree_equal, tree_serialise_leaves
 
+pytestmark = pytest.mark.heavy
+
 KEY = jr.PRNGKey(6)
 
 

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
-from filtered_transforms import filter_grad, filter_jit
+from filtered_transforms import filter_grad, filter_jit, filter_shard_map, filter_value_and_grad
 from nn_layers import (
     RNN,
     Bidirectional,
@@ -20,6 +22,8 @@ from nn_layers import (
     Stacked,
 )
 from pytree_module import Module
+
+pytestmark = pytest.mark.heavy
 
 KEY = jr.PRNGKey(2)
 CELLS = {
@@ -300,3 +304,24 @@ def test_unrolled_is_another_program_whatever_was_called_before(cell):
     for unroll, loops in ((1, 1), (True, 0), (1, 1), (False, 1), (2, 1)):
         program = run.lower(RNN(made, unroll=unroll), x).as_text()
         assert program.count("stablehlo.while") == loops, unroll
+
+
+@pytest.mark.parametrize("cell", [GRUCell, LSTMCell])
+@pytest.mark.parametrize("mask", [None, jnp.array([True, True, False, True])])
+def test_the_state_begins_equal_on_all_devices_and_ends_different(cell, mask):
+    # The carry of the loop then changes its type, which `jax.shard_map` checks.
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+    layer = RNN(cell(3, 4, key=KEY))
+    x = jr.normal(KEY, (4, 4, 3))
+
+    def loss(layer, x):
+        return jnp.sum(jnp.sin(jax.vmap(lambda x: layer(x, mask=mask)[0])(x)))
+
+    def shared(layer, x):
+        part = lambda layer, x: jax.lax.psum(loss(layer, x), "data")  # noqa: E731
+        specs = (P(), P("data"))
+        return filter_shard_map(part, mesh=mesh, in_specs=specs, out_specs=P())(layer, x)
+
+    found, expected = (filter_value_and_grad(f)(layer, x) for f in (shared, loss))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

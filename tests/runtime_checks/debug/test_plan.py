@@ -62,6 +62,10 @@ COLLECTIVES = {
         in_shards(lambda x: jax.lax.ppermute(x, "data", [(0, 1), (1, 0)]), P("data")),
         {"collective-permute": (1, 4 * N)},
     ),
+    "branches": (
+        in_shards(lambda x: jax.lax.cond(x[0, 0] > 0, PSUM, lambda x: PSUM(3 * x), x), P("data")),
+        {"all-reduce": (2, 8 * N)},
+    ),
     "by the compiler": (lambda x: x.sum(0), {"all-reduce": (1, 4 * N)}),
 }
 
@@ -71,7 +75,7 @@ def test_collectives(name: str):
     f, expected = COLLECTIVES[name]
     found = plan(f, struct(2, N, spec=P("data")))
     assert {c.kind: (c.count, c.bytes) for c in found.collectives} == expected
-    assert found.devices == 2 and found.is_exact
+    assert found.devices == 2 and found.is_exact == (name != "branches")
 
 
 def test_a_loop_of_unknown_length_counts_once_and_says_so():
@@ -106,6 +110,11 @@ FLOPS: dict[str, tuple[Any, tuple[Any, ...], int]] = {
         lambda x: jax.lax.cond(x[0, 0] > 0, lambda: x @ x, lambda: x @ x @ x),
         (struct(N, N),),
         4 * N**3,
+    ),
+    "ragged": (
+        jax.lax.ragged_dot,
+        (struct(N, 5), struct(3, 5, 7), struct(3, dtype=jnp.int32)),
+        2 * N * 5 * 7,
     ),
     "gradient": (jax.grad(lambda w, x: (x @ w).sum()), (struct(5, 7), struct(N, 5)), 2 * N * 5 * 7),
     "in shards": (
@@ -213,25 +222,56 @@ def test_errors():
     args = [struct(2, N, spec=P("data"), mesh=mesh) for mesh in meshes]
     with pytest.raises(ValueError, match="takes arrays on one mesh"):
         plan(jnp.add, *args)
+    with pytest.raises(ValueError, match="takes arrays on one mesh"):
+        plan(jnp.add, args[0], struct(2, N, spec=P("data")))
+    lowered = jax.jit(lambda x: x).lower(1.0)
+    with pytest.raises(TypeError, match="call `.compile\\(\\)`"):
+        plan(lowered)
+    with pytest.raises(TypeError, match="takes no arguments"):
+        plan(lowered.compile(), 1.0)
+    with pytest.raises(ValueError, match="told of 7 devices"):
+        plan(lowered.compile(), devices=7)
     large = AbstractMesh((4096,), ("data",))
     with pytest.raises(RuntimeError, match="4096 devices, and JAX has started with 2.*jax_num_cpu"):
         plan(lambda x: x, struct(4096, spec=P("data"), mesh=large))
 
 
+def test_a_step_has_arrays_of_its_own():
+    step = Inner(struct(N, N, spec=P("data"), mesh=AbstractMesh((2,), ("data",))))
+    found = plan(step, struct(64, N))
+    assert found.arguments == {"the step itself": 2 * N * N, "x": 4 * 64 * N}
+    assert found.devices == 2 and "of which" not in str(found)
+
+
+def test_what_nothing_uses():
+    found = plan(lambda x, y: x * 2, struct(N), struct(1000))
+    assert "without 4 kB that nothing uses" in str(found)
+    bars = ET.fromstring(found.svg()).findall("{*}rect")
+    assert all(float(b.get("x", 0)) + float(b.get("width", 0)) <= 640 for b in bars)
+
+
 def test_devices_that_are_not_there():
     program = """
 import jax, jax.numpy as jnp
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec as P
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec as P
 from runtime_checks.debug import plan
-mesh = AbstractMesh((8, 4), ("data", "model"))
+mesh = AbstractMesh((8, 4), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 x = jax.ShapeDtypeStruct((64, 32), jnp.float32, sharding=NamedSharding(mesh, P("data", "model")))
 w = jax.ShapeDtypeStruct((32, 16), jnp.float32, sharding=NamedSharding(mesh, P("model")))
 print(plan(lambda x, w: jax.lax.with_sharding_constraint(x @ w, P("data")), x, w, devices=32))
+small = AbstractMesh((2,), ("data",), axis_types=(AxisType.Auto,))
+plan(lambda x: x, jax.ShapeDtypeStruct((4,), "f4", sharding=NamedSharding(small, P("data"))))
+assert len(jax.devices()) == 32
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+    # Nobody is left with fewer devices than he has asked for.
+    few = program.partition("mesh =")[0] + program[program.index("small =") :]
+    few = "import jax\njax.config.update('jax_num_cpu_devices', 32)\n" + few
+    again = subprocess.run([sys.executable, "-c", few], capture_output=True, text=True, timeout=99)
+    assert again.returncode == 0, again.stderr
     # Each device adds its part of the sum: 8 rows of 16 numbers.
     assert "32 devices; on each of them:\n  x   " in done.stdout
     assert f"all-reduce x1  {8 * 16 * 4} B" in done.stdout

@@ -30,6 +30,11 @@ VALUES = {
 SPECS = {"rows": P("data"), "columns": P(None, "data"), "copied": P()}
 
 
+def numbers(x):
+    is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(x) if is_key else x)
+
+
 def over(mesh, values):
     return {
         name: jax.make_array_from_callback(
@@ -40,6 +45,10 @@ def over(mesh, values):
 
 
 tree = over(mesh, VALUES)
+KEYS = jax.random.split(jax.random.key(3), 4)
+VALUES |= {"keys": KEYS, "key": KEYS[0]}
+tree["keys"] = jax.jit(lambda: KEYS, out_shardings=NamedSharding(mesh, P("data")))()
+tree["key"] = jax.jit(lambda: KEYS[0], out_shardings=NamedSharding(mesh, P()))()
 assert not tree["rows"].is_fully_addressable
 mine = {"step": 3, "process": np.array(index)}  # of process 0 in the file
 save(folder / "whole", {**tree, **mine}, metadata={"processes": count})
@@ -57,25 +66,41 @@ for like in (
         wanted = like[name].sharding
         assert found[name].sharding.is_equivalent_to(wanted, value.ndim)
         for shard in found[name].addressable_shards:
-            np.testing.assert_array_equal(np.asarray(shard.data), value[shard.index])
+            np.testing.assert_array_equal(
+                numbers(shard.data), numbers(value[shard.index[: value.ndim]])
+            )
 
 
 def fail(*args):
     raise OSError("no space left")
 
 
-# What cannot be written is an error for every process, and the old file stays.
+def metadata_of(is_wrong):
+    return {"f": object()} if is_wrong else None
+
+
+deleted = {"y": over(mesh, {"rows": VALUES["rows"]})["rows"], "z": tree["rows"]}
+deleted["y"].delete()
+# What fails in one process is an error for every process, and the old file stays.
 before = (folder / "whole.safetensors").read_bytes()
-for path, error in ((folder / "missing" / "x", FileNotFoundError), (folder / "whole", OSError)):
-    if error is OSError:
+for number, (path, saved, metadata, expected) in enumerate(
+    [
+        (folder / "missing" / "x", tree, None, [FileNotFoundError, SerialiseError]),
+        (folder / "whole", tree, metadata_of(index == 0), [SerialiseError, SerialiseError]),
+        (folder / "whole", tree, metadata_of(index == 1), [SerialiseError, SerialiseError]),
+        (folder / "whole", deleted, None, [RuntimeError, RuntimeError]),
+        (folder / "whole", tree, None, [OSError, SerialiseError]),
+    ]
+):
+    if number == 4:
         writer.write_all = fail
-    expected = error if index == 0 else SerialiseError
     try:
-        save(path, tree)
-    except expected as caught:
-        assert index == 0 or "Process 0" in str(caught)
+        save(path, saved, metadata=metadata)
+    except expected[index] as caught:
+        told = "could not" in str(caught)
+        assert told == (expected[index] is SerialiseError and metadata is None), (number, caught)
     else:
-        raise AssertionError("nothing was raised")
+        raise AssertionError(f"nothing was raised by {number}")
 assert (folder / "whole.safetensors").read_bytes() == before
 assert [file.name for file in folder.iterdir() if file.suffix == ".tmp"] == []
 print("done")

@@ -201,7 +201,7 @@ def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
     except Exception as error:  # JAX raises a ValueError from its quick way, else a JaxRuntimeError
         found = translated(error)
         if found is None:
-            programs.explain(call)
+            programs.explain(call, error)
             raise
         raise found from None
     return signature.result(arrays)
@@ -272,13 +272,14 @@ def filter_jit(
         names. With names, `"warn"` and `"warn-except-first"`, JAX warns of a donation that the
         program has no use for.
     - `in_shardings`: where the arrays of the arguments lie when the program starts: a tuple with an
-        entry for each parameter in order (`self` of a method is the first), a dictionary from names
-        of parameters to entries, or one entry for all arguments. An entry is what
+        entry for each parameter in order (`self` of a method is the first; `*args` have one for all
+        of them), a dictionary from names of parameters to entries, where what is left out may lie
+        anywhere, or one entry for all arguments. An entry is what
         [`filtered_transforms.filter_shard`][] takes: a sharding, a `jax.sharding.PartitionSpec`
         under `jax.set_mesh`, a device, `None` (it stays where it is), a function of the path and
-        the value of a leaf, or a tree of those that is a prefix of the argument; or
-        [`tree_surgery.ShardingRules`][]. As in `jax.jit`, an array that was not put anywhere yet is
-        brought there, and one that was put elsewhere is an error.
+        the value of a leaf, which is asked once for each shape and dtype, or a tree of those that
+        is a prefix of the argument; or [`tree_surgery.ShardingRules`][]. As in `jax.jit`, an array
+        that was not put anywhere yet is brought there, and one that was put elsewhere is an error.
     - `out_shardings`: where the arrays of the result lie: one entry, as above, for all of it.
     - `**jitkwargs`: passed on to `jax.jit`: `inline`, `keep_unused`, `compiler_options`, ...
 

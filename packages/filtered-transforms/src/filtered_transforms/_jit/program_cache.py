@@ -168,11 +168,11 @@ class Programs:
         fun = call[0] if self.function is None else self.function()
         return self.options.donated(fun, call, size)
 
-    def explain(self, call: tuple[Any, ...]) -> None:
+    def explain(self, call: tuple[Any, ...], error: Exception) -> None:
         """**Raises:** `ValueError`, if the call has failed as its arguments lie in wrong places."""
         if self.options.in_shardings is not None:
             fun = call[0] if self.function is None else self.function()
-            explain_arguments(self.options, call, fun)
+            explain_arguments(self.options, call, fun, error)
 
     def _note_types(self, treedef: Any, leaves: list[Any], plan: Plan) -> None:
         """Makes `known` find the plan, if the types of the leaves alone say which are arrays."""

@@ -4,6 +4,7 @@ Arguments go to `jax.jit` as a flat list, and so do their shardings. Results are
 the program: what they are is known only once it has been traced.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ from tree_surgery import ShardingRules, path_str
 
 from .checked_program import jit_is_disabled
 from .options import JitOptions, arguments_of, parameters_of
+
+_OF_JAX = re.compile(r"[Ss]harding|incompatible devices")
 
 
 def check_in_shardings(given: Any, fun: Any) -> None:
@@ -74,7 +77,8 @@ def _specs(
         if isinstance(given, dict):
             yield shown, given.get(name), arg
         elif in_order:
-            at = i if i < len(args) else order.index(name) if name in order else len(given)
+            # All that goes to `*args` has one entry, as it has one parameter.
+            at = order.index(name) if name in order else i
             if at >= len(given):
                 raise ValueError(
                     f"`in_shardings` has {len(given)} entries, and none for {shown}, which is "
@@ -92,9 +96,28 @@ def _where(name: str, path: tuple[Any, ...]) -> str:
 
 
 def _check_parts(leaf: Any, place: Any, where: str) -> None:
+    """**Raises:** `ValueError`, if the array cannot lie there; it names its path."""
     spec, mesh = _spec_and_mesh(place)
-    if mesh is not None:
-        check_parts(leaf, spec, mesh.shape, "filter_jit", where)
+    if spec is None:
+        return
+    if mesh is None:
+        raise ValueError(
+            f"`filter_jit` got {spec} for {where}, which is on a mesh, and there is none around. "
+            f"Call it under `with jax.set_mesh(mesh):`, or give a `jax.sharding.NamedSharding`."
+        )
+    if len(spec) > leaf.ndim:
+        raise ValueError(
+            f"`filter_jit` got {spec} for {where}, an array of shape {leaf.shape}, which has fewer "
+            f"dimensions."
+        )
+    named = [name for entry in spec for name in (entry if isinstance(entry, tuple) else (entry,))]
+    unknown = [n for n in named if isinstance(n, str) and n not in mesh.shape]
+    if unknown:
+        raise ValueError(
+            f"`filter_jit` got {spec} for {where}, and the mesh has no axis "
+            f"{', '.join(map(repr, unknown))}; it has {', '.join(map(repr, mesh.shape))}."
+        )
+    check_parts(leaf, spec, mesh.shape, "filter_jit", where)
 
 
 def _spec_and_mesh(place: Any) -> tuple[Any, Any]:
@@ -112,21 +135,18 @@ def _for_jax(place: Any) -> Any:
     return SingleDeviceSharding(place) if isinstance(place, jax.Device) else place
 
 
-def explain_arguments(options: JitOptions, call: tuple[Any, ...], fun: Any) -> None:
+def explain_arguments(
+    options: JitOptions, call: tuple[Any, ...], fun: Any, error: Exception
+) -> None:
     """**Raises:** `ValueError` that names the argument that cannot lie where it is to lie.
 
-    Called when a program has failed: JAX counts the arguments of the flat list.
+    Called when a program has failed by `error`. If that is what JAX says of shardings, it counts
+    the arguments of the flat list; any other is the user's own.
     """
-    *function, args, kwargs = call
-    own = jtu.tree_structure(function).num_leaves
-    places = _places(options, call, fun)[own:]  # raises for a dimension that does not divide
-    arguments = arguments_of(fun, args, kwargs)
-    leaves = [
-        (_where(name or f"argument {i}", path), leaf)
-        for i, (_, name, arg) in enumerate(arguments)
-        for path, leaf in jtu.tree_leaves_with_path(arg)
-    ]
-    for (where, leaf), place in zip(leaves, places, strict=True):
+    if jit_is_disabled() or not (isinstance(error, ValueError) and _OF_JAX.search(str(error))):
+        return
+    places = _places(options, call, fun)  # raises where one cannot be
+    for (where, leaf), place in zip(_leaves(call, fun), places, strict=True):
         if place is None or not isinstance(leaf, jax.Array) or not is_concrete(leaf):
             continue
         if leaf.committed and not _lies(leaf, place):
@@ -137,13 +157,24 @@ def explain_arguments(options: JitOptions, call: tuple[Any, ...], fun: Any) -> N
             )
 
 
+def _leaves(call: tuple[Any, ...], fun: Any) -> Iterator[tuple[str, Any]]:
+    """The leaves of a call, each with where it is."""
+    *function, args, kwargs = call
+    for leaf in jtu.tree_leaves(function):
+        yield "the function itself", leaf
+    for i, (_, name, arg) in enumerate(arguments_of(fun, args, kwargs)):
+        for path, leaf in jtu.tree_leaves_with_path(arg):
+            yield _where(name or f"argument {i}", path), leaf
+
+
 def _lies(array: jax.Array, place: Any) -> bool:
     """Whether an array lies there; of a spec, on the mesh around."""
     wanted = _for_jax(place)
     if isinstance(place, PartitionSpec):
-        mesh = getattr(array.sharding, "mesh", None)  # the mesh around has no devices to compare
-        if mesh is None or mesh.abstract_mesh != jax.sharding.get_abstract_mesh():
-            return False
+        around = jax.sharding.get_abstract_mesh()  # without devices that could be compared
+        mesh = getattr(array.sharding, "mesh", None)
+        if mesh is None or mesh.abstract_mesh != around:
+            return len(array.sharding.device_set) == around.size
         wanted = NamedSharding(mesh, place)
     return array.sharding.is_equivalent_to(wanted, array.ndim)
 

@@ -9,7 +9,14 @@ from typing import Any
 
 import jax
 import jax.tree_util as jtu
-from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jax.sharding import (
+    AbstractMesh,
+    AxisType,
+    NamedSharding,
+    PartitionSpec,
+    Sharding,
+    SingleDeviceSharding,
+)
 
 from filtered_transforms._filters.if_array import if_array
 from filtered_transforms._filters.predicates import is_array
@@ -90,10 +97,21 @@ def constrained(x: Any, place: Any) -> Any:
         place = SingleDeviceSharding(place)
     if isinstance(place, SingleDeviceSharding):
         return jax.lax.with_sharding_constraint(x, place)
+    if _is_elsewhere(place):  # a constraint says nothing of the kind of memory
+        near = place.with_memory_kind(next(iter(place.device_set)).default_memory().kind)
+        return jax.device_put(constrained(x, near), place)
     mesh = place.mesh if isinstance(place, NamedSharding) else jax.sharding.get_abstract_mesh()
     if AxisType.Explicit in mesh.axis_types:
         return jax.sharding.reshard(x, place)
     return jax.lax.with_sharding_constraint(x, place)
+
+
+def _is_elsewhere(place: Any) -> bool:
+    """Whether a sharding is in another memory than that in which its devices compute."""
+    kind = getattr(place, "memory_kind", None)
+    if kind is None or isinstance(getattr(place, "mesh", None), AbstractMesh):
+        return False
+    return kind != next(iter(place.device_set)).default_memory().kind
 
 
 def described(x: jax.ShapeDtypeStruct, place: Any) -> jax.ShapeDtypeStruct:

@@ -11,6 +11,7 @@ from jaxtyping import Array
 from filtered_transforms import filter_jit, is_array, partition
 from nn_layers._core.layer_protocol import takes_key
 from nn_layers._core.shape_errors import ShapeError, refuse_shape, shape_of
+from nn_layers._jax import varying_as
 from pytree_module import Module, field
 
 from .recurrence import Recurrence, run_recurrence
@@ -50,7 +51,7 @@ def cell_output(cell: Any, hidden: Any) -> Any:
 @filter_jit
 def run_cell(rnn: Any, inputs: Array, initial: Any, mask: Any, key: Any) -> Any:
     """The outputs of all steps, and the final state, of an `RNN`."""
-    initial = jtu.tree_map(jnp.asarray, initial)
+    initial = varying_as(jtu.tree_map(jnp.asarray, initial), inputs, rnn, mask)
     if mask is not None:
         # What is padded may be anything, also NaN, and must not get into a gradient.
         shown = mask.reshape((-1,) + (1,) * (inputs.ndim - 1))

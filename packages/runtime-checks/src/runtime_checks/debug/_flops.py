@@ -34,8 +34,12 @@ def _of_equation(equation: Equation) -> tuple[int, bool]:
         return _of_dot(equation), True
     if equation.name == "conv_general_dilated":
         return _of_convolution(equation), True
+    if equation.name.startswith("ragged_dot"):
+        return _of_ragged_dot(equation)
     inner = inner_programs(equation)
-    return (0, True) if inner is None else _of_inner(inner)
+    if inner is None:  # a primitive of which nobody knows what it does with its jaxprs
+        return 0, not equation.jaxprs
+    return _of_inner(inner)
 
 
 def _of_inner(inner: InnerPrograms) -> tuple[int, bool]:
@@ -63,3 +67,10 @@ def _of_convolution(equation: Equation) -> int:
     kernel = equation.input_types[1].shape
     out_features = kernel[numbers.rhs_spec[0]]
     return 2 * math.prod(equation.output_types[0].shape) * math.prod(kernel) // out_features
+
+
+def _of_ragged_dot(equation: Equation) -> tuple[int, bool]:
+    """Each row of the first operand is multiplied with the matrix of its group."""
+    rows, matrices = (type_.shape for type_ in equation.input_types[:2])
+    result = equation.output_types[0].shape
+    return 2 * math.prod(result) * rows[-1], (len(rows), len(matrices), len(result)) == (2, 3, 2)

@@ -29,7 +29,7 @@ class Instruction:
     """One instruction of a computation that is scheduled: the entry, the body of a loop, a branch.
 
     `times`: how often one call of the program runs it. Loops whose number of steps XLA does not
-    know count as one step, and then `is_exact` is false; of branches each counts as run.
+    know count as one step, and of branches each counts as run; then `is_exact` is false.
     """
 
     name: str
@@ -68,7 +68,9 @@ def scheduled(text: str) -> Iterator[Instruction]:
                 continue
             yield instruction
             if instruction.opcode not in _FUSED:
-                known = trips is not None or instruction.opcode != "while"
+                known = {"while": trips is not None, "conditional": len(inner) < 2}.get(
+                    instruction.opcode, True
+                )
                 todo += [(each, times * (trips or 1), is_exact and known) for each in inner]
 
 

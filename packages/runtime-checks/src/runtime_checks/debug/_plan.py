@@ -1,6 +1,7 @@
 """`plan`: what a program will need of each device, before there are any."""
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from tree_surgery.extend import public
 
 from ._flops import flops_of
 from ._hlo import Instruction, scheduled
-from ._plan_report import Collective, LargeArray, Plan
+from ._plan_report import ITSELF, Collective, LargeArray, Plan
 from ._signature import parameter_names
 
 _COLLECTIVES = (
@@ -64,6 +65,7 @@ def plan(
 
     - `RuntimeError` if JAX has started with fewer devices; it says how to get them.
     - `ValueError` if the shardings are for another number of devices, or on several meshes.
+    - `TypeError` for arguments beside a compiled program, and for one that is only lowered.
 
     ```python
     import jax
@@ -79,21 +81,25 @@ def plan(
     ```
     """
     if hasattr(step, "memory_analysis"):
-        return _plan_of(step, {}, None)
-    mesh, (args, kwargs) = _on_devices((args, kwargs))
+        if args or kwargs:
+            raise TypeError("`plan` of a compiled program takes no arguments: it has its own.")
+        return _checked(_plan_of(step, {}, None), devices)
+    if hasattr(step, "compile") and not hasattr(step, "trace"):
+        raise TypeError(f"`plan` takes a compiled program: call `.compile()` of this {type(step)}.")
     names = parameter_names(step)
+    mesh, (step, args, kwargs) = _on_devices((step, args, kwargs))
     names += [f"args[{i}]" for i in range(len(names), len(args))]
-    given = [*zip(names, args, strict=False), *kwargs.items()]
+    given = [(ITSELF, step), *zip(names, args, strict=False), *kwargs.items()]
     sizes = {name: size for name, arg in given if (size := _bytes_on_each(arg))}
-    program: Any = step if hasattr(step, "trace") else filter_jit(step)
-    if mesh is None:
+    is_jitted = hasattr(step, "trace") and hasattr(step, "lower")
+    program: Any = step if is_jitted else filter_jit(step)
+    with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
         traced = program.trace(*args, **kwargs)
         compiled = traced.lower().compile()
-    else:
-        with jax.set_mesh(mesh):
-            traced = program.trace(*args, **kwargs)
-            compiled = traced.lower().compile()
-    found = _plan_of(compiled, sizes, traced.jaxpr)
+    return _checked(_plan_of(compiled, sizes, traced.jaxpr), devices)
+
+
+def _checked(found: Plan, devices: int | None) -> Plan:
     if devices is not None and devices != found.devices:
         raise ValueError(
             f"`plan` was told of {devices} devices, and the shardings of the arguments are for "
@@ -124,17 +130,13 @@ def _plan_of(compiled: Any, arguments: Mapping[str, int], jaxpr: Any) -> Plan:
 def _on_devices(tree: Any) -> tuple[Mesh | None, Any]:
     """The arguments with an abstract mesh made real; and that mesh, `None` if there was none."""
     leaves, treedef = jtu.tree_flatten(tree)
-    abstract = {
-        sharding.mesh
-        for leaf in leaves
-        if isinstance(sharding := getattr(leaf, "sharding", None), NamedSharding)
-        and isinstance(sharding.mesh, AbstractMesh)
-    }
-    if not abstract:
+    shardings = [getattr(leaf, "sharding", None) for leaf in leaves]
+    meshes = {sharding.mesh for sharding in shardings if isinstance(sharding, NamedSharding)}
+    if not any(isinstance(mesh, AbstractMesh) for mesh in meshes):
         return None, tree
-    if len(abstract) > 1:
-        raise ValueError(f"`plan` takes arrays on one mesh, and these are on {abstract}.")
-    mesh = _virtual(abstract.pop())
+    if len({tuple(mesh.shape.items()) for mesh in meshes}) > 1:
+        raise ValueError(f"`plan` takes arrays on one mesh, and these are on {meshes}.")
+    mesh = _virtual(next(mesh for mesh in meshes if isinstance(mesh, AbstractMesh)))
 
     def move(leaf: Any) -> Any:
         sharding = getattr(leaf, "sharding", None)
@@ -149,8 +151,9 @@ def _on_devices(tree: Any) -> tuple[Mesh | None, Any]:
 
 def _virtual(mesh: AbstractMesh) -> Mesh:
     """The mesh, of real or of virtual devices."""
-    with contextlib.suppress(RuntimeError):  # JAX takes it until it has started
-        jax.config.update("jax_num_cpu_devices", mesh.size)
+    if _asked_for() < mesh.size:
+        with contextlib.suppress(RuntimeError):  # JAX takes it until it has started
+            jax.config.update("jax_num_cpu_devices", mesh.size)
     there = jax.devices()
     if len(there) < mesh.size:
         there = jax.devices("cpu")
@@ -163,6 +166,13 @@ def _virtual(mesh: AbstractMesh) -> Mesh:
         )
     devices = np.array(there[: mesh.size]).reshape(mesh.axis_sizes)
     return Mesh(devices, mesh.axis_names, axis_types=mesh.axis_types)
+
+
+def _asked_for() -> int:
+    """How many devices of the CPU JAX has, or is to start with."""
+    configured: int = jax.config.jax_num_cpu_devices  # pyright: ignore[reportAttributeAccessIssue]  (set by JAX)
+    flag = re.search(r"host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    return max(configured, int(flag.group(1)) if flag else 1)
 
 
 def _bytes_on_each(tree: Any) -> int:

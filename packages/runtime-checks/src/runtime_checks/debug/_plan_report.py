@@ -7,6 +7,7 @@ from xml.sax.saxutils import escape
 
 from tree_surgery.extend import public
 
+ITSELF = "the step itself"  # arrays of a module, or of the instance of a method
 _SHOWN = 8
 _COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5")
 
@@ -60,7 +61,8 @@ class Plan:
     - `collectives`: most bytes first.
     - `largest`: the largest arrays, largest first.
     - `is_exact`: whether loops and branches are known well enough for `flops` and `collectives`:
-        a loop of unknown length counts as one step, and of branches the longest.
+        a loop of unknown length counts as one step; of branches the longest counts in `flops`, and
+        each in `collectives`; what a kernel of Pallas computes is not known.
     """
 
     devices: int
@@ -92,7 +94,8 @@ def as_text(plan: Plan) -> str:
     """Three tables: memory, what is sent, and the largest arrays."""
     lines = [f"{plan.devices} devices; on each of them:"]
     lines += _table([(name, size_of(size)) for name, size in _parts(plan)], "  ")
-    lines.append(f"  together {size_of(plan.total_bytes)}")
+    without = f", without {size_of(_unused(plan))} that nothing uses" if _unused(plan) else ""
+    lines.append(f"  together {size_of(plan.total_bytes)}{without}")
     if plan.flops is not None:
         each = plan.flops / plan.devices
         lines.append(f"arithmetic: {each:.3g} FLOPs, {plan.flops:.3g} on all devices")
@@ -115,7 +118,10 @@ def as_text(plan: Plan) -> str:
         "  ",
     )
     if not plan.is_exact:
-        lines.append("Loops of unknown length count as one step, and of branches the longest.")
+        lines.append(
+            "Loops of unknown length count as one step. Of branches the longest counts as "
+            "arithmetic, and each as collectives."
+        )
     return "\n".join(lines)
 
 
@@ -124,7 +130,7 @@ def as_svg(plan: Plan) -> str:
     parts = _parts(plan)
     rows, y = [], 20
     rows.append(_words(10, y, f"{plan.devices} devices: {size_of(plan.total_bytes)} on each"))
-    x, whole = 10.0, max(plan.total_bytes, 1)
+    x, whole = 10.0, sum(size for _, size in parts) or 1
     for i, (name, size) in enumerate(parts):
         width, colour = 620 * size / whole, _COLOURS[i % len(_COLOURS)]
         rows.append(_bar(x, y + 10, width, colour, f"{name}: {size_of(size)}"))
@@ -164,14 +170,18 @@ def size_of(count: int) -> str:
 
 
 def _parts(plan: Plan) -> list[tuple[str, int]]:
-    """What the memory of a device is for. XLA drops arguments that nobody uses."""
-    named = dict(plan.arguments)
-    parts = list(named.items())
-    if rest := plan.argument_bytes - sum(named.values()):
-        parts.append(("arguments" if not named else "of which unused", rest))
+    """What the memory of a device is for, in parts of which none is empty."""
+    parts = list(plan.arguments.items())
+    if (rest := plan.argument_bytes - sum(plan.arguments.values())) > 0:
+        parts.append(("other arguments" if parts else "arguments", rest))
     parts.append(("output beyond donated", plan.output_bytes - plan.donated_bytes))
     parts.append(("activations and workspace", plan.temporary_bytes))
     return [(name, size) for name, size in parts if size > 0]
+
+
+def _unused(plan: Plan) -> int:
+    """Bytes of arguments that XLA drops, since nothing needs them."""
+    return max(sum(plan.arguments.values()) - plan.argument_bytes, 0)
 
 
 def _table(rows: list[tuple[str, ...]], indent: str) -> list[str]:

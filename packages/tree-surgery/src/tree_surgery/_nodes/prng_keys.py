@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from tree_surgery._errors import SerialiseError
 from tree_surgery._streams.host_arrays import placement
@@ -28,6 +29,13 @@ def words_of(implementation: str) -> tuple[Any, np.dtype[Any], tuple[int, ...]]:
 
 def to_keys(words: np.ndarray[Any, Any], implementation: str, like: Any) -> jax.Array:
     """Keys made from their words, put where `like` is (see `placement`)."""
-    keys = jax.random.wrap_key_data(jax.device_put(words), impl=implementation)
     sharding = placement(like)
+    if isinstance(sharding, NamedSharding) and not sharding.is_fully_addressable:
+        # `jax.device_put` puts no keys on devices of other processes; their words go there.
+        own = words.ndim - len(like.shape)
+        entries = [*sharding.spec, *[None] * (words.ndim - own - len(sharding.spec)), *[None] * own]
+        whole = NamedSharding(sharding.mesh, PartitionSpec(*entries))
+        shared = jax.make_array_from_callback(words.shape, whole, words.__getitem__)
+        return jax.random.wrap_key_data(shared, impl=implementation)
+    keys = jax.random.wrap_key_data(jax.device_put(words), impl=implementation)
     return keys if sharding is None else jax.device_put(keys, sharding)

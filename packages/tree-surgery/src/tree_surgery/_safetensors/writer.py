@@ -5,37 +5,61 @@ checksums of the data. In a file of our own the header is overwritten at the end
 caller may not be able to go back, so the data is read once for the checksums and once to write it.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import IO, Any
+
+import jax.tree_util as jtu
 
 from tree_surgery._errors import SerialiseError
 from tree_surgery._streams.byte_streams import write_all
 from tree_surgery._streams.checksums import Checksums, checksum_threads
-from tree_surgery._streams.open_stream import PathOrFile, open_stream
-from tree_surgery._streams.several_processes import is_shared, written_by_one
+from tree_surgery._streams.open_stream import PathOrFile, is_device, open_stream
+from tree_surgery._streams.several_processes import agree, is_shared, written_by_one
 
 from .file_notes import check_metadata
 from .header import SUFFIX
 from .header_builder import HeaderBuilder
+from .leaf_encoding import EncodedLeaf
 from .leaf_names import name_leaves
 
 
 def write_tree(path_or_file: PathOrFile, tree: Any, metadata: Mapping[str, Any] | None) -> None:
     """Write a tree to a file. See `save`."""
-    checked = check_metadata(metadata)
-    header = HeaderBuilder(name_leaves(tree).leaves, checked)
-    shared = next((name for name, leaf in header.leaves.items() if is_shared(leaf.source)), None)
-    if shared is None:
-        _write(path_or_file, header, lambda: _data_of(header))
-    elif isinstance(path_or_file, str | bytes | os.PathLike):
-        parts = _data_of(header)
-        written_by_one(lambda: _write(path_or_file, header, lambda: parts), parts)
-    else:
-        raise SerialiseError(
-            "other processes hold a part of the array. Save under a path, which one process writes "
-            "for all, or gather it by `jax.experimental.multihost_utils.process_allgather`."
-        ).at(shared)
+    if any(map(is_shared, jtu.tree_leaves(tree))):
+        return _write_together(path_or_file, tree, metadata)
+    header = HeaderBuilder(name_leaves(tree).leaves, check_metadata(metadata))
+    _write(path_or_file, header, lambda: _data_of(header))
+
+
+def _write_together(
+    path_or_file: PathOrFile, tree: Any, metadata: Mapping[str, Any] | None
+) -> None:
+    """All processes of a job gather the leaves, and process 0 writes them."""
+    failure: BaseException | None = None
+    header: Any = None
+    try:
+        header = HeaderBuilder(name_leaves(tree).leaves, check_metadata(metadata))
+        _check_path(path_or_file, header)
+    except BaseException as error:
+        failure = error
+    agree(failure, "prepare it")
+    parts = [functools.partial(_bytes_of, name, leaf) for name, leaf in header.leaves.items()]
+    written_by_one(lambda data: _write(path_or_file, header, lambda: data), parts)
+
+
+def _check_path(path_or_file: PathOrFile, header: HeaderBuilder) -> None:
+    """Refuses what cannot be written in one go, or by one process."""
+    is_path = isinstance(path_or_file, str | bytes | os.PathLike)
+    if is_path and not is_device(Path(os.fsdecode(path_or_file))):
+        return
+    shared = next(name for name, leaf in header.leaves.items() if is_shared(leaf.source))
+    raise SerialiseError(
+        "other processes hold a part of the array. Save in a file at a path, which one process "
+        "writes for all, or gather it by `jax.experimental.multihost_utils.process_allgather`."
+    ).at(shared)
 
 
 def _write(
@@ -61,12 +85,14 @@ def _write_header(file: IO[bytes], header: HeaderBuilder) -> None:
 def _data_of(header: HeaderBuilder) -> Iterator[tuple[str, Any]]:
     """The name and the bytes of one leaf after the other."""
     for name, leaf in header.leaves.items():
-        try:
-            data = leaf.data()
-        except SerialiseError as error:
-            raise error.at(name) from error.__cause__
-        yield name, data
-        del data  # else the copy that it may be is held while the next one is made
+        yield _bytes_of(name, leaf)
+
+
+def _bytes_of(name: str, leaf: EncodedLeaf) -> tuple[str, Any]:
+    try:
+        return name, leaf.data()
+    except SerialiseError as error:
+        raise error.at(name) from error.__cause__
 
 
 def _process_data(

@@ -39,7 +39,7 @@ def open_stream(
             yield file, False
         return
     path = Path(os.fsdecode(path_or_file))
-    if not path.suffix and not _is_device(path):
+    if not path.suffix and not is_device(path):
         path = path.with_name(path.name + suffix)
     with atomic_write(path) if write else path.open("rb") as file:
         try:
@@ -49,7 +49,7 @@ def open_stream(
             raise
 
 
-def _is_device(path: Path) -> bool:
+def is_device(path: Path) -> bool:
     """Whether a path exists and is neither a file nor a folder: `/dev/stdout`, or a named pipe."""
     return path.exists() and not (path.is_file() or path.is_dir())
 

@@ -17,8 +17,9 @@ from tree_surgery._jax import Tracer
 
 def is_shared(x: object) -> bool:
     """Whether other processes hold a part of an array, or a copy."""
-    is_array = isinstance(x, jax.Array) and not isinstance(x, Tracer)
-    return is_array and not x.is_fully_addressable
+    if not isinstance(x, jax.Array) or isinstance(x, Tracer):
+        return False
+    return not x.is_fully_addressable
 
 
 def gathered(x: jax.Array) -> np.ndarray[Any, Any]:
@@ -32,26 +33,47 @@ def gathered(x: jax.Array) -> np.ndarray[Any, Any]:
     return np.asarray(multihost_utils.process_allgather(x, tiled=True))
 
 
-def written_by_one(write: Callable[[], None], parts: Iterator[Any]) -> None:
+def written_by_one(write: Callable[[Iterator[Any]], None], parts: list[Callable[[], Any]]) -> None:
     """Process 0 writes what all processes gather; all of them end together, whatever happens.
 
-    `parts` gathers one part after the other, and `write` takes them from there. If it fails,
-    process 0 goes on gathering, since the others do.
+    Each of `parts` gathers one part, and `write` takes them in order. If it fails, process 0 goes
+    on gathering, since the others do; and so does a process in which one part fails.
 
-    **Raises:** in process 0 what `write` raised; then `SerialiseError` in the others.
+    **Raises:** in each process what went wrong there, else `SerialiseError` if it did in another.
+    """
+    failures: list[BaseException] = []
+
+    def each() -> Iterator[Any]:
+        for part in waiting:
+            yield part()
+
+    waiting = iter(parts)
+    if jax.process_index() == 0:
+        try:
+            write(each())
+        except BaseException as error:
+            failures.append(error)
+    for part in waiting:
+        try:
+            part()
+        except BaseException as error:
+            failures.append(error)
+    agree(failures[0] if failures else None, "write it")
+
+
+def agree(failure: BaseException | None, what: str) -> None:
+    """Returns in all processes if nothing failed in any, and else raises in all.
+
+    **Raises:** `failure`, in a process that has one; then `SerialiseError` in the others.
     """
     from jax.experimental import multihost_utils
 
-    failure: BaseException | None = None
-    if jax.process_index() == 0:
-        try:
-            write()
-        except BaseException as error:
-            failure = error
-    for _ in parts:
-        pass
-    is_written = multihost_utils.broadcast_one_to_all(np.array(failure is None))
+    failed = multihost_utils.process_allgather(np.array(failure is not None))
     if failure is not None:
         raise failure
-    if not is_written:
-        raise SerialiseError("Process 0, which writes the file for all, could not; it says why.")
+    if np.any(failed):
+        numbers = ", ".join(map(str, np.flatnonzero(failed)))
+        raise SerialiseError(
+            f"The processes of this job save together, and process {numbers} could not {what}; it "
+            f"says why."
+        )
