@@ -145,6 +145,16 @@ def test_donated_arrays_give_their_memory():
     assert x.is_deleted() and not y.is_deleted()
 
 
+@pytest.mark.parametrize("where", [SPLIT, COPIED])
+def test_what_lies_as_the_result_is_donated_first(where: Any):
+    # As `jax.jit` does, which donates all that it is told.
+    options: dict[str, Any] = {"in_shardings": (SPLIT, COPIED), "out_shardings": where}
+    program = filter_jit(lambda x, y: x + y, donate="all", **options)
+    x, y = jax.device_put(X, SPLIT), jax.device_put(X, COPIED)
+    np.testing.assert_array_equal(program(x, y), 2 * X)
+    assert (x.is_deleted(), y.is_deleted()) == (where is SPLIT, where is COPIED)
+
+
 def test_gradients_vmap_and_nesting():
     inner = filter_jit(lambda w, x: (w * x).sum(), in_shardings=(SPLIT, COPIED))
     np.testing.assert_allclose(filter_grad(inner)(jnp.ones(8), X), X)

@@ -62,12 +62,22 @@ class Donating:
     """`fun(*given, kept)`, jitted; the result may take the memory of any array among `given`.
 
     What can be donated may depend on shapes. The programs for each set of arguments share one
-    trace of `fun`; nearly always there is a single set.
+    trace of `fun`; nearly always there is a single set. `result_place`: where all results lie, if
+    that is known; an array that lies there too is donated before others, which XLA would not use.
     """
 
-    __slots__ = ("__name__", "_by_shapes", "_flat", "_options", "_program", "_programs")
+    __slots__ = (
+        "__name__",
+        "_by_shapes",
+        "_flat",
+        "_options",
+        "_program",
+        "_programs",
+        "_result_place",
+    )
 
-    def __init__(self, fun: Callable[..., Any], options: dict[str, Any]):
+    def __init__(self, fun: Callable[..., Any], options: dict[str, Any], result_place: Any = None):
+        self._result_place = result_place
         self.__name__ = fun.__name__
         self._flat = jax.jit(fun, inline=True)
         self._options = options
@@ -108,9 +118,11 @@ class Donating:
         keep_unused = self._options.get("keep_unused", False)
         arguments, results = ends_on_a_device(jaxpr)
         given = arguments[: len(args) - 1]
-        return usable_donations(
-            {i: x for i, x in enumerate(given) if used[i] or keep_unused}, results
-        )
+        order = list(range(len(given)))
+        if self._result_place is not None and "in_shardings" in self._options:
+            places = self._options["in_shardings"]
+            order.sort(key=lambda i: places[i] != self._result_place)
+        return usable_donations({i: given[i] for i in order if used[i] or keep_unused}, results)
 
     def _donating(self, usable: tuple[int, ...]) -> Any:
         found = self._programs.get(usable)

@@ -18,6 +18,7 @@ from filtered_transforms._filters.output_structure import sign
 from filtered_transforms._filters.partition import merge
 from filtered_transforms._filters.predicates import ARRAY_TYPES, array_mask
 from filtered_transforms._jax import Tracer
+from filtered_transforms._placement.placements import is_place
 from tree_surgery import path_str
 
 from .bounded_table import BoundedTable
@@ -248,7 +249,8 @@ def make_program(
         arguments["in_shardings"] = plan.arguments(shardings_of_call(options, call, named))
     stage: Callable[[Any], Any]
     if options.quiet and any(gone):
-        stage = functools.partial(Donating, options=arguments)
+        place = None if places is None or not is_place(places.tree) else places.tree
+        stage = functools.partial(Donating, options=arguments, result_place=place)
     else:
         numbers = tuple(range(sum(gone)))
         stage = functools.partial(jax.jit, donate_argnums=numbers, **arguments)
