@@ -1,6 +1,6 @@
 """What the checks of a program have seen, as few arrays: each result of a call costs time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 _FEW = 4096  # elements
 
 
-def packed(seen: Any, failed: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+def packed(seen: Any, failed: Any) -> tuple[list[Any], Callable[[Iterable[Any]], Any]]:
     """The results for what was seen, and how to have it back from their values.
 
     The first result is true if any check has failed; what is one boolean each is one array.
@@ -30,13 +30,22 @@ def packed(seen: Any, failed: Any) -> tuple[list[Any], Callable[[Sequence[Any]],
     flagged = [x for x, flag in zip(flat, flags, strict=True) if flag]
     together = [jnp.stack(flagged)] if several else []
 
-    def unpack(report: Sequence[Any]) -> Any:
-        values = list(report[1:])
+    def unpack(report: Iterable[Any]) -> Any:
+        _, *values = report
         numbers = iter(np.asarray(values.pop(0)) if several else ())
         others = iter(values)
         return tree.unflatten([next(numbers) if f and several else next(others) for f in flags])
 
     return [failed, *together, *apart], unpack
+
+
+def whole(x: Any) -> Any:
+    """An array of which other processes of a job may hold a part; then all of them have to ask."""
+    if not isinstance(x, jax.Array) or x.is_fully_addressable:
+        return x
+    from jax.experimental import multihost_utils  # loaded where there are several processes
+
+    return multihost_utils.process_allgather(x, tiled=True)
 
 
 def unfused(x: Any) -> Any:

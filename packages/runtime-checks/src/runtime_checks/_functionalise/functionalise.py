@@ -11,7 +11,7 @@ import numpy as np
 
 from filtered_transforms.extend import Carried, without_dead_code
 from runtime_checks._check.unused_result import warn_of_unused
-from runtime_checks._failure.packed_report import packed
+from runtime_checks._failure.packed_report import packed, whole
 
 from .carrier import Carrier, has_check
 from .rules import RULES, any_failed
@@ -30,7 +30,8 @@ def functionalise(jaxpr: Any, args: list[Any]) -> Carried:
     def read(report: list[Any]) -> None:
         if not np.asarray(report[0]):  # a sixth of the cost of `bool(report[0])`
             return
-        for check, (predicate, *values) in zip(checks, unpack(report), strict=True):
+        # The flag is the same in all processes of a job, so all of them come by here.
+        for check, (predicate, *values) in zip(checks, unpack(map(whole, report)), strict=True):
             if np.any(predicate):
                 raise check.fail(predicate, values)
 
