@@ -79,4 +79,4 @@ def test_two_threads_that_compile_one_function_find_its_programs(switches: Any):
         np.testing.assert_array_equal(y, other[0])
         assert activation is other[1] is jnp.tanh
         programs = jitted.registry.by_function[weakref.ref(f)]
-        assert programs is jitted.registry.of(f) and len(programs.plans) == 1
+        assert programs is jitted.registry.of(f) and len(programs.splits) == 1

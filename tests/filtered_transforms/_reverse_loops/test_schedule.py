@@ -12,10 +12,10 @@ import pytest
 
 import filtered_transforms as ft
 from filtered_transforms._reverse_loops.checkpoint_schedule import (
-    Plan,
+    Schedule,
     default_checkpoints,
-    plan,
     reversible_steps,
+    schedule,
 )
 
 pytestmark = pytest.mark.heavy
@@ -50,8 +50,8 @@ def optimum(length: int, places: int) -> int:
     return min(optimum(length - k, places - 1) + again(k, places) for k in range(1, length))
 
 
-def extra(found: Plan, length: int, places: int) -> int:
-    """What a plan takes beyond two runs of each step, if the way back is the best there is."""
+def extra(found: Schedule, length: int, places: int) -> int:
+    """What a schedule takes beyond two runs of each step, if the way back is the best there is."""
     rows = {p: step for step, p in zip(found.steps, found.slots, strict=True) if step < length}
     kept = sorted(rows.values())
     ends = [*kept[1:], length]
@@ -59,17 +59,17 @@ def extra(found: Plan, length: int, places: int) -> int:
 
 
 def least_or_planned(limit: int, length: int, places: int) -> int:
-    """The same, for a loop of at most `limit` steps: without a plan where there is room for turns,
-    which a test below shows to take the least."""
+    """The same, for a loop of at most `limit` steps: without a schedule where there is room for
+    turns, which a test below shows to take the least."""
     if limit <= reversible_steps(places, 2):
         return optimum(length, places)
-    return extra(plan(places, None, limit), length, places)
+    return extra(schedule(places, None, limit), length, places)
 
 
 def test_a_known_length_takes_the_least_steps_that_can_be():
     for places in range(1, 51):
         for n in range(1, 201):
-            assert extra(plan(places, n, None), n, places) == optimum(n, places)
+            assert extra(schedule(places, n, None), n, places) == optimum(n, places)
 
 
 def test_a_limit_that_is_reached_takes_six_percent_more_at_most():
@@ -81,7 +81,7 @@ def test_a_limit_that_is_reached_takes_six_percent_more_at_most():
 
 @pytest.mark.parametrize("places", EQUINOX)
 def test_never_more_steps_than_equinox(places: int):
-    unknown = plan(places, None, None)
+    unknown = schedule(places, None, None)
     for n, theirs in enumerate(EQUINOX[places], 1):
         assert unknown.first is None or n < unknown.first
         assert extra(unknown, n, places) <= theirs
@@ -92,10 +92,10 @@ def test_never_more_steps_than_equinox(places: int):
 
 def test_what_was_not_counted_of_equinox_is_the_least_there_can_be():
     for places in {*range(1, 51)} - EQUINOX.keys():
-        unknown = plan(places, None, None)
+        unknown = schedule(places, None, None)
         for n in range(1, 201):
             assert extra(unknown, n, places) == optimum(n, places)
-        assert reversible_steps(places, 2) >= 200  # so no limit up to there needs a plan of its own
+        assert reversible_steps(places, 2) >= 200  # so no limit below needs its own
 
 
 def counted(kind: str, places: int | None, limit: int | None) -> Any:
@@ -143,7 +143,7 @@ def counted(kind: str, places: int | None, limit: int | None) -> Any:
 @pytest.mark.usefixtures("each_way_back")
 @pytest.mark.parametrize(("places", "limit"), [(1, 14), (2, None), (3, 60), (5, 37), (10, None)])
 def test_what_is_run_is_as_planned(places: int, limit: int | None):
-    run, found = counted("while", places, limit), plan(places, None, limit)
+    run, found = counted("while", places, limit), schedule(places, None, limit)
     for n in (1, 2, 5, 8, 13, 14, 37, 60):
         if limit is None or n <= limit:
             assert run(n) == 2 * n + extra(found, n, places)
@@ -185,7 +185,7 @@ def test_a_scan_is_run_as_little_as_can_be(places: int, n: int):
 @pytest.mark.usefixtures("each_way_back")
 def test_beyond_the_plan():
     # Steps after those that were planned while the loop was traced.
-    found = plan(16, None, None)
+    found = schedule(16, None, None)
     assert found.first is not None and found.first < 1000
     run = counted("while", 16, None)
     for n in (found.first + 31, 2500):

@@ -181,19 +181,19 @@ def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
     # arrays, then the static leaves say which program. Both raise for what has no hash.
     types = tuple(map(type, leaves))
     try:
-        plan = programs.known.get((treedef, types))
+        split = programs.known.get((treedef, types))
     except TypeError:
-        plan = None
-    if plan is None:
-        plan = programs.plan(treedef, leaves, call)
+        split = None
+    if split is None:
+        split = programs.split(treedef, leaves, call)
     try:
-        program = plan.programs.get(plan.key(leaves))
+        program = split.programs.get(split.key(leaves))
     except TypeError:
         program = None
     if program is None:
-        program = programs.program(plan, leaves, call)
-    # `plan.arguments`, without its call.
-    args = (*compress(leaves, plan.donated), list(compress(leaves, plan.kept)))
+        program = programs.program(split, leaves, call)
+    # `split.arguments`, without its call.
+    args = (*compress(leaves, split.donated), list(compress(leaves, split.kept)))
     try:
         arrays, signature = program(*args)
         if signature.has_checks is not False:

@@ -34,8 +34,8 @@ from .shardings import (
 )
 from .trace_observers import observe
 
-_MAX_PLANS = 1024  # of one function, or of all callable PyTrees together
-_MAX_PROGRAMS = 1024  # of one plan
+_MAX_SPLITS = 1024  # of one function, or of all callable PyTrees together
+_MAX_PROGRAMS = 1024  # of one split
 
 
 class UnhashableStaticError(TypeError, ValueError):
@@ -46,7 +46,7 @@ class UnhashableStaticError(TypeError, ValueError):
     """
 
 
-class Plan:
+class CallSplit:
     """How the leaves of one structure of call are taken apart, and the programs for them.
 
     Programs differ in their static leaves; a structure without any has one program.
@@ -80,7 +80,7 @@ class Plan:
         self.programs = BoundedTable(_MAX_PROGRAMS)
 
     def key(self, leaves: list[Any]) -> Any:
-        """The static leaves, as something to look a program up by. Their types are in the plan."""
+        """The static leaves, as something to look a program up by. Their types are in the split."""
         others = tuple(compress(leaves, self.others))
         if self.complexes:
             others = tuple(repr(x) if x.__class__ is complex else x for x in others)
@@ -93,8 +93,8 @@ class Plan:
         return *compress(leaves, self.donated), list(compress(leaves, self.kept))
 
 
-class PlanByShapes(Plan):
-    """A plan whose programs also differ in the shapes of their arrays, and in the mesh around them.
+class CallSplitByShapes(CallSplit):
+    """A split whose programs also differ in the shapes of arrays, and in the mesh around them.
 
     For `in_shardings` that are functions of a leaf, or rules.
     """
@@ -112,15 +112,15 @@ class Programs:
     The function is referred to weakly: when it goes, so do its programs.
     """
 
-    __slots__ = ("__weakref__", "function", "known", "options", "plans", "quick")
+    __slots__ = ("__weakref__", "function", "known", "options", "quick", "splits")
 
     def __init__(self, function: Any, options: JitOptions):
         self.function = None if function is None else weakref.ref(function)
         self.options = options
         # By treedef and exact types of leaves; and, for the miss, by treedef and types of the
         # static leaves alone, since all arrays are alike.
-        self.known = BoundedTable(_MAX_PLANS)
-        self.plans = BoundedTable(_MAX_PLANS)
+        self.known = BoundedTable(_MAX_SPLITS)
+        self.splits = BoundedTable(_MAX_SPLITS)
         # For calls with arrays alone as arguments, which nothing has to be taken out of.
         self.quick: Any = None
         simple = options.donate == "none" and not options.places
@@ -130,14 +130,14 @@ class Programs:
     def _set_quick(self, program: Any) -> None:
         self.quick = program
 
-    def plan(
+    def split(
         self,
         treedef: Any,
         leaves: list[Any],
         call: tuple[Any, ...],
         mask: list[bool] | None = None,
-    ) -> Plan:
-        """The plan for a structure of call, where exactly these types were not met before.
+    ) -> CallSplit:
+        """The split for a structure of call, where exactly these types were not met before.
 
         `mask` says which leaves are arrays, if it is not for the leaves themselves to say.
         """
@@ -150,20 +150,20 @@ class Programs:
         traced = self.options.donate != "none" and any(isinstance(x, Tracer) for x in leaves)
         key = (treedef, static_types, traced)
         try:
-            plan = self.plans.get(key)
+            split = self.splits.get(key)
         except TypeError as error:
             raise unhashable(call, mask, error) from None
-        if plan is None:
+        if split is None:
             donated = [False] * len(leaves) if traced else self._donated(call, len(leaves))
-            plan = self.plans.add(key, self._make_plan(leaves, mask, donated))
+            split = self.splits.add(key, self._make_split(leaves, mask, donated))
         if quick:
-            self._note_types(treedef, leaves, plan)
-        return plan
+            self._note_types(treedef, leaves, split)
+        return split
 
-    def _make_plan(self, leaves: list[Any], mask: list[bool], donated: list[bool]) -> Plan:
+    def _make_split(self, leaves: list[Any], mask: list[bool], donated: list[bool]) -> CallSplit:
         given = self.options.in_shardings
         by_shapes = given is not None and depend_on_shapes(given.tree)
-        return (PlanByShapes if by_shapes else Plan)(leaves, mask, donated)
+        return (CallSplitByShapes if by_shapes else CallSplit)(leaves, mask, donated)
 
     def _donated(self, call: tuple[Any, ...], size: int) -> list[bool]:
         fun = call[0] if self.function is None else self.function()
@@ -175,32 +175,32 @@ class Programs:
             fun = call[0] if self.function is None else self.function()
             explain_arguments(self.options, call, fun, error)
 
-    def _note_types(self, treedef: Any, leaves: list[Any], plan: Plan) -> None:
-        """Makes `known` find the plan, if the types of the leaves alone say which are arrays."""
+    def _note_types(self, treedef: Any, leaves: list[Any], split: CallSplit) -> None:
+        """Makes `known` find the split, if the types of the leaves alone say which are arrays."""
         types = tuple(map(type, leaves))
         if all(cls in ARRAY_TYPES for cls in types):
-            self.known.add((treedef, types), plan)
+            self.known.add((treedef, types), split)
 
-    def program(self, plan: Plan, leaves: list[Any], call: tuple[Any, ...]) -> Any:
+    def program(self, split: CallSplit, leaves: list[Any], call: tuple[Any, ...]) -> Any:
         """The program for the static leaves of a call."""
         try:
-            key = plan.key(leaves)
-            program = plan.programs.get(key)
+            key = split.key(leaves)
+            program = split.programs.get(key)
             if program is not None:
                 return program
-            shared = plan.key(list(map(key_of_copies, leaves)))
-            program = plan.programs.get(shared)
+            shared = split.key(list(map(key_of_copies, leaves)))
+            program = split.programs.get(shared)
         except TypeError as error:
-            raise unhashable(call, plan.arrays, error) from None
+            raise unhashable(call, split.arrays, error) from None
         if program is None:
-            made = make_program(self.function, plan, leaves, call, self.options)
+            made = make_program(self.function, split, leaves, call, self.options)
 
             def replace(program: Any) -> None:
-                plan.programs.replace(key, program)
-                plan.programs.replace(shared, program)
+                split.programs.replace(key, program)
+                split.programs.replace(shared, program)
 
-            program = plan.programs.add(shared, FirstCall(*made, replace))
-        return plan.programs.add(key, program)
+            program = split.programs.add(shared, FirstCall(*made, replace))
+        return split.programs.add(key, program)
 
 
 def _split_arrays(mask: list[bool], donated: list[bool]) -> tuple[list[bool], list[bool]]:
@@ -215,18 +215,18 @@ def _split_arrays(mask: list[bool], donated: list[bool]) -> tuple[list[bool], li
 
 def make_program(
     function: Callable[[], Any] | None,
-    plan: Plan,
+    split: CallSplit,
     leaves: list[Any],
     call: tuple[Any, ...],
     options: JitOptions,
 ) -> tuple[Any, Callable[[Any], Any]]:
-    """A `jax.jit`-ed function of what `Plan.arguments` are for calls like this one.
+    """A `jax.jit`-ed function of what `CallSplit.arguments` are for calls like this one.
 
     And what made it one, for another function in its place.
     """
-    treedef, mask = jtu.tree_structure(call), plan.arrays
-    static = list(compress(leaves, plan.static))
-    gone = [not kept for kept in compress(plan.kept, mask)]
+    treedef, mask = jtu.tree_structure(call), split.arrays
+    static = list(compress(leaves, split.static))
+    gone = [not kept for kept in compress(split.kept, mask)]
 
     # It holds the static leaves, and no array, of the call that it is made for. The function itself
     # it refers to weakly: it is kept in the table of that function.
@@ -246,7 +246,7 @@ def make_program(
     name_like(flat, named)
     places, arguments = options.out_shardings, options.jit_arguments()
     if options.in_shardings is not None:
-        arguments["in_shardings"] = plan.arguments(shardings_of_call(options, call, named))
+        arguments["in_shardings"] = split.arguments(shardings_of_call(options, call, named))
     stage: Callable[[Any], Any]
     if options.quiet and any(gone):
         place = None if places is None or not is_place(places.tree) else places.tree

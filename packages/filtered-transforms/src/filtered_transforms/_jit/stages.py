@@ -13,18 +13,18 @@ from tree_surgery import path_str
 
 from .check_registry import any_checks, has_checks, translated, wait
 from .checked_program import CheckedProgram, FirstCall, read_checks
-from .program_cache import Plan, Programs
+from .program_cache import CallSplit, Programs
 
 
 class _Call:
     """The call for which a program was lowered: all but the arrays of its arguments."""
 
     def __init__(
-        self, plan: Plan, treedef: Any, leaves: list[Any], fun: tuple[Any, ...], quick: bool
+        self, split: CallSplit, treedef: Any, leaves: list[Any], fun: tuple[Any, ...], quick: bool
     ):
-        self.plan = plan
+        self.split = split
         self.treedef = treedef
-        self.static = list(compress(leaves, plan.static))
+        self.static = list(compress(leaves, split.static))
         self.fun = fun
         self.quick = quick  # the program takes the arguments as they are
         self.bound: tuple[Any, ...] = ()
@@ -43,17 +43,17 @@ class _Call:
                 f"A compiled function takes arguments of the structure for which it was lowered. "
                 f"It was {self.treedef}, got {treedef}."
             )
-        found = list(compress(leaves, self.plan.static))
+        found = list(compress(leaves, self.split.static))
         for i, (old, new) in enumerate(zip(self.static, found, strict=True)):
             if not same_value(old, new):
                 paths = jtu.tree_leaves_with_path((*self.fun, args, kwargs))
-                path = list(compress(paths, self.plan.static))[i][0]
+                path = list(compress(paths, self.split.static))[i][0]
                 where = ("function", "args", "kwargs")[path[0].idx + 1 - len(self.fun)]
                 raise TypeError(
                     f"A compiled function takes the static values for which it was lowered. At "
                     f"{where}{path_str(path[1:])} it was {old!r}, got {new!r}. Lower it again."
                 )
-        return args if self.quick else self.plan.arguments(leaves)
+        return args if self.quick else self.split.arguments(leaves)
 
 
 class _Stage:
@@ -99,16 +99,16 @@ class Traced(_Stage):
     @classmethod
     def of(cls, programs: Programs, call: tuple[Any, ...]) -> "Traced":
         leaves, treedef = jtu.tree_flatten(call)
-        plan = programs.plan(treedef, leaves, call, abstract_mask(leaves))
+        split = programs.split(treedef, leaves, call, abstract_mask(leaves))
         args, kwargs = call[-2:]
         # The same program as that of a call, which then need not compile it again.
         quick: Any = None if kwargs or not all(map(is_abstract, args)) else programs.quick
-        given = args if quick is not None else plan.arguments(leaves)
-        program = quick or programs.program(plan, leaves, call)
+        given = args if quick is not None else split.arguments(leaves)
+        program = quick or programs.program(split, leaves, call)
         if isinstance(program, FirstCall):
             program = program.chosen(*given)
         traced = program.trace(*given)
-        lowered_for = _Call(plan, treedef, leaves, call[:-2], quick is not None)
+        lowered_for = _Call(split, treedef, leaves, call[:-2], quick is not None)
         lowered_for.has_checks = any_checks() and has_checks(program_of(traced))
         if isinstance(program, CheckedProgram):
             lowered_for.carried = program.carried.trace(*given)

@@ -30,7 +30,7 @@ class Perturbed(NamedTuple):
     ys: Mask
 
 
-class Linear:
+class DifferentiableStep:
     """A step as a function of the arrays in it that have a derivative, and of no others."""
 
     def __init__(self, step: Callable[..., Stepped], perturbed: Perturbed):

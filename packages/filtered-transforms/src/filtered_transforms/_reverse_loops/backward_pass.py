@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .activity import Linear
+from .activity import DifferentiableStep
 from .batching import unless_alone
 from .checkpoint_schedule import reversible_steps, steps_to_checkpoint
 from .forward_pass import Kept
@@ -43,7 +43,7 @@ class Reversal(NamedTuple):
     - `is_large`: whether a step is a large program.
     """
 
-    linear: Linear
+    linear: DifferentiableStep
     step: Any
     consts: Arrays
     buffers: Arrays

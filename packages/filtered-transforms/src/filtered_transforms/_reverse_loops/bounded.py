@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from .activity import Linear, find_perturbed, nonzero, padded, pick, spread
+from .activity import DifferentiableStep, find_perturbed, nonzero, padded, pick, spread
 from .batching import any_of, unless_alone
 from .forward_only import run_lax
 from .loop_state import LoopState
@@ -65,7 +65,9 @@ def run_bounded(
             remaining = iter(given[2])
             every = [next(remaining) if here else None for here in perturbed.buffers]
             given[2] = pick(marks.untouched(final, every), perturbed.buffers)
-        scans = _Scans(chosen, Linear(chosen.steps.again, perturbed), final, carry, max_steps, base)
+        scans = _Scans(
+            chosen, DifferentiableStep(chosen.steps.again, perturbed), final, carry, max_steps, base
+        )
         found = scans.run(consts, carry, *given)
         out = (last, final) if was_marked else marks.removed(last, final)
         masks = perturbed.carry, perturbed.buffers
@@ -105,7 +107,7 @@ class _Scans(NamedTuple):
     """
 
     loop: TracedLoop
-    linear: Linear
+    linear: DifferentiableStep
     final: Arrays
     safe: Arrays
     max_steps: int

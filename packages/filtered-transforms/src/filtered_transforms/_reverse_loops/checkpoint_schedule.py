@@ -18,8 +18,8 @@ import numpy as np
 
 _MOST_STEPS = 4096  # of those that are chosen by what they cost, and
 _MOST_WORK = 50_000  # steps times slots: some 30 milliseconds
-_MOST_IN_TURNS = 16384  # steps of a plan in which states are kept in turns: see `turns`
-_MOST_REPEATS = 8192  # of a plan: with two slots, for 33 million steps
+_MOST_IN_TURNS = 16384  # steps of a schedule in which states are kept in turns: see `turns`
+_MOST_REPEATS = 8192  # of a schedule: with two slots, for 33 million steps
 _LAST = 2**31 - 1  # counters are of 32 bits
 
 
@@ -36,7 +36,7 @@ def default_checkpoints(max_steps: int) -> int:
     return slots
 
 
-class Plan(NamedTuple):
+class Schedule(NamedTuple):
     """Which states to keep: the `j`th is that before step `steps[j]`, in slot `slots[j]`.
 
     What the slot held is given up. On the way back the states are wanted in the order of the steps:
@@ -73,7 +73,7 @@ def turns(slots: int, k: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=256)
-def plan(slots: int, length: int | None, limit: int | None) -> Plan:
+def schedule(slots: int, length: int | None, limit: int | None) -> Schedule:
     """When to keep the state of a loop.
 
     **Arguments:**
@@ -84,54 +84,54 @@ def plan(slots: int, length: int | None, limit: int | None) -> Plan:
     """
     if length is not None:
         found = _offline_steps(slots, length)
-        return Plan(found, list(range(len(found))))
+        return Schedule(found, list(range(len(found))))
     if slots == 1:
-        return Plan([0], [0])
+        return Schedule([0], [0])
     if limit is not None and limit <= _MOST_STEPS and limit * slots <= _MOST_WORK:
-        return _limited_plan(slots, limit)
-    return _unlimited_plan(slots, _LAST if limit is None else limit)
+        return _limited_schedule(slots, limit)
+    return _unlimited_schedule(slots, _LAST if limit is None else limit)
 
 
-def _limited_plan(slots: int, limit: int) -> Plan:
-    """The plan for at most `limit` steps, that never costs six percent more than it must there."""
-    found, kept = _online_plan(slots, limit, frozenset())
+def _limited_schedule(slots: int, limit: int) -> Schedule:
+    """For at most `limit` steps: it never costs six percent more than it must there."""
+    found, kept = _online_schedule(slots, limit, frozenset())
     best = _offline_steps(slots, limit)
     if _total_steps(kept, limit, slots) <= 1.06 * _total_steps(best, limit, slots):
         return found
-    return _online_plan(slots, limit, frozenset(best))[0]
+    return _online_schedule(slots, limit, frozenset(best))[0]
 
 
-def _unlimited_plan(slots: int, limit: int) -> Plan:
-    """The plan for very many steps: by cost for the first, then by repetitions alone.
+def _unlimited_schedule(slots: int, limit: int) -> Schedule:
+    """The schedule for very many steps: by cost for the first, then by repetitions alone.
 
-    The first steps are as many as can be reversed with `repeats` repetitions, which a plan by cost
-    is made for in some 30 milliseconds.
+    The first steps are as many as can be reversed with `repeats` repetitions, which a schedule by
+    cost is made for in some 30 milliseconds.
     """
     affordable = min(_MOST_STEPS, _MOST_WORK // slots)
     repeats = max(_repeats(slots, affordable + 1) - 1, 1)
     if repeats > 1:
         first = reversible_steps(slots, repeats)
-        begun = _online_plan(slots, first - 1, frozenset())[0]
+        begun = _online_schedule(slots, first - 1, frozenset())[0]
     elif reversible_steps(slots, 2) <= _MOST_IN_TURNS:
         repeats = 2
-        begun = _plan_in_turns(slots)
+        begun = _schedule_in_turns(slots)
     else:  # the first states are all kept
-        begun = Plan(list(range(slots)), list(range(slots)))
-    return _extended_plan(begun, slots, repeats, limit)
+        begun = Schedule(list(range(slots)), list(range(slots)))
+    return _extended_schedule(begun, slots, repeats, limit)
 
 
-def _plan_in_turns(slots: int) -> Plan:
-    """The plan by which the state before step `turns(slots, k) + j` is kept, in slot `k + j`."""
+def _schedule_in_turns(slots: int) -> Schedule:
+    """The state before step `turns(slots, k) + j` is kept in slot `k + j`."""
     begins = [turns(slots, k) for k in range(slots)]
-    return Plan(
+    return Schedule(
         [begin + j for k, begin in enumerate(begins) for j in range(slots - k)],
         [slot for k in range(slots) for slot in range(k, slots)],
         turns=[k for k in range(slots) for _ in range(k, slots)],
     )
 
 
-def _extended_plan(begun: Plan, slots: int, repeats: int, limit: int) -> Plan:
-    """A plan beyond `reversible_steps(slots, repeats)` steps, up to `limit`.
+def _extended_schedule(begun: Schedule, slots: int, repeats: int, limit: int) -> Schedule:
+    """A schedule beyond `reversible_steps(slots, repeats)` steps, up to `limit`.
 
     In all slots but that of the start states are kept anew, so that as many steps as can be
     reversed with none run more than `r` times are: first for `r = repeats + 1`, then for the next.
@@ -171,8 +171,8 @@ def _offline_steps(slots: int, length: int) -> list[int]:
     return found
 
 
-def _online_plan(slots: int, most: int, wanted: frozenset[int]) -> tuple[Plan, list[int]]:
-    """A plan for up to `most` steps, and the steps whose states are then kept.
+def _online_schedule(slots: int, most: int, wanted: frozenset[int]) -> tuple[Schedule, list[int]]:
+    """A schedule for up to `most` steps, and the steps whose states are then kept.
 
     Before each step, what is kept from then on is what costs least if the loop ends after that
     step, or after the next, which counts twice. What is in `wanted` is kept, and never given up.
@@ -193,7 +193,7 @@ def _online_plan(slots: int, most: int, wanted: frozenset[int]) -> tuple[Plan, l
         used.append(slot)
         orders.append([*(slot_of[x] for x in kept), *range(len(kept), slots + 1)])
     orders.append([*range(slots + 1)])
-    return Plan(steps, used, np.array(orders, np.min_scalar_type(slots))), kept
+    return Schedule(steps, used, np.array(orders, np.min_scalar_type(slots))), kept
 
 
 def _slot_to_free(kept: list[int], step: int, wanted: frozenset[int]) -> int | None:

@@ -23,7 +23,7 @@ from jax.custom_derivatives import SymbolicZero
 from filtered_transforms._filters.static_nodes import Held
 
 from .activity import (
-    Linear,
+    DifferentiableStep,
     Perturbed,
     find_perturbed,
     is_inexact,
@@ -156,7 +156,7 @@ class _Rules:
         # They are the same for all examples, which `vmap` does not know.
         top, order, at = jax.tree.map(same_for_all, (kept.top, kept.order, kept.steps))
         way = Reversal(
-            linear=Linear(steps.again, perturbed),
+            linear=DifferentiableStep(steps.again, perturbed),
             step=steps.forward_again,
             consts=consts,
             buffers=buffers,

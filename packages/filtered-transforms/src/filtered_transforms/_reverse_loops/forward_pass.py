@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from .batching import any_of, any_of_kept, unless_alone
-from .checkpoint_schedule import Plan, turns
+from .checkpoint_schedule import Schedule, turns
 from .loop_end import LoopEnd
 from .traced_loop import TracedLoop, read_row, select, write_row
 from .write_marks import NEVER, Arrays
@@ -152,8 +152,8 @@ def _order_in_turns(slots: int, k: Any, i: Any) -> tuple[Any, Any]:
 
 
 def _keep_as_planned(run: Forward, first: Running, slots: int) -> tuple[Running, Kept]:
-    """Keep what the plan says, which is a table in the program."""
-    planned = run.end.plan(slots)
+    """Keep what the schedule says, which is a table in the program."""
+    planned = run.end.schedule(slots)
     planned_steps = jnp.array([*planned.steps, NEVER], jnp.int32)
     planned_slots = jnp.array(planned.slots, jnp.int32)
 
@@ -172,7 +172,7 @@ def _keep_as_planned(run: Forward, first: Running, slots: int) -> tuple[Running,
     return at, Kept(top, order, steps, rows)
 
 
-def _order_as_planned(planned: Plan, slots: int, j: Any, i: Any) -> tuple[Any, Any]:
+def _order_as_planned(planned: Schedule, slots: int, j: Any, i: Any) -> tuple[Any, Any]:
     """`top` and `order` of what was kept after `i` steps, the `j`th state last."""
     top, orders = read_row(jnp.array(planned.slots, jnp.int32), j), planned.orders
     if planned.turns is not None:

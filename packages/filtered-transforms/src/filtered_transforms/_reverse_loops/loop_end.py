@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from .checkpoint_schedule import Plan, in_turns, plan
+from .checkpoint_schedule import Schedule, in_turns, schedule
 from .write_marks import Arrays
 
 IN_CONSTS = "in consts"
@@ -31,9 +31,9 @@ class LoopEnd(NamedTuple):
         """Whether checkpoints are kept as `checkpoint_schedule.turns` says."""
         return self.length is None and in_turns(slots, self.most())
 
-    def plan(self, slots: int) -> Plan:
+    def schedule(self, slots: int) -> Schedule:
         """The schedule of checkpoints in so many slots."""
-        return plan(slots, self.length, self.most())
+        return schedule(slots, self.length, self.most())
 
     def limit_of(self, consts: Arrays) -> Any:
         """The greatest number of steps, if there is one, of a loop with these `consts`."""

@@ -16,7 +16,7 @@ from runtime_checks._types import P, R
 from runtime_checks._user_frames import places
 from tree_surgery.extend import public
 
-from ._signature import Signature, code_of, is_plain_jit, nearest
+from ._signature import CallSignature, code_of, is_plain_jit, nearest
 
 Report = Callable[[str], Any]
 
@@ -52,12 +52,12 @@ class Explained:
         self.fn = fn
         self.report = report
         self.name = getattr(fn, "__name__", type(fn).__name__)
-        self.signatures: list[Signature] = []
+        self.signatures: list[CallSignature] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         _listen()
         # Before the call, which may donate its arguments.
-        signature = Signature.of(self.fn, args, kwargs, is_plain_jit(self.fn))
+        signature = CallSignature.of(self.fn, args, kwargs, is_plain_jit(self.fn))
         before, _TRACES.names = _TRACES.names, []
         try:
             return self.fn(*args, **kwargs)
@@ -66,7 +66,7 @@ class Explained:
             if traced:
                 self._explain(signature)
 
-    def _explain(self, signature: Signature) -> None:
+    def _explain(self, signature: CallSignature) -> None:
         earlier = list(self.signatures)
         self.signatures.append(signature)
         if earlier:
@@ -151,10 +151,10 @@ def log_retraces(report: Report = print) -> Generator[None]:
     assert "a new object each time" in said[0]
     ```
     """
-    seen: dict[Any, list[tuple[Any, Signature]]] = {}
+    seen: dict[Any, list[tuple[Any, CallSignature]]] = {}
 
     def observer(fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        signature = Signature.of(fun, args, kwargs)
+        signature = CallSignature.of(fun, args, kwargs)
         earlier = seen.setdefault(code_of(fun) or type(fun), [])
         differences = nearest(signature, [old for _, old in earlier])
         code = code_of(fun)

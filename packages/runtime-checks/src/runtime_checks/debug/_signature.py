@@ -56,7 +56,7 @@ def _sharding(x: Any) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Signature:
+class CallSignature:
     """A call, as far as it decides which program serves it."""
 
     leaves: dict[str, Leaf]
@@ -69,7 +69,7 @@ class Signature:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         numbers_are_arrays: bool = False,
-    ) -> "Signature":
+    ) -> "CallSignature":
         names = parameter_names(fn)
         pairs, treedef = jtu.tree_flatten_with_path((args, kwargs))
         leaves = {_path(path, names): leaf_of(leaf, numbers_are_arrays) for path, leaf in pairs}
@@ -77,7 +77,7 @@ class Signature:
             leaves.setdefault(_path(path, names), Leaf("static", value=value))
         return cls(leaves, treedef)
 
-    def differences(self, earlier: "Signature") -> list[str]:
+    def differences(self, earlier: "CallSignature") -> list[str]:
         """One line for each leaf that differs from an earlier call."""
         found: list[str] = []
         for path, new in self.leaves.items():
@@ -93,7 +93,7 @@ class Signature:
             found.append(f"the structure: {earlier.treedef} -> {self.treedef}")
         return found
 
-    def _numbers(self, earlier: "Signature") -> list[str]:
+    def _numbers(self, earlier: "CallSignature") -> list[str]:
         """Python numbers that are arrays for `jax.jit`, unless an option says otherwise."""
         return [
             f"{path}: static {earlier.leaves[path].value!r} -> {new.value!r}, if it is one of the "
@@ -118,7 +118,7 @@ def _static_fields(node: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any
             yield from _static_fields(leaf, (*path, *inside))
 
 
-def nearest(new: Signature, earlier: Sequence[Signature]) -> list[str]:
+def nearest(new: CallSignature, earlier: Sequence[CallSignature]) -> list[str]:
     """How a call differs from that of the earlier ones from which it differs least."""
     return min((new.differences(old) for old in reversed(earlier)), key=len, default=[])
 

@@ -8,7 +8,7 @@ from pytree_module import BoundMethod, Module, field
 from runtime_checks._types import P, R
 from tree_surgery.extend import public
 
-from ._signature import Signature, nearest
+from ._signature import CallSignature, nearest
 
 
 class _Calls:
@@ -16,9 +16,9 @@ class _Calls:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.signatures: list[Signature] = []
+        self.signatures: list[CallSignature] = []
 
-    def add(self, signature: Signature) -> tuple[int, list[str]]:
+    def add(self, signature: CallSignature) -> tuple[int, list[str]]:
         """Which call it is, and how it differs from the nearest earlier one."""
         with self.lock:
             differences = nearest(signature, self.signatures)
@@ -43,7 +43,7 @@ class MaxTraces(Module):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        number, differences = self.calls.add(Signature.of(self.fn, args, kwargs))
+        number, differences = self.calls.add(CallSignature.of(self.fn, args, kwargs))
         if self.max_traces is not None and number > self.max_traces:
             raise RuntimeError(
                 f"{_named(self.fn)} can only be traced {self.max_traces} times. However, it has "
