@@ -67,7 +67,7 @@ SHARED = {
     "filtered_transforms._jit.trace_observers._OBSERVERS": OWN,
     "filtered_transforms._reverse_loops.progress_meters._BARS": "a lock",
     "filtered_transforms._reverse_loops.checkpoint_schedule._repeated_steps": LRU,
-    "filtered_transforms._reverse_loops.checkpoint_schedule.plan": LRU,
+    "filtered_transforms._reverse_loops.checkpoint_schedule.schedule": LRU,
     "filtered_transforms._primitives.filter_primitive._out_of": (
         f"{LRU}; what two threads write is equal"
     ),
