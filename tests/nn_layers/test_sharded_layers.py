@@ -12,11 +12,10 @@ pytestmark = pytest.mark.devices
 SCRIPT = Path(__file__).parent / "sharded_layers.py"
 
 
-@pytest.mark.parametrize("axis_type", ["Auto", "Explicit"])
-def test_layers_are_those_of_one_device(axis_type: str):
+def test_layers_are_those_of_one_device():
     flags = "--xla_force_host_platform_device_count=4"
     done = subprocess.run(
-        [sys.executable, SCRIPT, axis_type],
+        [sys.executable, SCRIPT],
         env=os.environ
         | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
         capture_output=True,
