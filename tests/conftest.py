@@ -3,6 +3,7 @@
 A distribution's tests also run against its wheel alone, so nothing of ours is imported here.
 """
 
+import gc
 import itertools
 import os
 import sys
@@ -35,6 +36,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 def pytest_report_header() -> str:
     return f"jax {jax.__version__}, {jax.device_count()} {jax.default_backend()} devices"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_earlier_tests_left_is_not_searched_again() -> None:
+    """Programs and traces that JAX keeps become millions of objects in a process of thousands of
+    tests. Each `gc.collect()` of a test, and each search of JAX for leaks, would go through all of
+    them: more than half of the time of the suite. Objects of the test itself are collected."""
+    gc.collect()
+    gc.freeze()
 
 
 class Switches:
