@@ -35,18 +35,23 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_it_runs(name, tmp_path: Path):
-    options, printed, pictures = SMALL[name]
+def run(name: str, folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *options],
-        cwd=tmp_path,
+        cwd=folder,
         env=os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_it_runs(name, tmp_path: Path):
+    options, printed, pictures = SMALL[name]
+    done = run(name, tmp_path, *options)
     assert re.search(printed, done.stdout)
     assert "100%" in done.stderr  # the progress bar
     for picture in pictures:
@@ -56,15 +61,7 @@ def test_it_runs(name, tmp_path: Path):
 
 
 def test_a_model_of_70_billion_parameters_is_planned(tmp_path: Path):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / "plan_70b.py")],
-        cwd=tmp_path,
-        env=os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run("plan_70b", tmp_path)
     assert "70.55 billion parameters\n256 devices" in done.stdout
     (each,) = re.findall(r"together ([\d.]+) GB", done.stdout)
     assert float(each) <= 40  # with activations constrained and blocks rematerialised
