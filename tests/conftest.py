@@ -6,9 +6,12 @@ A distribution's tests also run against its wheel alone, so nothing of ours is i
 import gc
 import itertools
 import os
+import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -114,3 +117,35 @@ class _Thread(threading.Thread):
 @pytest.fixture
 def switches() -> type[Switches]:
     return Switches
+
+
+def _job(script: Path, *arguments: str) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", script, str(port), "2", str(i), *arguments],
+            env=os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    try:
+        outputs = [process.communicate(timeout=120)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [p.returncode for p in processes] == [0, 0], "\n".join(outputs)
+    assert all(output.endswith("done\n") for output in outputs)
+
+
+@pytest.fixture
+def run_job() -> Callable[..., None]:
+    """Runs a script in the two processes of a job, which it is told as PORT, 2 and its number.
+
+    Each of them has to end well, and to print "done" last.
+    """
+    return _job
