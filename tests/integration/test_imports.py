@@ -20,7 +20,8 @@ sys.modules[_spec.name] = drawn  # where `dataclass` looks for annotations
 _spec.loader.exec_module(drawn)
 
 RULES, MAY_USE = drawn.RULES, drawn.MAY_USE
-COMES_WITH = {"numpy": "jax", "jaxlib": "jax"}  # JAX cannot be installed without these two
+# JAX cannot be installed without NumPy and jaxlib. `orbax` is a namespace of several distributions.
+COMES_WITH = {"numpy": "jax", "jaxlib": "jax", "orbax": "orbax_checkpoint"}
 STDLIB = sys.stdlib_module_names | {"annotationlib"}  # since Python 3.14
 # To type checkers it is of the standard library. When a program runs it may be missing.
 FOR_CHECKERS = {"typing_extensions"}

@@ -6,6 +6,7 @@ from ._lazy import lazy_names as _lazy_names
 from ._lazy import moved_names as _moved_names
 
 if _typing.TYPE_CHECKING:
+    from ._checkpoints.checkpoints import Checkpoints as Checkpoints
     from ._compare.diff import TreeChange as TreeChange
     from ._compare.diff import TreeDiff as TreeDiff
     from ._compare.diff import tree_diff as tree_diff
@@ -72,6 +73,7 @@ else:
     __all__, __getattr__, __dir__ = _lazy_names(
         __name__,
         {
+            "._checkpoints.checkpoints": "Checkpoints",
             "._compare.diff": "TreeChange, TreeDiff, tree_diff",
             "._compare.equal": "tree_equal",
             "._compare.first_difference": "Equality",

@@ -5,7 +5,7 @@ Here is decided what fits: name, kind, shape and dtype must be equal, but number
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from jax.typing import DTypeLike
@@ -18,12 +18,50 @@ from tree_surgery._nodes.prng_keys import to_keys
 from tree_surgery._streams.host_arrays import check_width, to_device
 
 from .leaf_encoding import LeafHeader
+from .rename import Rename, rename_all
 
 CastTo: TypeAlias = DTypeLike | Literal["like"] | None
 """The dtype to which arrays are cast: one for all, that of each leaf of `like`, or none."""
 
 MakeLeaf = Callable[[Any], Any]
 """A function that makes the leaf of the tree from the array, or the number, of the file."""
+
+
+class Fit(NamedTuple):
+    """What becomes of each leaf of a file.
+
+    - `names`: for each name in the file the name in the tree; `None` if the leaf is left out.
+    - `makers`: by name in the tree, how to make each leaf that is there and fits.
+    - `report`: of what does not fit.
+    """
+
+    names: dict[str, str | None]
+    makers: dict[str, MakeLeaf]
+    report: LoadReport
+
+
+def fit_leaves(
+    leaves: dict[str, Any],
+    found: Mapping[str, LeafHeader | Any],
+    strict: bool,
+    rename: Rename | None,
+    dtype: CastTo,
+    source: str,
+) -> Fit:
+    """Match the leaves of a file with those of a tree. See `load` for the options.
+
+    - `leaves`: those of the tree, by name.
+    - `found`: those of the file: a `LeafHeader`, or a number of Python.
+    - `source`: what an error calls the file.
+
+    **Raises:** `SerialiseError` if `strict` and not everything fits.
+    """
+    names = rename_all(found, rename)
+    renamed = {new: found[old] for old, new in names.items() if new is not None}
+    makers, report = match_leaves(leaves, renamed, dtype)
+    if strict and report:
+        raise_report(report, source, leaves)
+    return Fit(names, makers, report)
 
 
 def match_leaves(
@@ -114,12 +152,17 @@ def _cast_maker(
         return None
     if expected.shape is None or expected.shape != there.info.shape:
         return None
-    wanted = leaf.dtype if isinstance(dtype, str) and dtype == "like" else np.dtype(dtype)
+    wanted = cast_target(leaf, dtype)
     if not (castable(there.dtype, wanted) and castable(leaf.dtype, wanted)):
         return None
     if is_jax(leaf):
         _check_width(name, wanted)
     return lambda array: _make_array(name, array, leaf, wanted)
+
+
+def cast_target(leaf: Any, dtype: Any) -> np.dtype[Any]:
+    """The dtype that `CastTo` means for a leaf of the tree."""
+    return np.dtype(leaf.dtype if isinstance(dtype, str) and dtype == "like" else dtype)
 
 
 def _check_width(name: str, dtype: Any) -> None:

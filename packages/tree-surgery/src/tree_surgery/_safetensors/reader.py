@@ -18,11 +18,11 @@ from tree_surgery._streams.open_stream import PathOrFile, open_stream
 
 from .decoded_header import DecodedHeader, read_decoded_header
 from .file_notes import format_checksum
-from .fit_leaves import CastTo, MakeLeaf, match_leaves, raise_report
+from .fit_leaves import CastTo, MakeLeaf, fit_leaves
 from .header import SUFFIX
 from .leaf_encoding import LeafHeader, decode_array
 from .leaf_names import name_leaves
-from .rename import Rename, rename_all
+from .rename import Rename
 
 
 def read_tree(
@@ -33,14 +33,10 @@ def read_tree(
     with open_stream(path_or_file, SUFFIX, write=False) as (file, ours), checksum_threads() as sums:
         decoded = read_decoded_header(file, ours)
         found = decoded.leaves | decoded.numbers
-        names = rename_all(found, rename)
-        renamed = {new: found[old] for old, new in names.items() if new is not None}
-        makers, report = match_leaves(named.leaves, renamed, dtype)
-        if strict and report:
-            raise_report(report, "The file", named.leaves)
-        new = _read_leaves(file, decoded, names, named.leaves, makers, sums)
+        fit = fit_leaves(named.leaves, found, strict, rename, dtype, "The file")
+        new = _read_leaves(file, decoded, fit.names, named.leaves, fit.makers, sums)
     tree = named.rebuild({**named.leaves, **new})
-    return tree if strict else (tree, report)
+    return tree if strict else (tree, fit.report)
 
 
 def read_dictionary(path_or_file: PathOrFile) -> dict[str, Any]:
@@ -49,15 +45,27 @@ def read_dictionary(path_or_file: PathOrFile) -> dict[str, Any]:
         decoded = read_decoded_header(file, ours)
         makers: dict[str, MakeLeaf] = {}
         for name, leaf in decoded.leaves.items():
-            if leaf.dtype is None:
-                raise SerialiseError(
-                    f"Leaf `{name}` is of dtype {leaf.info.dtype}. Upgrade tree-surgery, or load "
-                    "what fits a tree by `load(..., strict=False)`.",
-                    path=name,
-                )
+            _check_dtype(name, leaf)
             makers[name] = _maker_without_like(leaf)
         same = {name: name for name in (*decoded.leaves, *decoded.numbers)}
         return _read_leaves(file, decoded, same, {}, makers, sums) | decoded.numbers
+
+
+def check_data(file: IO[bytes], decoded: DecodedHeader) -> None:
+    """Read all data of a file, and compare the checksums. Every leaf must be of a known dtype."""
+    with checksum_threads() as sums:
+        for name, leaf in decoded.leaves.items():
+            _check_dtype(name, leaf)
+            _read_data(file, decoded, name, False, sums)
+
+
+def _check_dtype(name: str, leaf: LeafHeader) -> None:
+    if leaf.dtype is None:
+        raise SerialiseError(
+            f"Leaf `{name}` is of dtype {leaf.info.dtype}. Upgrade tree-surgery, or load "
+            "what fits a tree by `load(..., strict=False)`.",
+            path=name,
+        )
 
 
 def _maker_without_like(leaf: LeafHeader) -> MakeLeaf:
@@ -85,7 +93,7 @@ def _read_leaves(
         wanted = name is not None and name in makers
         data = _read_data(file, decoded, old, wanted, sums)
         if data is not None and name is not None:
-            new[name] = _make_leaf(name, data, leaf, makers[name], like.get(name))
+            new[name] = make_leaf(name, data, leaf, makers[name], like.get(name))
         del data  # a cast has copied it: it must not be held while the next is read
     for old, number in decoded.numbers.items():
         name = names[old]
@@ -110,7 +118,7 @@ def _read_data(
     return data
 
 
-def _make_leaf(name: str, data: ByteArray, leaf: LeafHeader, make: MakeLeaf, like: Any) -> Any:
+def make_leaf(name: str, data: ByteArray, leaf: LeafHeader, make: MakeLeaf, like: Any) -> Any:
     """Make a leaf. One that wrote itself is read by the leaf of `like`, if there is one."""
     if leaf.info.dtype != OWN or like is None:
         return make(decode_array(data, leaf))

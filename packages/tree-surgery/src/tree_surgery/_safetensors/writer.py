@@ -19,6 +19,7 @@ from tree_surgery._streams.checksums import Checksums, checksum_threads
 from tree_surgery._streams.open_stream import PathOrFile, is_device, open_stream
 from tree_surgery._streams.several_processes import agree, is_shared, written_by_one
 
+from .encoded_tree import encode_tree
 from .file_notes import check_metadata
 from .header import SUFFIX
 from .header_builder import HeaderBuilder
@@ -30,8 +31,17 @@ def write_tree(path_or_file: PathOrFile, tree: Any, metadata: Mapping[str, Any] 
     """Write a tree to a file. See `save`."""
     if any(map(is_shared, jtu.tree_leaves(tree))):
         return _write_together(path_or_file, tree, metadata)
-    header = HeaderBuilder(name_leaves(tree).leaves, check_metadata(metadata))
+    write_header_and_data(path_or_file, _header_of(tree, metadata))
+
+
+def write_header_and_data(path_or_file: PathOrFile, header: HeaderBuilder) -> None:
+    """Write a file whose leaves are encoded already."""
     _write(path_or_file, header, lambda: _data_of(header))
+
+
+def _header_of(tree: Any, metadata: Mapping[str, Any] | None) -> HeaderBuilder:
+    checked = check_metadata(metadata)
+    return HeaderBuilder(encode_tree(name_leaves(tree).leaves), checked)
 
 
 def _write_together(
@@ -41,7 +51,7 @@ def _write_together(
     failure: BaseException | None = None
     header: Any = None
     try:
-        header = HeaderBuilder(name_leaves(tree).leaves, check_metadata(metadata))
+        header = _header_of(tree, metadata)
         _check_path(path_or_file, header)
     except BaseException as error:
         failure = error

@@ -44,11 +44,14 @@ def to_host(x: jax.Array) -> np.ndarray[Any, Any]:
     return whole
 
 
-def to_device(value: np.ndarray[Any, Any], like: Any) -> jax.Array:
+def to_device(value: np.ndarray[Any, Any] | jax.Array, like: Any) -> jax.Array:
     """An array of JAX on the devices of `like`, as `placement` says.
 
     JAX takes over the memory of `value` where it can, so nobody may write to `value` afterwards.
+    An array of JAX was read to where it belongs, and stays there.
     """
+    if isinstance(value, jax.Array):
+        return value
     check_width(value.dtype)
     sharding = placement(like)
     if sharding is None and value.nbytes < _SMALL:

@@ -38,15 +38,21 @@ def open_stream(
         with contextlib.nullcontext() if write else _rewind_on_error(file):
             yield file, False
         return
-    path = Path(os.fsdecode(path_or_file))
-    if not path.suffix and not is_device(path):
-        path = path.with_name(path.name + suffix)
+    path = with_suffix(path_or_file, suffix)
     with atomic_write(path) if write else path.open("rb") as file:
         try:
             yield file, True
         except SerialiseError as error:
             error.add_note(f"The file is `{path}`.")
             raise
+
+
+def with_suffix(path: str | bytes | os.PathLike[Any], suffix: str) -> Path:
+    """The path of a file, with `suffix` if it has none."""
+    found = Path(os.fsdecode(path))
+    if found.suffix or is_device(found):
+        return found
+    return found.with_name(found.name + suffix)
 
 
 def is_device(path: Path) -> bool:
