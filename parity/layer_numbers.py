@@ -156,8 +156,9 @@ def same(ours: Any, peers: Any, tolerance: float) -> bool:
     return True
 
 
-# In units of the dtype's precision; 0 is bit for bit.
-TOLERANCES = {"output": 0, "gradients": 16}
+# In units of the dtype's precision; all else is compared bit for bit. Of two programs that compute
+# the same sum, one processor rounds both alike, and another does not.
+TOLERANCES = {"output": 8, "gradients": 16}
 
 
 def compare(ours: dict[str, Any], peers: dict[str, Any], known: list[Known], verbose: bool) -> int:
