@@ -1,7 +1,8 @@
 """Run by `test_sharded_layers.py` in a process of its own with four devices.
 
 Prints "done" if every layer has, with a batch over a part of a mesh, the values and gradients that
-it has on one device, on automatic and on explicit axes.
+it has on one device: on automatic and on explicit axes, with its parameters replicated, or split
+over the axis of the batch (FSDP) and over the other one (tensor parallelism).
 """
 
 import jax
@@ -12,7 +13,8 @@ from jax.sharding import PartitionSpec as P
 from test_all_layers import KEY, LAYERS, given, normal
 
 import nn_layers as nn
-from filtered_transforms import combine, is_inexact_array, partition
+from filtered_transforms import combine, is_array, is_inexact_array, partition
+from tree_surgery import fsdp, tree_shardings
 
 BATCH = 8
 
@@ -87,6 +89,15 @@ SUBJECTS = {
         lambda: [normal((BATCH, 5, 4)), np.arange(5 * BATCH).reshape(BATCH, 5)],
         each(lambda f, x, positions: f(x, positions=positions)),
     ),
+    "attention of many heads": (
+        lambda: nn.MultiheadAttention(4, 8, key=KEY),
+        lambda: [normal((BATCH, 6, 8))],
+        each(lambda f, x: f(x, x, x)),
+    ),
+    "MLP, deep": plain(lambda: nn.MLP(4, 4, 8, 2, key=KEY), (4,)),
+    "Stacked MLPs": plain(
+        lambda: nn.Stacked(lambda key: nn.MLP(4, 4, 8, 2, key=key), 3, key=KEY), (4,)
+    ),
     "MLP, scanned": plain(lambda: nn.MLP(3, 2, 4, 3, scan=True, key=KEY), (3,)),
     "LSTM": plain(lambda: nn.RNN(nn.LSTMCell(3, 2, key=KEY)), (5, 3)),
 }
@@ -95,27 +106,40 @@ SUBJECTS = {
 FAIL_ON_OLD_EXPLICIT = {"RNN", "Bidirectional", "LSTM", "Dropout, random"}
 
 
+SPLIT = fsdp("split", min_size=0, over=nn.tensor_parallel("other"))
+
+
 def check(name, axis_types):
     make, inputs, call = SUBJECTS[name]
     x = tuple(inputs())
     params, static = partition(make(), is_inexact_array)
 
     def loss(params, x):
-        out = call(combine(params, static), *x)
-        real = [y for y in jax.tree.leaves(out) if jnp.issubdtype(y.dtype, jnp.inexact)]
+        out = call(nn.gather_where_used(combine(params, static), "split"), *x)
+        real = [y for y in filter(is_array, jax.tree.leaves(out)) if is_inexact_array(y)]
         return sum(jnp.sum(jnp.sin(y)) for y in real), real
 
     program = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True, allow_int=True))
     expected = program(params, x)
     for axis_type in axis_types:
-        mesh = jax.make_mesh((2, 2), ("split", "copies"), axis_types=(axis_type,) * 2)
-        with jax.set_mesh(mesh):
-            copied, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("split"))
-            received = program(*jax.device_put((params, x), (copied, split)))
-        for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(received), strict=True):
-            if a.dtype != jax.dtypes.float0:
-                where = f"{name} on {axis_type}"
-                np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5, err_msg=where)
+        mesh = jax.make_mesh((2, 2), ("split", "other"), axis_types=(axis_type,) * 2)
+        everywhere = NamedSharding(mesh, P())
+        copied = jax.tree.map(lambda _, place=everywhere: place, params)
+        split = jax.tree.map(lambda _, s: s, params, tree_shardings(params, SPLIT, mesh))
+        placed = {"copied": copied} | ({"split": split} if split != copied else {})
+        for how, places in placed.items():
+            with jax.set_mesh(mesh):
+                batch = jax.device_put(x, NamedSharding(mesh, P("split")))
+                received = program(jax.device_put(params, places), batch)
+            for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(received), strict=True):
+                if a.dtype != jax.dtypes.float0:
+                    where = f"{name} on {axis_type}, parameters {how}"
+                    np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5, err_msg=where)
+            # The gradient of a parameter lies where the parameter does.
+            gradients = jax.tree.leaves(received[1][0])
+            for gradient, place in zip(gradients, jax.tree.leaves(places), strict=True):
+                if axis_type == AxisType.Explicit:
+                    assert gradient.sharding.is_equivalent_to(place, gradient.ndim), name
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ if _typing.TYPE_CHECKING:
     from ._dense.linear import Linear as Linear
     from ._dense.mlp import MLP as MLP
     from ._dense.prelu import PReLU as PReLU
+    from ._models.gather import gather_where_used as gather_where_used
     from ._models.inference import inference_mode as inference_mode
     from ._models.inference import tree_inference as tree_inference
     from ._models.sequential import Lambda as Lambda
@@ -86,6 +87,7 @@ else:
             "._dense.linear": "Identity, Linear",
             "._dense.mlp": "MLP",
             "._dense.prelu": "PReLU",
+            "._models.gather": "gather_where_used",
             "._models.inference": "inference_mode, tree_inference",
             "._models.sequential": "Lambda, Sequential",
             "._models.shared": "Shared",

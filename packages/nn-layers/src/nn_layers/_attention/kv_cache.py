@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from nn_layers._core.explicit_sharding import on_automatic_axes
+from nn_layers._core.explicit_sharding import on_automatic_axes, with_sharding_of
 from nn_layers._core.initialisers import default_dtype
 from nn_layers._core.shape_errors import ShapeError, validate_size
 from nn_layers._types import DType
@@ -121,8 +121,12 @@ def append_to_cache(layer: Any, cache: Any, k: Array, v: Array) -> tuple[KVCache
         filled[name] = on_automatic_axes(_write, old, rows, length)
     end = length + jnp.asarray(new_length, length.dtype)
     new = module_from_fields(KVCache, **filled, length=end)
-    keys = jnp.swapaxes(new.keys, 0, 1).astype(k.dtype)
-    return new, keys, jnp.swapaxes(new.values, 0, 1).astype(v.dtype)
+    # The cache stays where it is. What is read of it meets queries whose heads may be split.
+    read = [
+        with_sharding_of(jnp.swapaxes(kept, 0, 1).astype(rows.dtype), rows, slice(1, None))
+        for kept, rows in ((new.keys, k), (new.values, v))
+    ]
+    return new, read[0], read[1]
 
 
 def _write(old: Array, rows: Array, length: Array) -> Array:

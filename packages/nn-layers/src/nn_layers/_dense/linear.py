@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
+from nn_layers._core.explicit_sharding import has_explicit_axes, matrix_product
 from nn_layers._core.initialisers import draw_weight_and_bias
 from nn_layers._core.shape_errors import refuse_shape, shape_of, validate_size
 from nn_layers._types import DType, T
@@ -108,7 +109,7 @@ class Linear(Module):
             actual = getattr(self.weight, "shape", (0, self.in_features))[-1]
             if received != (actual,):
                 refuse_shape(self, (actual,), received)
-        x = self.weight @ x
+        x = matrix_product(self.weight, x)
         if self.bias is not None:
             x = x + self.bias
         if self.out_features == "scalar":
@@ -132,7 +133,10 @@ def apply_to_rows(layer: Any, x: Array) -> Array:
 @jax.jit
 def _apply_linear_to_rows(weight: Array, bias: Array | None, x: Array) -> Array:
     # In the form that `jax.vmap` of a `Linear` takes: the same to the last bit.
-    y = lax.dot_general(weight, x, (((1,), (1,)), ((), ()))).T
+    if has_explicit_axes():
+        y = matrix_product(weight, x.T).T
+    else:
+        y = lax.dot_general(weight, x, (((1,), (1,)), ((), ()))).T
     return y if bias is None else y + bias[None]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
+from nn_layers._core.explicit_sharding import with_sharding_of
 from nn_layers._core.key_arguments import split_key
 from nn_layers._core.shape_errors import add_layer_path, validate_size
 from nn_layers._types import DType
@@ -226,7 +227,8 @@ class MLP(Module):
         def step(x: Array, both: tuple[Linear, list[Any]]) -> tuple[Array, None]:
             layer, own = both
             try:
-                return _apply_per_neuron(rebuild(own), layer(x)), None
+                out = _apply_per_neuron(rebuild(own), layer(x))
+                return with_sharding_of(out, x), None
             except Exception as error:
                 add_layer_path(error, self, "layers[1]", layer)
                 raise

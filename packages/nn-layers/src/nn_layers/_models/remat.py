@@ -15,6 +15,9 @@ from filtered_transforms.extend import (
     jaxpr_as_function,
 )
 
+GATHERED = "gathered"
+"""The name, as of `jax.ad_checkpoint.checkpoint_name`, of parameters that were gathered."""
+
 Remat = bool | Literal["elementwise"] | Callable[..., Any]
 
 # Computing these again costs less than writing down and reading what they return: what goes element
@@ -25,7 +28,7 @@ _ELEMENTWISE = """
     clamp complex conj convert_element_type copy cos cosh div eq erf erf_inv erfc exp exp2
     expand_dims expm1 floor ge gt imag integer_pow is_finite le log log1p logistic lt max min
     mul ne neg not one_minus_square or pow real reduce_max reduce_min reduce_sum rem reshape
-    round rsqrt select_n sign sin sinh sqrt square squeeze stop_gradient sub tan tanh
+    reshard round rsqrt select_n sign sin sinh sqrt square squeeze stop_gradient sub tan tanh
     transpose xor
 """
 _ELEMENTWISE_NAMES = frozenset(_ELEMENTWISE.split())
@@ -65,6 +68,8 @@ class _Elementwise:
         run: Any = jaxpr_as_function(closed)
         if not closed.effects and _is_straight(closed):
             run = jax.checkpoint(run, prevent_cse=False, policy=_is_kept)
+        elif _has_gathered(closed):
+            run = jax.checkpoint(run, prevent_cse=False, policy=keep_all_but_gathered)
         return jtu.tree_unflatten(jtu.tree_structure(shapes), run(*jtu.tree_leaves(args)))
 
 
@@ -78,5 +83,26 @@ def _is_straight(jaxpr: Any) -> bool:
     )
 
 
-def _is_kept(primitive: Any, *_: Any, **__: Any) -> bool:
-    return primitive.name not in _ELEMENTWISE_NAMES
+def _has_gathered(jaxpr: Any) -> bool:
+    """Whether parameters are gathered in it (`gather_where_used`)."""
+    return any(
+        equation.name == "name" and equation.params["name"] == GATHERED
+        for inner in all_jaxprs(jaxpr)
+        for equation in equations(inner)
+    )
+
+
+def keep_all_but_gathered(primitive: Any, *_: Any, **params: Any) -> bool:
+    """A policy of `jax.checkpoint`, by which gathered parameters are gathered again.
+
+    An array before and after it gets its name are two: neither may be kept.
+    """
+    if primitive.name == "name":
+        return params["name"] != GATHERED
+    return primitive.name != "reshard"
+
+
+def _is_kept(primitive: Any, *args: Any, **params: Any) -> bool:
+    return primitive.name not in _ELEMENTWISE_NAMES and keep_all_but_gathered(
+        primitive, *args, **params
+    )

@@ -7,6 +7,7 @@ import jax.tree_util as jtu
 from jaxtyping import Array
 
 from filtered_transforms import combine, filter_jit, is_array, partition
+from nn_layers._core.explicit_sharding import with_sharding_of
 from nn_layers._core.layer_protocol import takes_key
 from nn_layers._core.shape_errors import ShapeError, add_layer_path
 from tree_surgery import path_str
@@ -68,6 +69,7 @@ def scan_layers(
             raise
         out, y = _checked_pair(stacked, out) if collect else (out, None)
         _check_same_signature(layer, x, out)
+        out = jtu.tree_map(with_sharding_of, out, x)
         # A layer that returns the very state it was given, as in inference, has not spent it.
         return (out, carried), (None if own is None or new is own else new, y)
 
