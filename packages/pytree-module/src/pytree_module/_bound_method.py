@@ -228,7 +228,7 @@ class Method:
 
 
 class ForeignMethod(Method):
-    """As `Method`, for what is no function and yet may become a method when it is read: what
+    """As `Method`, for values that are not functions but may become methods when read: what
     `jax.jit` and `functools.lru_cache` return, and descriptors of other libraries.
     """
 

@@ -27,7 +27,7 @@ def module_from_fields(cls: type[_M], like: Module | None = None, /, **fields: A
 
     **Returns:** the instance. There are no warnings of what its fields hold.
 
-    **Raises:** `TypeError` if `cls` is no class of modules or is abstract, has no field of such a
+    **Raises:** `TypeError` if `cls` is not a module class or is abstract, has no field of such a
     name, or has a field that gets no value; or if there is a JAX array in a static field.
 
     !!! example

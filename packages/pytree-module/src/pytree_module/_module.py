@@ -214,7 +214,10 @@ def _is_alias_of(value: Any, cls: type) -> bool:
 
 
 def _set_other(module: Module, names: frozenset[str] | None, name: str, value: Any) -> None:
-    """Sets what is no field: a property with a setter or a wrapper's name, in `__init__` alone."""
+    """Set an attribute that is not a field: a settable property or a wrapper's name.
+
+    Only `__init__` may do so: `names` is `None` once the instance is complete.
+    """
     cls = type(module)
     if names is None:
         if name == "__orig_class__" and _is_alias_of(value, cls) and name not in vars(module):

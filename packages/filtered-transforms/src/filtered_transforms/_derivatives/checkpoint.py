@@ -73,7 +73,7 @@ def filter_checkpoint(
 
     **Returns:** a function that computes the same.
 
-    **Raises:** `TypeError` if `policy` is no function.
+    **Raises:** `TypeError` if `policy` is not callable.
 
     ```python
     import jax.numpy as jnp

@@ -44,9 +44,9 @@ class filter_custom_vjp(CustomRule[P, R]):
         tree like `vjp_arg`, that says of each leaf whether it is being differentiated. `residuals`
         is any PyTree, for the other rule.
     - `def_bwd`: `bwd(residuals, grad_out, perturbed, vjp_arg, *args, **kwargs) -> grad`. `grad_out`
-        is a tree like `out`, with `None` for each leaf that is no inexact array, and for each whose
-        cotangent is zero (a symbolic zero). `grad` is a tree like `vjp_arg`, with `None` for what
-        is no inexact array; `None` for an inexact array stands for zero.
+        is a tree like `out`, with `None` for each leaf that is not an inexact array, and for each
+        whose cotangent is zero (a symbolic zero). `grad` is a tree like `vjp_arg`, with `None` for
+        leaves that are not inexact arrays; `None` for an inexact array stands for zero.
 
     **Raises:** a call raises `RuntimeError` as long as a rule is missing, if an argument other than
     `vjp_arg` is being differentiated, if the backward rule closes over a value that is, and if
@@ -121,8 +121,8 @@ class filter_custom_vjp(CustomRule[P, R]):
             raise RuntimeError(f"`def_fwd` or `def_bwd` not yet called for {self.fn!r}.")
         call, differentiated, rest = _Call.of(self.fn, vjp_arg, args, kwargs)
 
-        # Each rule puts the tree together again from the arrays that JAX hands it. A rule must use
-        # no array of the enclosing function: JAX runs it in another trace, where that is a leak.
+        # Each rule puts the tree together again from the arrays that JAX hands it. A rule must not
+        # use arrays of the enclosing function: JAX runs the rule in another trace, where they leak.
         def flat(differentiated: list[Any], rest: list[Any]) -> Any:
             fn, vjp_arg, args, kwargs = call.tree(differentiated, rest)
             return hold(fn(vjp_arg, *args, **kwargs))
@@ -220,14 +220,15 @@ class _Call(NamedTuple):
         except ValueError as error:
             raise RuntimeError(
                 "custom_vjp gradients must have the same structure as the first argument of the "
-                f"`filter_custom_vjp` function, with `None` for what is no inexact array. {error}"
+                "`filter_custom_vjp` function, with `None` for leaves that are not inexact arrays. "
+                f"{error}"
             ) from None
         gradients, others = split(leaves, self.mask)
         if any(other is not None for other in others):
             raise RuntimeError(
                 "custom_vjp gradients must have the same structure as the first argument of the "
-                "`filter_custom_vjp` function, with `None` for what is no inexact array: there is "
-                "a gradient for something else."
+                "`filter_custom_vjp` function, with `None` for leaves that are not inexact arrays: "
+                "there is a gradient for such a leaf."
             )
         return gradients
 

@@ -83,7 +83,7 @@ def filter_jvp(
     **Returns:**
 
     `(out, tangent_out)`, both of the structure of `fn(*primals, **kwargs)`. The tangent is `None`
-    for each leaf that is no inexact array, and for each that does not depend on what is
+    for each leaf that is not an inexact array, and for each that does not depend on what is
     differentiated.
 
     **Raises:** `ValueError` if `primals` and `tangents` have different structures.
@@ -126,7 +126,7 @@ def filter_jvp(
 class Pullback(Module):
     """What `filter_vjp` returns: the transposed derivative, at the point where it was taken."""
 
-    __scope__ = None  # its calls are no layer
+    __scope__ = None  # its calls are not a layer
 
     _vjp: Any
     _shapes: tuple[Any, ...] = field(static=True)
@@ -137,7 +137,7 @@ class Pullback(Module):
         """The cotangents of the primals, for the cotangent of the result.
 
         `cotangent` has the structure of the result; `None` stands for zero, and is all that there
-        can be for what is no inexact array.
+        can be for leaves that are not inexact arrays.
         """
         treedef, mask = self._outputs
         leaves = _fitting(treedef, cotangent, _COTANGENT)
@@ -173,7 +173,7 @@ def filter_vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) ->
     **Returns:**
 
     `(out, vjp_fn)`, or, with `has_aux`, `(out, vjp_fn, aux)`. `vjp_fn(cotangent)` returns a tuple,
-    one cotangent for each of `primals`, with `None` for each leaf that is no inexact array.
+    one cotangent for each of `primals`, with `None` for each leaf that is not an inexact array.
     `vjp_fn` is a PyTree.
 
     ```python
@@ -220,7 +220,7 @@ def filter_linearize(fun: Callable[[*Ts], R], *primals: *Ts) -> tuple[R, Callabl
     **Returns:**
 
     `(out, jvp_fn)`. `jvp_fn(*tangents)` takes one tangent for each of `primals`, where `None`
-    stands for zero, and returns that of the result, `None` for what is no inexact array.
+    stands for zero, and returns that of the result, `None` for leaves that are not inexact arrays.
 
     ```python
     import jax.numpy as jnp

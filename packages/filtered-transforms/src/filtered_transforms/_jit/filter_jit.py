@@ -178,7 +178,7 @@ jtu.register_pytree_with_keys(
 def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
     leaves, treedef = _flatten(call)
     # Two look-ups, each of what C++ or C compares: the structure and the types say which leaves are
-    # arrays, then the static leaves say which program. Both raise for what has no hash.
+    # arrays, then the static leaves say which program. Both raise for unhashable values.
     types = tuple(map(type, leaves))
     try:
         split = programs.known.get((treedef, types))
@@ -287,7 +287,7 @@ def filter_jit(
 
     A function with the name, docstring and signature of `fun`. It is a PyTree, can decorate
     methods, and has `lower` and `trace` like the functions of `jax.jit`. The result may hold
-    values that are no arrays.
+    values that are not arrays.
 
     A call with other static values, or another structure, compiles anew. The call returns before
     the result is computed, as with `jax.jit`, unless the program contains a run-time check.
@@ -299,7 +299,7 @@ def filter_jit(
     - `ValueError` for `in_shardings` or `out_shardings` that do not fit the arguments or the
         result, for a dimension that does not divide, and for an array that was put elsewhere; it
         names the path of the array. `TypeError` for an entry that says of no place.
-    - `TypeError` if a static value has no hash; it names the path of the value.
+    - `TypeError` if a static value is not hashable; it names the path of the value.
 
     ```python
     import jax.numpy as jnp

@@ -66,7 +66,7 @@ class JitOptions:
         return _thawed(self.jitkwargs)
 
     def check(self, fun: Any) -> None:
-        """**Raises:** `ValueError` if `donate` names what is no parameter of `fun`."""
+        """**Raises:** `ValueError` if `donate` names a parameter that `fun` does not have."""
         if isinstance(self.donate, str):
             return
         unknown = set(self.donate) - parameters_of(fun).keys()

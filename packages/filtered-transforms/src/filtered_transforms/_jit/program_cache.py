@@ -39,10 +39,10 @@ _MAX_PROGRAMS = 1024  # of one split
 
 
 class UnhashableStaticError(TypeError, ValueError):
-    """A static value has no hash.
+    """A static value is not hashable.
 
-    Python raises a `TypeError` where something has no hash, `jax.jit` a `ValueError` for a static
-    argument without one. Code that catches either goes on working.
+    Python raises `TypeError` for an unhashable value, `jax.jit` raises `ValueError` for an
+    unhashable static argument. Code that catches either one keeps working.
     """
 
 
@@ -228,8 +228,8 @@ def make_program(
     static = list(compress(leaves, split.static))
     gone = [not kept for kept in compress(split.kept, mask)]
 
-    # It holds the static leaves, and no array, of the call that it is made for. The function itself
-    # it refers to weakly: it is kept in the table of that function.
+    # `flat` closes over the static leaves of the call that it is made for, and over no arrays. It
+    # refers to the function weakly: `flat` lives in the table of that function.
     def flat(*args: Any) -> Any:
         *given, kept = args
         arrays = merge(gone, given, kept)
@@ -284,7 +284,7 @@ def name_like(flat: Any, function: Any) -> None:
 
 
 def unhashable(call: tuple[Any, ...], mask: list[bool], error: TypeError) -> Exception:
-    """The error for a call with a static value that has no hash; names its path."""
+    """The error for a call with an unhashable static value; it names the path of the value."""
     for (path, leaf), array in zip(jtu.tree_leaves_with_path(call), mask, strict=True):
         if array:
             continue
@@ -292,12 +292,12 @@ def unhashable(call: tuple[Any, ...], mask: list[bool], error: TypeError) -> Exc
             hash(leaf)
         except TypeError:
             return UnhashableStaticError(
-                f"`filter_jit` got a {type(leaf).__name__} at {_where(path, call)}. What is no "
-                f"array is static, and must have a hash (here: {error}). Pass an array, a tuple, "
-                f"or a PyTree of such values."
+                f"`filter_jit` got a {type(leaf).__name__} at {_where(path, call)}. Non-array "
+                f"arguments are static and must be hashable ({error}). Pass an array, a tuple, "
+                f"or a PyTree of these."
             )
     return UnhashableStaticError(
-        f"`filter_jit` got a PyTree whose structure has no hash: a static field, or the static "
+        f"`filter_jit` got a PyTree whose structure is not hashable: a static field, or the static "
         f"data of a custom node, is not hashable ({error}). Use tuples for lists there."
     )
 

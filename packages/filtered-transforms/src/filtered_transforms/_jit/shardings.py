@@ -25,7 +25,7 @@ _OF_JAX = re.compile(r"[Ss]harding|incompatible devices")
 
 
 def check_in_shardings(given: Any, fun: Any) -> None:
-    """**Raises:** `ValueError` if `in_shardings` names what is no parameter of `fun`."""
+    """**Raises:** `ValueError` if `in_shardings` names a parameter that `fun` does not have."""
     if isinstance(given, dict) and (unknown := given.keys() - parameters_of(fun).keys()):
         raise ValueError(
             f"`in_shardings` names {', '.join(sorted(map(repr, unknown)))}, which the function has "

@@ -124,9 +124,9 @@ class Buffer:
     def _refuse_whole(self, *_: Any, **__: Any) -> Any:
         # Without these, NumPy would read a buffer element by element, for ever when it is traced.
         raise TypeError(
-            f"A buffer of a loop ({self.dtype}{list(self.shape)}) is no array, and is read place "
-            "by place, as `buffer[i]`. All of it is `buffer[...]`; leave it out of `buffers` if "
-            "that is what most steps need."
+            f"A buffer of a loop ({self.dtype}{list(self.shape)}) is not an array. It is read "
+            "element by element, as `buffer[i]`. The whole array is `buffer[...]`; leave it out of "
+            "`buffers` if most steps need all of it."
         )
 
     __array__ = __jax_array__ = __iter__ = _refuse_whole
@@ -263,7 +263,7 @@ def find_buffers(
 ) -> set[int]:
     """Which leaves are buffers: those that `buffers` picks, and those that already are.
 
-    **Raises:** `TypeError` if it picks what is no array of the tree.
+    **Raises:** `TypeError` if it picks a non-array leaf of the tree.
     """
     found = {i for i, leaf in enumerate(leaves) if is_buffer(leaf)}
     if buffers is None:

@@ -4,7 +4,7 @@ A `jax.custom_vjp`: forward, some states are kept (`forward_pass`); on the way b
 between them run again (`backward_pass`). Invariants:
 
 - The rules outlive the trace in which they are made, as long as a program that holds the loop. So
-  they hold functions, numbers and shapes, and no array: all arrays are operands and residuals.
+  they hold functions, numbers and shapes, but never arrays: arrays are operands or residuals.
 - Only what depends on what is differentiated has a cotangent. `find_perturbed` says what does;
   without it, integers and constants in the carry would be given cotangents of `float0`, and what is
   `nondifferentiable` would be differentiated.
@@ -41,7 +41,7 @@ from .write_marks import Arrays, Marks
 
 
 class CheckpointedLoop(NamedTuple):
-    """A loop to be differentiated in reverse: functions, numbers and shapes, no array.
+    """A loop to be differentiated in reverse: functions, numbers and shapes, never arrays.
 
     - `loop`: its step and its condition.
     - `end`: when it ends.

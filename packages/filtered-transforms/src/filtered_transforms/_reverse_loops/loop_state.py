@@ -205,7 +205,7 @@ class LoopState:
         ):
             if not dynamic and not same_value(old, new):
                 return (
-                    f"`{name}`: the state may not change in what is no array. At "
+                    f"`{name}`: the state may not change its non-array leaves. At "
                     f"{path_str(path)} it was {describe(old)}, and `{body}` returned "
                     f"{describe(new)}. {number_hint(old)}"
                 )

@@ -59,7 +59,7 @@ class StaticIndex:
 
 
 def _bound(x: Any) -> int | None:
-    # An integer array has no hash.
+    # An integer array is not hashable.
     return None if x is None else operator.index(x)
 
 

@@ -62,7 +62,7 @@ class Steps(NamedTuple):
 
 
 class TracedLoop(NamedTuple):
-    """The step and the condition of a loop: functions alone, no array.
+    """The step and the condition of a loop: functions only, never arrays.
 
     - `steps`: the step.
     - `test(consts, carry, buffers)`: whether there is another step.

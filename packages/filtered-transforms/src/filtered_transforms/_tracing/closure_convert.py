@@ -88,10 +88,10 @@ class ClosureConverted(Module):
     ```
     """
 
-    # The program is a leaf, equal to itself alone; so what is no array can be exchanged between two
-    # conversions of one function, by `partition` and `combine`. All else is equal for them.
+    # The program is a leaf, equal to itself alone; so `partition` and `combine` can exchange the
+    # non-array leaves of two conversions of one function. Everything else compares equal.
 
-    __scope__ = None  # its calls are no layer
+    __scope__ = None  # its calls are not a layer
 
     jaxpr: "Jaxpr"
     consts: list[Any]
@@ -135,7 +135,7 @@ def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) ->
     **Returns:**
 
     A function that can be called with arguments of the same structure, shapes and dtypes, and the
-    same values where they are no arrays. Its leaves are the arrays, and the program. Its
+    same values for non-array leaves. Its leaves are the arrays, and the program. Its
     `in_struct` is `(args, kwargs)`, its `out_struct` the result, with a `jax.ShapeDtypeStruct` for
     each array.
     Inside of `jax.shard_map`, an example argument must vary over the same axes of the mesh as what

@@ -49,7 +49,7 @@ class _Code:
 class Closure(Module):
     """A function whose captured values are children of the tree."""
 
-    __scope__ = None  # its calls are no layer
+    __scope__ = None  # its calls are not a layer
 
     fn: _Code = field(static=True)
     contents: tuple[Any, ...]

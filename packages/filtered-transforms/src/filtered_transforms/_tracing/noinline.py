@@ -240,7 +240,7 @@ class _Call:
         return interface.programs.add(key, jax.jit(f))
 
     def compiled(self, number: int | None) -> Flat:
-        """The same with its transformations, and without what is no array."""
+        """The same with its transformations, and without non-array leaves."""
         if number is not None:
             self.interface.function(number)  # it was used now
         key = (self.rest, number, self.transforms)
@@ -348,7 +348,7 @@ primitive_finalisations[noinline_p] = _finalised
 class NoInline(Module):
     """A function by number. The number is an array, so that no program depends on it."""
 
-    __scope__ = None  # its calls are no layer
+    __scope__ = None  # its calls are not a layer
 
     number: np.ndarray
     dynamic_fn: Any
@@ -377,8 +377,8 @@ def noinline(fn: Callable[P, R], abstract_fn: Callable[..., Any] | None = None) 
 
     **Arguments:**
 
-    - `fn`: any callable, itself possibly a PyTree, of any PyTrees; what is no array must have a
-        hash.
+    - `fn`: any callable, itself possibly a PyTree, of any PyTrees; non-array leaves must be
+        hashable.
     - `abstract_fn`: a function of `filter(fn, is_array)` and of the arguments, that returns what
         `fn` returns, as far as structure, shapes, dtypes and other values go. Functions with the
         same one can take each other's place in a program that is compiled already. Without, `fn`

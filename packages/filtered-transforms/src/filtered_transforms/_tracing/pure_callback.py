@@ -39,7 +39,7 @@ def filter_pure_callback(
     - `callback`: a function without side effects; it is called with arrays that have values.
     - `*args`, `**kwargs`: its arguments, any PyTrees.
     - `result_shape_dtypes`: what it will return, with a `jax.ShapeDtypeStruct`, or an array of the
-        same shape and dtype, for each array; and the very values for what is no array.
+        same shape and dtype, for each array; and the values themselves for non-array leaves.
     - `sharding`, `vmap_method`: as for `jax.pure_callback`.
     - `vectorized`: the former form of `vmap_method`: `True` for `"legacy_vectorized"`, `False` for
         `"sequential"`.

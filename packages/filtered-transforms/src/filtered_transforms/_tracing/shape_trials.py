@@ -23,8 +23,8 @@ _RESULTS: ByFunction[BoundedTable] = ByFunction(lambda fun: BoundedTable(_MAX_RE
 def cached_filter_eval_shape(fn: Callable[..., R], *args: PyTree, **kwargs: PyTree) -> R:
     """As `filter_eval_shape`; the function is traced once for the same shapes and static values.
 
-    **Arguments** and **Returns:** as `filter_eval_shape`. What is no array must have a hash, `fn`
-    included; without one, and inside another trace that `fn` closes over, it is traced each time.
+    **Arguments** and **Returns:** as `filter_eval_shape`. Non-array leaves must be hashable, `fn`
+    included; if one is not, and inside another trace that `fn` closes over, it is traced each time.
 
     ```python
     import jax.numpy as jnp

@@ -75,7 +75,7 @@ def draw_uniform(
 
     **Returns:** an array or `None` for each shape.
 
-    **Raises:** `TypeError` if `key` is no key, `ValueError` if the dtype is not inexact.
+    **Raises:** `TypeError` if `key` is not a key, `ValueError` if the dtype is not inexact.
     """
     dtype = default_dtype() if dtype is None else jnp.dtype(dtype)
     if not jnp.issubdtype(dtype, jnp.inexact):
