@@ -156,7 +156,7 @@ class Module(metaclass=ModuleMeta):
         # `tree_surgery.tree_replace`, `tree_set` and `tree_apply` come here.
         return replaced(self, fields)
 
-    # It is traced where the leaves are, and `object` has a `bool`.
+    # Returns a tracer if leaves are traced, where `object.__eq__` returns a `bool`.
     def __eq__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, other: object, /
     ) -> bool | jax.Array:

@@ -121,8 +121,8 @@ class filter_custom_jvp(CustomRule[P, R]):
             fn, args, kwargs = treedef.unflatten(merge(mask, values, others))
             return hold(fn(*args, **kwargs))
 
-        # The rule of the user gets trees, so that they are put together from what JAX hands it. It
-        # must not use `arrays`: JAX runs it in another trace.
+        # Rebuilds the trees for the user's rule from the arrays that JAX passes. It must not use
+        # `arrays`: JAX runs the rule in another trace.
         def flat_rule(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
             values = [as_array(primal) for primal in primals[0]]
             _, args, kwargs = treedef.unflatten(merge(mask, values, others))
@@ -182,7 +182,7 @@ def _held_pair(out: Any, tangent_out: Any) -> tuple[Any, Any]:
                 f"{_RULE} returned a tangent for a value that is not an array: at {path} the "
                 f"result is {leaf!r}. It should be `None`."
             )
-    # The tangent has no leaf for what is held: JAX compares the structures of both.
+    # Non-array leaves are held, so the tangent has no leaf for them: JAX compares both structures.
     filled = [
         zero_of(leaf) if tangent is None else tangent
         for leaf, tangent, array in zip(leaves, tangents, mask, strict=True)

@@ -202,7 +202,7 @@ class PmapWrapper(Wrapper):
         return _Program(pmapped, result.signature, is_checked)
 
     def _may_give(self, call: _Call) -> list[int]:
-        """Which of the arrays of a call `donate` allows to take."""
+        """Indices of the arrays of a call that `donate` allows to donate."""
         fun, args = call.parts(call.leaves)
         size = jtu.tree_structure(args).num_leaves
         donated = [False] * (len(call.leaves) - size)
@@ -212,7 +212,7 @@ class PmapWrapper(Wrapper):
     def _given(
         self, traced: Any, may_give: list[int], in_axes: list[Any], out_axes: list[Any]
     ) -> tuple[int, ...]:
-        """Those that the program takes; all of them, where JAX is to say of which it has no use."""
+        """Indices to donate: the usable ones, or all if JAX should warn about unusable ones."""
         if not self.options.quiet:
             return tuple(may_give)
         used = used_arguments(traced)

@@ -129,7 +129,7 @@ class LoopState:
         return self._structure.tree(carry[: self.marks.carried], buffers)
 
     def given(self, carry: Arrays, buffers: Arrays, pred: Any) -> Any:
-        """The state, as the functions of the loop see it. Its buffers are written only if `pred`."""
+        """The state, as the functions of the loop see it. Buffers are written only if `pred`."""
         wrapped: Arrays = []
         parts = zip(
             *self.marks.parted(buffers), self._times(carry), self._outer, self._origins, strict=True

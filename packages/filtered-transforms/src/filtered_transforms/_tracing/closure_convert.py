@@ -1,4 +1,4 @@
-"""`filter_closure_convert`: a function with all that it closes over as arrays of a tree."""
+"""`filter_closure_convert`: a function as a PyTree of the arrays that it closes over."""
 
 import dataclasses
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class _Shape:
     def arrays(self, call: Any) -> list[Any]:
         """The arrays of a call.
 
-        **Raises:** `ValueError` if it is another call than was converted.
+        **Raises:** `ValueError` if the call differs from the converted one.
         """
         leaves, treedef = jtu.tree_flatten(call)
         expected, mask = self.tree, abstract_mask(leaves)
@@ -55,7 +55,7 @@ class _Shape:
         for i, (old, new) in enumerate(zip(jtu.tree_leaves(expected), leaves, strict=True)):
             was_array = self.rest[1][i]
             if was_array:
-                # Of an array only these count: not where it is, nor whether its type is weak.
+                # Devices and weak types of arrays may differ.
                 fits = mask[i] and old.shape == jnp.shape(new) and old.dtype == new.dtype
             else:
                 fits = not mask[i] and same_value(old, new)
@@ -88,7 +88,7 @@ class ClosureConverted(Module):
     ```
     """
 
-    # The program is a leaf, equal to itself alone; so `partition` and `combine` can exchange the
+    # The program is a leaf, compared by identity; so `partition` and `combine` can exchange the
     # non-array leaves of two conversions of one function. Everything else compares equal.
 
     __scope__ = None  # its calls are not a layer

@@ -50,7 +50,7 @@ def _draw_parts(key: PRNGKeyArray, bound: Any, shape: tuple[int, ...], dtype: An
 
 
 def _assemble(parts: list[Array]) -> Array | None:
-    """The array of what `_draw_parts` drew; `None` of nothing."""
+    """Join the parts from `_draw_parts` to one array; `None` if there are none."""
     if len(parts) == 2:
         return jax.lax.complex(parts[0], parts[1])
     return parts[0] if parts else None
