@@ -195,7 +195,7 @@ def _unhashable(module: Module) -> TypeError:
 
 
 def _annotation(value: Any) -> str:
-    """What to write behind the name of a field that is to hold `value`."""
+    """The annotation to suggest for a field that holds `value`."""
     if isinstance(value, jax.Array):
         return "jax.Array"
     if isinstance(value, np.ndarray):
