@@ -41,7 +41,7 @@ class filter_custom_vjp(CustomRule[P, R]):
     Two rules are needed, set by methods that can decorate them:
 
     - `def_fwd`: `fwd(perturbed, vjp_arg, *args, **kwargs) -> (out, residuals)`. `perturbed` is a
-        tree like `vjp_arg`, that says of each leaf whether it is being differentiated. `residuals`
+        tree like `vjp_arg` that says for each leaf whether it is being differentiated. `residuals`
         is any PyTree, for the other rule.
     - `def_bwd`: `bwd(residuals, grad_out, perturbed, vjp_arg, *args, **kwargs) -> grad`. `grad_out`
         is a tree like `out`, with `None` for each leaf that is not an inexact array, and for each

@@ -142,7 +142,7 @@ def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) ->
     it stands for.
 
     **Raises:** the result raises `ValueError` when it is called with other arguments, with the path
-    and what it was converted with.
+    and the example argument there.
 
     ```python
     import jax
