@@ -27,7 +27,7 @@ from .choose_wrt import differentiated
 
 
 class GradKwargs(TypedDict, total=False):
-    """The options of `jax.grad` that do not go by parameters."""
+    """The options of `jax.grad` that do not refer to parameters."""
 
     holomorphic: bool
     allow_int: bool

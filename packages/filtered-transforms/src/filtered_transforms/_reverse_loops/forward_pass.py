@@ -123,6 +123,8 @@ def _keep_in_turns(run: Forward, first: Running, slots: int) -> tuple[Running, K
         at, steps, rows, k = state
         begin, k = turns(slots, k + 1), k + 1
 
+        # A turn has `slots - k + 1` steps. The state before the last one has no slot: it is written
+        # to the spare row, so that no branch is needed.
         def keep_and_advance(state: Any) -> Any:
             at, steps, rows = state
             slot = at.i - begin + k
@@ -157,6 +159,7 @@ def _order_in_turns(slots: int, k: Any, i: Any) -> tuple[Any, Any]:
 def _keep_as_planned(run: Forward, first: Running, slots: int) -> tuple[Running, Kept]:
     """Keep states by the schedule, which is a table in the program."""
     planned = run.end.schedule(slots)
+    # After the last planned checkpoint the loop runs to its end, in one inner loop.
     planned_steps = jnp.array([*planned.steps, NEVER], jnp.int32)
     planned_slots = jnp.array(planned.slots, jnp.int32)
 
