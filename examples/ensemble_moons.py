@@ -27,7 +27,7 @@ mpl.use("Agg")  # files only: no window, no display needed
 import matplotlib.pyplot as plt
 
 TRAIN, TEST, BATCH = 200, 2000, 64
-EACH = eqx.if_array(0)  # one for each member; all members share what is no array
+EACH = eqx.if_array(0)  # one for each member; all members share the non-array leaves
 
 # --------------------------------------------------------------------------------------- one member
 

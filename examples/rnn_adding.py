@@ -34,7 +34,7 @@ GOAL = 0.02  # the mean squared error that the default run has to reach
 
 
 def draw(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sequences `(count, LONGEST, 2)`, masks of what is no padding, and sums."""
+    """Sequences `(count, LONGEST, 2)`, masks that are False at the padding, and sums."""
     lengths = rng.integers(LONGEST // 2, LONGEST + 1, count)
     masks = np.arange(LONGEST)[None] < lengths[:, None]
     numbers = rng.uniform(size=(count, LONGEST)).astype(np.float32)

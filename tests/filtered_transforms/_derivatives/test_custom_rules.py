@@ -182,7 +182,7 @@ def test_custom_jvp_errors():
     with pytest.raises(ValueError, match=r"must return a pair `\(out, tangent_out\)`"):
         derivative()
     f.def_jvp(lambda p, t: ((p[0], "s"), (t[0], 1.0)))
-    with pytest.raises(ValueError, match=r"no array: at \[1\] the result is 's'"):
+    with pytest.raises(ValueError, match=r"not an array: at \[1\] the result is 's'"):
         derivative()
     f.def_jvp(lambda p, t: ((p[0], "s"), [t[0], None]))
     with pytest.raises(ValueError, match="a tree like `out`"):

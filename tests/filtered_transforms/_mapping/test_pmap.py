@@ -216,7 +216,7 @@ def test_errors():
         ft.filter_pmap(multiply, static_broadcasted_argnums=0)
     with pytest.raises(ValueError, match="must be one of 'all'"):
         ft.filter_pmap(multiply, donate="some")
-    with pytest.raises(ValueError, match="gives the axis 0 to what is no array: 1.0"):
+    with pytest.raises(ValueError, match="gives the axis 0 to a non-array leaf: 1.0"):
         ft.filter_pmap(multiply, in_axes=0)(X, 1.0)
     with pytest.raises(ValueError, match="did not correspond to any argument"):
         ft.filter_pmap(multiply, in_axes={"q": 0})(X, X)

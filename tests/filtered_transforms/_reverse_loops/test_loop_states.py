@@ -43,7 +43,7 @@ def test_max_steps_may_be_traced_where_the_loop_is_not_differentiated():
 
 @pytest.mark.parametrize("kind", ["bounded", "checkpointed"])
 def test_any_tree_is_a_state(kind: Any):
-    # Zero-size arrays, no arrays, weakly typed numbers, booleans, and what is no array.
+    # Zero-size arrays, no arrays, weakly typed numbers, booleans, and non-array leaves.
     # https://github.com/patrick-kidger/equinox/commit/a916f9c
     def body(state: Any) -> Any:
         assert state["name"] == "tanh" and state["f"] is jnp.tanh and state["none"] is None

@@ -14,7 +14,7 @@ from tree_surgery import describe_sharding, fsdp, tree_shardings
 
 
 def tree():
-    """Split, copied, on one device, on the host, and what is no array."""
+    """Split, copied, on one device, on the host, and a non-array leaf."""
     mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
     return {
         "split": jax.device_put(np.ones((8, 6), "f4"), NamedSharding(mesh, P(None, "data"))),

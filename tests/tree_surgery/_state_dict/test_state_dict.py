@@ -167,7 +167,7 @@ def test_what_does_not_fit():
         ({"split": "rate"}, "`split='rate'` needs arrays .* found none"),
         ({"split": "**"}, "first axis counts the layers, but found"),
         ({"transpose": {"embed": (0, 1, 2)}}, r"`embed`.*\(5, 3\) cannot be transposed"),
-        ({"transpose": {"rate": (0,)}}, "`rate`.*is no array"),
+        ({"transpose": {"rate": (0,)}}, "`rate`.*is not an array"),
         ({"rename": {"rate": "embed"}}, "the same name `embed`"),
     ],
 )
@@ -206,7 +206,7 @@ def test_layers_that_cannot_be_joined():
 
 
 def test_what_is_no_array():
-    with pytest.raises(SerialiseError, match="`w`.*`object` is no array of numbers"):
+    with pytest.raises(SerialiseError, match="`w`.*`object` is not an array of numbers"):
         from_state_dict({"w": object()}, {"w": jnp.ones(1)})
 
 

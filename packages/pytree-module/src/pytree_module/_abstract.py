@@ -1,7 +1,7 @@
-"""Abstract attributes: what a base class wants its subclasses to have.
+"""Abstract attributes: attributes that a base class requires of its subclasses.
 
-`AbstractVar` and `AbstractClassVar` are annotations. Which of them a class still leaves open is
-found once, when the class is created.
+`AbstractVar` and `AbstractClassVar` are annotations. The attributes that a class leaves open are
+computed once, when the class is created.
 """
 
 import re
@@ -79,7 +79,7 @@ _STRING = re.compile(r"\s*((?:\w+\s*\.\s*)*\w+)\s*(?:\[|$)")
 
 
 def _origin(annotation: Any, module: str) -> Any:
-    """What stands before the brackets of an annotation, looked up by name if it is a string."""
+    """The type before the brackets of an annotation; a string is looked up by name."""
     if not isinstance(annotation, str):
         return get_origin(annotation) or annotation
     match = _STRING.match(annotation)
@@ -130,8 +130,10 @@ def own_abstract(
 
 
 def open_abstract(cls: type) -> dict[str, str]:
-    """The abstract attributes that `cls` leaves open: the first class of the MRO to mention a
-    name says whether it is abstract. What a base wants on the class stays wanted there.
+    """The abstract attributes that `cls` leaves open.
+
+    The first class of the MRO that mentions a name decides whether it is abstract. An abstract
+    attribute that a base requires as a class attribute stays a class attribute.
     """
     decided: dict[str, str | None] = {}
     for base in cls.__mro__:

@@ -1,12 +1,12 @@
-"""Annotations of classes and functions, read and changed in the way of each Python version.
+"""Annotations of classes and functions, read and changed on all Python versions.
 
-Before Python 3.14 they are values, or strings, in a dictionary. Since then they are a function,
-`__annotate__`, which evaluates them when somebody asks, and they may name what is defined later, or
-never while the program runs (PEP 649 and 749). So nothing here asks for values that nobody has
-asked us for: where `annotationlib` exists, names that are not defined stay forward references, and
-what we change are the functions.
+Before Python 3.14 annotations are a dictionary of values or strings. Since then they are a
+function, `__annotate__`, which evaluates them lazily. They may refer to names that are defined
+later, or only for type checkers (PEP 649 and 749). So this module never evaluates annotations on
+its own: if `annotationlib` exists, undefined names stay forward references, and changes wrap the
+function.
 
-This is written after the documentation of 3.14, and tested on a stand-in for it.
+This follows the documentation of 3.14, and is tested on a stand-in for it.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ _signature: Any = inspect.signature  # With a parameter that Python lacks before
 
 
 def own_annotations(cls: type) -> dict[str, Any]:
-    """The annotations in the body of `cls`; strings stay strings, and undefined names open."""
+    """The annotations in the body of `cls`, as values, strings or forward references."""
     if annotationlib is None:
         return inspect.get_annotations(cls)
     return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
 
 
 def signature(function: Callable[..., Any]) -> inspect.Signature:
-    """As `inspect.signature`, whatever the annotations name."""
+    """As `inspect.signature`, even if annotations refer to undefined names."""
     if annotationlib is None:
         return inspect.signature(function)
     return _signature(function, annotation_format=annotationlib.Format.FORWARDREF)
@@ -59,7 +59,7 @@ def without_annotations(cls: Any, names: Collection[str]) -> Generator[None]:
 def annotate_converted(init: Any, converters: Mapping[str, Callable[[Any], Any]]) -> None:
     """Annotates the parameters of a constructor with what their converters take.
 
-    Run-time type checkers hold the arguments to these: before, not after conversion.
+    Run-time type checkers check the arguments against these: before conversion, not after it.
     """
 
     def convert(found: Mapping[str, Any], format: Any = None) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def annotate_converted(init: Any, converters: Mapping[str, Callable[[Any], Any]]
 
 
 def _annotate_of(owner: Any) -> Any:
-    """The function that evaluates the annotations of `owner`, if that is how they come to be."""
+    """The `__annotate__` of `owner`; `None` before Python 3.14."""
     return None if annotationlib is None else owner.__annotate__
 
 

@@ -1,8 +1,8 @@
-"""Instances made without their `__init__`: the one place that does so.
+"""Instances made without their `__init__`.
 
-Inside of this distribution `bare_instance` is the only way. Whoever calls it sets the fields. Then
-`_construction.finish_from_fields` does the rest of what construction does; fields that are those of
-an instance of the same class need no more. `module_from_fields` is all of it together, and public.
+`bare_instance` is the only way inside this distribution. The caller sets the fields. Then
+`_construction.finish_from_fields` does the rest of construction; it is not needed for the fields of
+another instance of the same class. `module_from_fields` does all of this, and is public.
 """
 
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 bare_instance = object.__new__
 """`bare_instance(cls)` is an instance of `cls` whose `__dict__` is empty.
 
-It has no field yet, so that nothing may be asked of it: not its `repr`, not its leaves.
+It has no fields yet, so it must not be used: neither its `repr` nor its leaves.
 """
 
 
 def set_by_descriptor(module: Any, name: str, value: Any) -> None:
-    """Assigns as Python does where a property, or another data descriptor, stands in the class.
+    """Assign through a property or another data descriptor of the class.
 
-    It passes by `Module.__setattr__`, which knows fields alone.
+    Bypasses `Module.__setattr__`, which accepts fields only.
     """
     object.__setattr__(module, name, value)

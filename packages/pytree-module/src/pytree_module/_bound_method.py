@@ -25,10 +25,11 @@ from ._value_equality import same_value, value_hash
 
 
 class _ModuleOfFunction(str):
-    """The `__module__` of a class of bound methods: of an instance, that of its function.
+    """The `__module__` of a class of bound methods; for an instance, the module of its function.
 
-    Python would find the class's own first. Of the class it is what `public` made of it: it is
-    looked up in `sys.modules` as that. Pickled, it is the text that it is.
+    A plain attribute would give the module of the class for instances, too. For the class it is a
+    string, the path set by `public`, which is looked up in `sys.modules`. It is pickled as a plain
+    string.
     """
 
     path: str
@@ -55,7 +56,7 @@ class _ModuleOfFunction(str):
 
 
 class _OnInstances(property):
-    """A property that the class does not have: `inspect` takes any `__wrapped__` for a function."""
+    """A property of instances only: `inspect` treats a `__wrapped__` of a class as a function."""
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -64,7 +65,7 @@ class _OnInstances(property):
 
 
 class _DocOfFunction:
-    """The `__doc__` of a class of bound methods: of an instance, that of its function.
+    """The `__doc__` of a class of bound methods; for an instance, the one of its function.
 
     A `property` would do for instances, but the docstring of the class would be that property.
     """
@@ -77,7 +78,7 @@ class _DocOfFunction:
 
 
 def _show_functions(cls: type) -> None:
-    """Makes each instance of `cls` tell the module and the docstring of its function.
+    """Makes instances of `cls` show the module and the docstring of their function.
 
     The class itself keeps its own.
     """
@@ -92,7 +93,7 @@ def _show_functions(cls: type) -> None:
 
 @public
 class BoundMethod(functools.partial[Any]):
-    """What `module.method` is: the function of the class, with the instance as first argument.
+    """The value of `module.method`: the class's function with the instance as first argument.
 
     **Arguments:**
 
@@ -101,9 +102,9 @@ class BoundMethod(functools.partial[Any]):
         transformations with its parameters traced. The function is static.
 
     Building and calling one costs what a `functools.partial` costs, which it is. Two are equal if
-    they bind the same function to equal instances. That is always a `bool` (traced values equal
-    themselves alone), and every bound method has a hash: JAX finds `jax.jit(module.method)` in its
-    caches.
+    they bind the same function to equal instances. That is always a `bool` (tracers are
+    compared by identity), and every bound method has a hash: JAX finds `jax.jit(module.method)` in
+    its caches.
 
     `__name__`, `__qualname__`, `__module__`, `__doc__`, `__annotations__` and the signature are
     those of the function.
@@ -142,7 +143,7 @@ class BoundMethod(functools.partial[Any]):
         return MethodType(self.func, self.args[0])
 
     def __getattr__(self, name: str) -> Any:
-        # `__name__`, `__qualname__`, `__annotations__`, and what decorators have left.
+        # `__name__`, `__qualname__`, `__annotations__`, and attributes that decorators set.
         return getattr(self.func, name)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -156,7 +157,7 @@ class BoundMethod(functools.partial[Any]):
         )
 
     def __get__(self, instance: object, owner: type | None = None) -> "BoundMethod":
-        # It has been bound; as the attribute of another class it is a value.
+        # Already bound: as an attribute of another class it is a plain value.
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -199,7 +200,7 @@ jtu.register_pytree_with_keys(
 
 
 class Method:
-    """The descriptor that stands in a `Module` class for each function of its body."""
+    """The descriptor that replaces each function in the body of a `Module` class."""
 
     __slots__ = ("__dict__", "func")
 
@@ -228,7 +229,7 @@ class Method:
 
 
 class ForeignMethod(Method):
-    """As `Method`, for what is no function and yet may become a method when it is read: what
+    """As `Method`, for values that are not functions but may become methods when read: what
     `jax.jit` and `functools.lru_cache` return, and descriptors of other libraries.
     """
 
@@ -252,13 +253,13 @@ class ForeignMethod(Method):
 
 
 def as_bound(value: Any, instance: Any) -> Any:
-    """`value`, just read from `instance`; if it is a method of Python's bound to that, a PyTree."""
+    """`value`, just read from `instance`; a Python method bound to `instance` becomes a PyTree."""
     if type(value) is MethodType and value.__self__ is instance:
         return BoundMethod(value.__func__, instance)
     return value
 
 
-# Descriptors of which is known that they give no methods bound to the instance.
+# Descriptors that never return a method bound to the instance.
 _NO_METHODS = (
     Method,
     BoundMethod,
@@ -283,13 +284,13 @@ def _may_give_methods(value: object) -> bool:
 def is_dunder(name: str) -> bool:
     """Whether Python looks `name` up on the type and calls it itself.
 
-    Of these only `__call__` is worth having as a value.
+    Not `__call__`, which users also read as a value.
     """
     return name.startswith("__") and name.endswith("__") and name != "__call__"
 
 
 def as_method(name: str, value: Any, scope: str | None) -> Method | None:
-    """The `Method` for `value`, named so in a class body, if it is to become one.
+    """The `Method` for `value`, the attribute `name` of a class body; `None` if it stays as it is.
 
     `__call__` is in a named scope, unless its class has none.
     """

@@ -1,14 +1,14 @@
-"""How an instance of a `Module` comes to be, once `__init__` has run.
+"""Construction of a `Module` instance.
 
-The order is fixed, for generated and own `__init__` alike:
+The order is the same for a generated and for a user's `__init__`:
 
 1. `__init__` (and `__post_init__` of a generated one) sets the fields;
-2. fields that it left unset take their default, unless a subclass has a class attribute in their
-   place; one without a default is an error;
+2. unset fields get their default, unless a subclass replaces the field by a class attribute; it is
+   an error if there is no default;
 3. each converter runs once;
-4. the values are checked: no cycle, no array in a static field, no hidden parameters;
+4. the values are checked: no cycles, no arrays in static fields, no hidden parameters;
 5. the instance is frozen;
-6. every `__check_init__` of the MRO runs, that of the class itself first.
+6. every `__check_init__` of the MRO runs, the one of the class itself first.
 """
 
 import dataclasses
@@ -32,11 +32,15 @@ from ._irregular_instances import BOXES, WRAPPER_NAMES
 from ._value_equality import ByValue, compares_exactly
 
 UNDER_CONSTRUCTION = "<under construction>"
-"""While this stands in `__dict__`, with the names of the fields, they may be assigned."""
+"""The key in `__dict__` of an instance under construction, with the names of its fields.
+
+Invariant: an instance is mutable exactly while `__dict__` has this key. `Module.__setattr__` reads
+it.
+"""
 
 
 class ClassInfo:
-    """What construction needs to know of one class, found once, at the first instance."""
+    """The facts about one class that construction needs, computed at the first instance."""
 
     __slots__ = (
         "annotated",
@@ -82,7 +86,7 @@ class ClassInfo:
         self.plain_new = owner.__new__ is object.__new__
 
     def with_fields_set(self, values: dict[str, Any]) -> "ClassInfo":
-        """What holds for an instance that has `values`, fewer than the class has fields."""
+        """The `ClassInfo` for an instance with `values`, which lack some of the fields."""
         info = ClassInfo(self.owner)
         info.dynamic = tuple(name for name in info.dynamic if name in values)
         info.static = tuple(name for name in info.static if name in values)
@@ -93,7 +97,8 @@ class ClassInfo:
         return info
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # cloudpickle sends the attributes of a class of `__main__`; this one is found again there.
+        # cloudpickle pickles the attributes of a class of `__main__`. `None` there makes `info_of`
+        # compute this again.
         return type(None), ()
 
 
@@ -107,15 +112,16 @@ def _count_fresh() -> int:
 
 
 _REFERENCES = _count_fresh()
-"""What `sys.getrefcount` says, in a function, of an object that only its caller holds.
+"""`sys.getrefcount`, in a function, of an argument that only its caller refers to.
 
-CPython's versions count differently, so that it is measured. Where a count is too high, `finish`
-only takes longer; were it too low, `test_cycles_are_refused_at_construction` would fail.
+It is measured, since CPython versions count differently. Invariant: an instance with no more
+references than this is in no cycle. If the value were too high, `finish` would miss cycles, and
+`test_cycles_are_refused_at_construction` would fail; too low, `finish` would only be slower.
 """
 
 
 def refuse_abstract(cls: type, open_abstract: dict[str, str]) -> None:
-    """Raises the `TypeError` of an abstract class that is called."""
+    """Raises the `TypeError` for calling an abstract class."""
     if not open_abstract:
         if inspect.isabstract(cls):
             return  # `object.__new__` names the methods.
@@ -135,9 +141,9 @@ def refuse_abstract(cls: type, open_abstract: dict[str, str]) -> None:
 
 
 def _is_class_attribute(cls: type, name: str) -> bool:
-    """Whether the class has a value in the place of a field of a base, which is not its default.
+    """Whether a subclass replaces the field `name` of a base by a class attribute.
 
-    Then an instance on which `__init__` leaves the field unset has nothing of its own to hold.
+    Then an instance need not have a value of its own: reading the field gives the class attribute.
     """
     for base in cls.__mro__:
         if name in vars(base):
@@ -146,8 +152,11 @@ def _is_class_attribute(cls: type, name: str) -> bool:
 
 
 def take_defaults(owner: Any, values: dict[str, Any], required: bool) -> None:
-    """Gives each field of `owner` that `values` lacks its default; without one it is an error, if
-    `required`. Not one in whose place a subclass has a class attribute: that stays there."""
+    """Set the default of each field of `owner` that `values` lacks.
+
+    If `required`, a field without a default is an error. A field that a subclass replaces by a
+    class attribute stays unset.
+    """
     for field in dataclasses.fields(owner):
         if field.name in values or is_computed(owner, field):
             continue
@@ -165,7 +174,7 @@ def take_defaults(owner: Any, values: dict[str, Any], required: bool) -> None:
 
 
 def is_initialised(info: ClassInfo, module: Any) -> bool:
-    """Whether an own `__new__` has returned an instance that was initialised before."""
+    """Whether a user's `__new__` returned an instance that is initialised already."""
     return len(info.names) > 0 and module.__dict__.keys() >= info.names
 
 
@@ -173,31 +182,37 @@ def finish(info: ClassInfo, module: Any, values: dict[str, Any]) -> None:
     """Steps 2 to 6 of the module docstring, for a `module` whose `__dict__` is `values`."""
     if not values.keys() >= info.names:
         take_defaults(info.owner, values, required=True)
+        # Still incomplete: a subclass replaces a field by a class attribute. There is no value to
+        # convert or to check, so the loops below must skip this field.
         if not values.keys() >= info.names:
             info = info.with_fields_set(values)
-    # Converters first: what the checks below see is what the fields will hold.
+    # Converters first: the checks below must see the final values of the fields.
     for name, converter in info.converters:
         values[name] = converter(values[name])
+    # For most values the type alone tells that there is nothing to warn about: one look-up.
     for name in info.dynamic:
         value = values[name]
         if not is_plain_dynamic(value):
             warn_of_hidden(info.owner, name, value)
+    # Arrays never compare exactly, so that this also finds arrays in static fields.
     for name, annotated in info.annotated.items():
         value = values[name]
         if not compares_exactly(value, annotated):
             _set_box(info, name, values)
             warn_of_static(info.owner, name, value)
-    # An instance that only the caller and this function refer to cannot be reached from its own
-    # fields. More references may mean a cycle: look for it.
+    # If only the caller and this function refer to the instance, its own fields do not. Further
+    # references may come from a cycle, on which every tree function recurses without end.
     if sys.getrefcount(module) > _REFERENCES:
         find_cycle(info.owner, module, values)
-    # Before `__check_init__`, which meets a frozen instance.
+    # The instance is frozen from here on: `__check_init__` must not change what was checked.
     del values[UNDER_CONSTRUCTION]
     for check_init in info.check_inits:
         check_init(module)
 
 
 def _set_box(info: ClassInfo, name: str, values: dict[str, Any]) -> None:
+    # Flattening puts the box into the treedef in place of the value. Without it, treedefs of
+    # different values could be equal (0.0 and -0.0), and `jax.jit` would run the wrong program.
     box = comparison_box(info.owner, name, values[name], info.annotated[name])
     if box is not None:
         boxes: dict[str, ByValue] = values.setdefault(BOXES, {})
@@ -215,25 +230,28 @@ def info_of(cls: Any) -> ClassInfo:
 
 
 def finish_from_fields(module: Any, required: bool) -> None:
-    """Makes an instance whose fields were set in another way than by its class all that one is
-    which was made by it: steps 2, 4 and 5 of the module docstring, without the warnings.
+    """Complete an instance whose fields were set without its constructor.
+
+    Runs steps 2 and 5 of the module docstring, and of step 4 the check for arrays in static fields.
+    There are no warnings.
 
     - `required`: whether a field without a value and without a default is an error.
     """
     info, values = info_of(type(module)), module.__dict__
     values.pop(UNDER_CONSTRUCTION, None)
-    values.pop(BOXES, None)
+    values.pop(BOXES, None)  # they may belong to former values
     if not values.keys() >= info.names:
         take_defaults(info.owner, values, required)
     for name, annotated in info.annotated.items():
         if name in values and not compares_exactly(values[name], annotated):
             _set_box(info, name, values)
+    # Entries beside the fields: the generated `flatten` must look for them, or it would drop them.
     if any(name in values and name not in info.names for name in WRAPPER_NAMES):
         expect_irregular(info.owner)
 
 
 def replaced(module: Any, fields: dict[str, Any]) -> Any:
-    """A copy of `module` with other values in some fields, which are checked as in a new one."""
+    """A copy of `module` with other values for some fields, checked as in a new instance."""
     info = info_of(type(module))
     new = with_values(type(module), module, fields)
     for name, value in fields.items():
@@ -245,10 +263,11 @@ def replaced(module: Any, fields: dict[str, Any]) -> Any:
 
 
 def with_values(cls: Any, like: Any, fields: dict[str, Any]) -> Any:
-    """An instance of `cls` with these fields and, where there are none, those of `like`."""
+    """An instance of `cls` with these fields; the remaining fields are those of `like`."""
     info = info_of(cls)
     new = bare_instance(cls)
     if like is not None:
+        # Not the whole `__dict__`: values of `functools.cached_property` may depend on old fields.
         kept = (*info.dynamic, *info.static, *WRAPPER_NAMES)
         new.__dict__.update((k, v) for k, v in vars(like).items() if k in kept)
     new.__dict__.update(fields)

@@ -1,4 +1,4 @@
-"""What the values of fields are checked for when an instance has been built."""
+"""Checks of the values of fields at construction."""
 
 import functools
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from ._value_equality import ByKey, ByValue, needs_key
 
 
 class _PlainTypes(set[type]):
-    """Types of values in which no function hides the parameters of a module.
+    """Types whose values cannot be functions that hide the parameters of a module.
 
-    Written and read by the checks of construction: a type joins when a value of it is met, and
-    stays. Only types of arrays and `Module` classes join: those are few, and JAX keeps each class
-    of nodes for ever itself.
+    Written and read by the checks of construction. A type is added at its first value, and never
+    removed. Only types of arrays and `Module` classes are added: these are few, and JAX keeps every
+    node class for ever anyway.
     """
 
 
@@ -36,7 +36,7 @@ def is_module(value: object) -> bool:
 
 
 def is_plain_dynamic(value: Any) -> bool:
-    """Whether the type of `value` alone says that `warn_of_hidden` would find nothing."""
+    """Whether `warn_of_hidden` cannot find anything in `value`, judged by its type alone."""
     return type(value) in _PLAIN_DYNAMIC
 
 
@@ -58,10 +58,11 @@ or use a transformation whose result is a PyTree, such as `filter_vmap` or `filt
 
 
 def _wrapped(value: Any) -> Any:
-    """What a function wraps; else `None`.
+    """The function that `value` wraps; else `None`.
 
-    JAX formats the docstring into that of the result, and if there are braces in it, as formulas
-    have them, it gives up before it sets `__wrapped__`. Then the function closes over it as `fun`.
+    JAX formats the docstring of the function into that of the result. If the docstring contains
+    braces, as in formulas, this fails before JAX sets `__wrapped__`. Then the wrapped function is
+    the closure variable `fun`.
     """
     inner = getattr(value, "__wrapped__", None)
     if inner is not None or not isinstance(value, FunctionType):
@@ -74,7 +75,7 @@ def _wrapped(value: Any) -> Any:
 
 
 def _hidden_module(value: Any) -> Any:
-    """The module that a function wraps or binds, out of sight of JAX; else `None`."""
+    """The module that a function wraps or binds, hidden from JAX; else `None`."""
     seen = 0
     while callable(value) and not isinstance(value, type):
         if isinstance(value, (BoundMethod, MethodType)):
@@ -125,7 +126,7 @@ def dotted_path(cls: type, path: tuple[Any, ...]) -> str:
 
 
 def comparison_box(owner: type, name: str, value: Any, annotated: type | None) -> ByValue | None:
-    """What a static value is compared by, if `==` does not do; refuses JAX arrays.
+    """The box by which a static value is compared, if `==` does not suffice; refuses JAX arrays.
 
     **Raises:** `TypeError` naming the path of the array.
     """
@@ -150,7 +151,7 @@ def _named(owner: type, name: str, path: tuple[Any, ...], leaf: Any) -> str:
 
 
 def warn_of_static(owner: type, name: str, value: Any) -> None:
-    """Warns of NumPy arrays in a static field, and of values without a hash."""
+    """Warns of NumPy arrays in a static field, and of unhashable values."""
     found = False
     for path, leaf in _static_leaves(value):
         if isinstance(leaf, (np.ndarray, np.generic)):
@@ -172,8 +173,10 @@ def warn_of_static(owner: type, name: str, value: Any) -> None:
 
 
 def _static_leaves(value: Any) -> list[tuple[tuple[Any, ...], Any]]:
-    """The leaves of a static value with their paths. It need be no PyTree: a dictionary whose keys
-    have no order counts as one leaf."""
+    """The leaves of a static value with their paths.
+
+    If the value is not a PyTree, such as a dictionary whose keys have no order, it is one leaf.
+    """
     try:
         return jtu.tree_leaves_with_path(value)
     except (TypeError, ValueError):
@@ -210,7 +213,7 @@ contain itself; pass what is needed of it as an argument instead."""
 
 
 def refuse_cycle(owner: type, name: str, through_method: bool) -> None:
-    """Raises the `ValueError` of an instance whose field `name` leads back to it."""
+    """Raises the `ValueError` for an instance whose field `name` leads back to the instance."""
     message = _METHOD_CYCLE if through_method else _CYCLE
     raise ValueError(message.format(owner=owner.__qualname__, name=name))
 
@@ -230,7 +233,7 @@ def find_cycle(owner: type, module: Any, values: dict[str, Any]) -> None:
         try:
             leaves = jtu.tree_leaves(value, is_leaf=is_cycle)
         except (TypeError, ValueError):
-            continue  # A static value, as a dictionary whose keys have no order: no PyTree.
+            continue  # a static value that is not a PyTree
         for leaf in leaves:
             if leaf is module or (type(leaf) is BoundMethod and leaf.__self__ is module):
                 refuse_cycle(owner, name, through_method)

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def is_computed(cls: type, field: "dataclasses.Field[object]") -> bool:
-    """Whether a property without a setter stands in the place of a field of a base."""
+    """Whether a subclass replaces a field of a base by a property without a setter."""
     found = inspect.getattr_static(cls, field.name, None)
     return isinstance(found, property) and found is not field.default and found.fset is None
 
@@ -14,7 +14,7 @@ def is_computed(cls: type, field: "dataclasses.Field[object]") -> bool:
 def field_names(cls: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of the dynamic fields and of the static fields, each in order of definition.
 
-    Not of one that a subclass computes by a property: an instance has nothing to hold there.
+    Not fields that a subclass replaces by a property: instances have no value for them.
     """
     dynamic: list[str] = []
     static: list[str] = []
@@ -32,8 +32,10 @@ _PLAIN_TYPES: dict[object, type] = {
 
 
 def annotated_types(cls: type) -> dict[str, type[Any] | None]:
-    """The static fields of a class, each with the type that it is annotated with, if that is a
-    plain one: values of it need nothing beside them to say so."""
+    """The static fields of a class, with the annotated type if it is a plain one, else `None`.
+
+    For a plain type, the static data need not contain the type of the value.
+    """
     kinds: dict[str, object] = {field.name: field.type for field in dataclasses.fields(cls)}
     annotated: dict[str, type[Any] | None] = {}
     for name in field_names(cls)[1]:

@@ -1,19 +1,21 @@
-"""The flatten and unflatten functions of a `Module` class, written for that class alone.
+"""The flatten and unflatten functions of a `Module` class, generated for each class.
 
-JAX keeps the three functions with which a class is registered for good, so they must exist when
-the class is created. Most classes are never flattened before they are subclassed or dropped, and
-cloudpickle creates a class first and fills it later. So the functions start as stubs which, when
-first called, generate the code for the class as it then is and take it over (`__code__`). That is
-Python's, and holds for every JAX version: `test_cloudpickle_of_a_class_of_main` fails without it.
+JAX keeps the three functions of a registered class for ever, so they must exist when the class is
+created. But most classes are never flattened, and cloudpickle creates a class first and fills it
+later. So the functions start as stubs. The first call of a stub generates the code for the class as
+it is then, and replaces the `__code__` of the three functions. This is a feature of Python, and
+independent of the JAX version: `test_cloudpickle_of_a_class_of_main` fails without it.
 
-The static part of an instance is the values of its static fields, after the types of those whose
-annotation does not say it: to Python `1`, `1.0` and `True` are equal, to a program they are not.
+The static part of an instance consists of the values of its static fields, preceded by the types of
+those whose annotation does not determine the type. In Python `1`, `1.0` and `True` are equal, but
+they mean different programs.
 
-The generated code reads the fields and nothing else. An instance that lacks one (a method called in
-`__init__`) takes the way through `_irregular`. So does one that holds more than its fields (the
-names that `module_update_wrapper` adds, static values that `==` does not tell apart), but only a
-class that has such an instance pays for finding them: `expect_irregular`. What is found for an
-instance does not depend on that: of one that holds its fields alone, both ways make the same.
+The generated code reads the fields only. An instance that lacks a field (a method called in
+`__init__`) is flattened by `_irregular_instances`. So is an instance that holds more than its
+fields: the names that `module_update_wrapper` adds, or static values that `==` does not
+distinguish. Only classes that have such instances pay for the test: `expect_irregular`. Invariant:
+for an instance that holds exactly its fields, both ways return the same, so that treedefs of equal
+instances are equal before and after `expect_irregular`.
 """
 
 import linecache
@@ -27,6 +29,7 @@ from ._bare_instance import bare_instance
 from ._field_names import annotated_types, field_names
 from ._irregular_instances import Irregular, flatten_irregular, unflatten_irregular
 
+# `generate` replaces the code of the very function that the last line calls: no endless recursion.
 _STUBS = """\
 def flatten(module):
     generate(cls)
@@ -41,6 +44,7 @@ def unflatten(aux, children):
     return unflatten(aux, children)
 """
 
+# A missing field raises `KeyError`. This costs nothing as long as all fields are there.
 _FLATTEN = """\
 def {name}(module):
     values = module.__dict__{check}
@@ -50,10 +54,12 @@ def {name}(module):
         return {irregular}
 """
 
+# Counts the entries of `__dict__`. Without it, additional entries are ignored.
 _CHECK = """
     if len(values) != {size}:
         return {irregular}"""
 
+# Sets the fields without `__init__`, converters or checks: JAX unflattens with arbitrary objects.
 _UNFLATTEN = """\
 def unflatten(aux, children):
     if aux.__class__ is Irregular:
@@ -66,6 +72,7 @@ def unflatten(aux, children):
 
 
 def _codes(source: str, filename: str) -> dict[str, CodeType]:
+    """The code objects of the functions that `source` defines, by name."""
     code = compile(source, filename, "exec")
     return {const.co_name: const for const in code.co_consts if isinstance(const, CodeType)}
 
@@ -73,9 +80,9 @@ def _codes(source: str, filename: str) -> dict[str, CodeType]:
 class _Namespaces(dict[type, dict[str, Any]]):
     """The globals of the three functions of each class.
 
-    Written when a class is defined; changed, under `_GENERATING`, when code is generated for it;
-    read by `expect_irregular`. It has an entry for each `Module` class, for ever: so has JAX's
-    registry of nodes, which holds the functions and with them these.
+    Written when a class is defined; changed under the lock `_GENERATING` when code is generated;
+    read by `expect_irregular`. An entry is never removed. Nor is JAX's registry entry of the class,
+    which holds the functions and thereby their globals.
     """
 
 
@@ -89,7 +96,7 @@ def _tuple(items: list[str]) -> str:
 
 
 def _source(cls: type, check: bool) -> str:
-    """The three functions of `cls`; `check`: whether flattening counts what an instance holds."""
+    """The source of the three functions of `cls`; `check`: whether flattening counts entries."""
     dynamic, static = field_names(cls)
     children = [f"values[{name!r}]" for name in dynamic]
     statics = [f"values[{name!r}]" for name in static]
@@ -107,9 +114,10 @@ def _source(cls: type, check: bool) -> str:
 
 
 def _with_types(statics: list[str], unsaid: list[int]) -> list[str]:
-    """The static data: the types that no annotation says, then all values.
+    """The static data: the types that no annotation determines, then all values.
 
-    The types come first, since comparing values of two types may fail.
+    Tuples are compared from the left, and comparing values of different types may raise. So the
+    types come first: if they differ, the values are not compared.
     """
     types = [f"type(static_{i} := {statics[i]})" for i in unsaid]
     return types + [f"static_{i}" if i in unsaid else text for i, text in enumerate(statics)]
@@ -127,12 +135,12 @@ def _unflatten_source(children: list[str], aux: list[str]) -> str:
     return _UNFLATTEN.format(assign="\n    ".join(assign) or "pass")
 
 
-# A thread must not put back code without the check when another has just asked for it.
+# Without the lock, a thread could restore code without the check after another one asked for it.
 _GENERATING = threading.RLock()
 
 
 def generate(cls: type, check: bool = False) -> None:
-    """Gives the functions of `cls` the code for the fields that it has now."""
+    """Set the code of the functions of `cls` for its current fields. A check is never removed."""
     with _GENERATING:
         _generate(cls, check or _NAMESPACES[cls]["check"])
 
@@ -145,16 +153,17 @@ def _generate(cls: type, check: bool) -> None:
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     dynamic, _ = field_names(cls)
     keys = tuple(jtu.GetAttrKey(name) for name in dynamic)
+    # The globals before the code: another thread may run the new code as soon as it is set.
     namespace.update({f"key_{i}": key for i, key in enumerate(keys)})
     namespace.update(dynamic=dynamic, static=annotated_types(cls), keys=keys)
-    # JAX holds these very functions. To register others under the class is an error.
+    # Change the functions in place: JAX holds them, and a class cannot be registered twice.
     for name, code in _codes(source, filename).items():
         namespace[name].__code__ = code
-    namespace["check"] = check  # Last: who reads it without the lock relies on the code above.
+    namespace["check"] = check  # last: `expect_irregular` reads it without the lock
 
 
 def expect_irregular(cls: type) -> None:
-    """Says that an instance of `cls` holds more than its fields."""
+    """Make the generated code of `cls` test for instances that hold more than their fields."""
     if not _NAMESPACES[cls]["check"]:
         generate(cls, check=True)
 

@@ -15,20 +15,20 @@ def module_from_fields(cls: type[_M], like: Module | None = None, /, **fields: A
     """An instance of a `Module` class with these fields, made without its `__init__`.
 
     For containers that build modules from parts of others. Converters and `__check_init__` do not
-    run either; all else that holds of an instance that its class has made holds of this one, which
-    is not so after `object.__new__`.
+    run either. In all other respects the instance is like one from the constructor, unlike the
+    result of `object.__new__`.
 
     **Arguments:**
 
     - `cls`: the class.
-    - `like`: an instance whose fields are taken where none are given, as is what
-        `module_update_wrapper` has added to it. Its class may be another, a base of `cls` say.
+    - `like`: an instance that provides the remaining fields, and the attributes that
+        `module_update_wrapper` has added to it. Its class may be another, such as a base of `cls`.
     - `**fields`: the values of the fields, by name. One that is left out takes its default.
 
-    **Returns:** the instance. There are no warnings of what its fields hold.
+    **Returns:** the instance. There are no warnings about the values of its fields.
 
-    **Raises:** `TypeError` if `cls` is no class of modules or is abstract, has no field of such a
-    name, or has a field that gets no value; or if there is a JAX array in a static field.
+    **Raises:** `TypeError` if `cls` is not a module class or is abstract, has no field of such a
+    name, or has a field without a value; or if a static field holds a JAX array.
 
     !!! example
 

@@ -1,4 +1,4 @@
-"""The names under which functions are found, by others and in other processes."""
+"""The names by which functions are imported, also in other processes."""
 
 import functools
 import importlib
@@ -14,10 +14,9 @@ Same = Callable[[Any, Any], bool]
 
 
 def name_of(value: Any, same: Same = operator.is_) -> tuple[str, str] | None:
-    """The module and the qualified name under which this object is found, a public one if there is;
-    else `None`.
+    """The module and the qualified name of this object, a public one if possible; else `None`.
 
-    JAX writes its functions in private modules, which change from one release to the next.
+    JAX defines its functions in private modules, which change from one release to the next.
     """
     qualname = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     module = getattr(value, "__module__", None)
@@ -35,7 +34,7 @@ def name_of(value: Any, same: Same = operator.is_) -> tuple[str, str] | None:
 
 
 def _assigned(value: Any, modules: list[str]) -> tuple[str, str] | None:
-    """The name that a module gives to what was made without one: `act = jax.jit(lambda x: ...)`."""
+    """The global variable of a module that holds `value`, as in `act = jax.jit(lambda x: ...)`."""
     for module in modules:
         for name, other in list(_names_in(module).items()):
             if other is value and not name.startswith("_"):
@@ -52,9 +51,9 @@ def _find(module: str, qualname: str) -> Any:
 
 
 def _ask(module: str, qualname: str) -> Any:
-    """What a public module gives under this name when it is asked, as pickle asks it.
+    """The attribute of this name of a public module, imported as `pickle` would import it.
 
-    A module may load its names late, and the object may have been reached on another way.
+    A module may load its names lazily, so that `_find` does not see the name yet.
     """
     if "<" in qualname or _is_private(module):
         return None
@@ -65,7 +64,7 @@ def _ask(module: str, qualname: str) -> Any:
 
 
 def _names_in(module: str) -> dict[str, Any]:
-    # What is there already: to ask a module for a name may import others, or warn of it.
+    # Only names that exist already: a module's `__getattr__` may import others, or warn.
     return getattr(sys.modules.get(module), "__dict__", {})
 
 
@@ -77,7 +76,7 @@ def _is_private(module: str) -> bool:
 def _public_modules(root: str, _: int) -> list[str]:
     """The public modules of a package that are imported, the shortest names first.
 
-    The number is that of all modules: with another one the list is made anew.
+    The second argument is the number of all modules: when it changes, the cache is not used.
     """
     names = [
         name
@@ -89,7 +88,7 @@ def _public_modules(root: str, _: int) -> list[str]:
 
 
 def wraps_function(value: Any) -> bool:
-    """Whether `value` is what JAX made of a function: `jax.jit`, `jax.custom_jvp`, a ufunc, ..."""
+    """Whether `value` is JAX's wrapper of a function: `jax.jit`, `jax.custom_jvp`, a ufunc, ..."""
     kind = type(value)
     if kind is FunctionType or kind.__module__.partition(".")[0] not in ("jax", "jaxlib"):
         return False
@@ -97,10 +96,10 @@ def wraps_function(value: Any) -> bool:
 
 
 def pickler_writes_functions() -> bool:
-    """Whether the pickler at work writes functions themselves down, as cloudpickle and dill do.
+    """Whether the current pickler writes functions by value, as cloudpickle and dill do.
 
-    A pickler cannot be asked: `__reduce_ex__` and `__getstate__` are not told of it. These have a
-    method in Python that calls the one in C, so they are on the stack.
+    `__reduce_ex__` and `__getstate__` do not get the pickler as an argument. But the methods of
+    these picklers are written in Python, so they are on the stack.
     """
     carrying = {"cloudpickle", "cloudpickle_fast", "dill", "_dill"}  # also as part of others
     frame = sys._getframe()  # pyright: ignore[reportPrivateUsage]  (there is no public way)

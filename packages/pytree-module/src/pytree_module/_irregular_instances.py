@@ -5,8 +5,8 @@ There are four cases:
 - A method is called in `__init__` before every field is set.
 - `module_update_wrapper` has added a name and a docstring.
 - A static field holds a value that `==` does not compare exactly (`_value_equality`).
-- Something else, such as `functools.cached_property`, has put a value into `__dict__`. That is no
-  part of the tree: flattening leaves it behind.
+- Something else, such as `functools.cached_property`, has put a value into `__dict__`. It is not
+  part of the tree: flattening drops it.
 """
 
 import functools
@@ -17,18 +17,18 @@ from ._bare_instance import bare_instance
 from ._value_equality import ByValue
 
 WRAPPER_NAMES = functools.WRAPPER_ASSIGNMENTS
-"""What `module_update_wrapper` sets beside the fields, and flattening keeps."""
+"""The attributes that `module_update_wrapper` sets beside the fields, and flattening keeps."""
 
 BOXES = "<static fields hold what == does not tell apart>"
-"""The key in `__dict__` of an instance under which, by field, the `ByValue` stands by which the
-value of a static field is compared, where `==` does not do."""
+"""The key in `__dict__` for the boxes of static fields whose values `==` does not distinguish: for
+each such field the `ByValue` by which it is compared."""
 
 
 class Irregular(NamedTuple):
     """The static data of an instance that does not hold exactly its fields."""
 
     dynamic: tuple[str, ...]
-    types: tuple[type, ...]  # before the values: those of two types may not be comparable
+    types: tuple[type, ...]  # before the values: comparing values of different types may raise
     static: tuple[tuple[str, Any], ...]
     boxed: tuple[str, ...]
     extra: tuple[tuple[str, Any], ...]
@@ -40,17 +40,17 @@ def flatten_irregular(
     static: dict[str, type | None],
     keys: tuple[Any, ...] | None,
 ) -> tuple[tuple[Any, ...], Any]:
-    """As the generated `flatten` (or `flatten_with_keys`), whatever the instance holds.
+    """As the generated `flatten` (or `flatten_with_keys`), for every instance.
 
     **Arguments:**
 
     - `module`: the instance.
     - `dynamic`: the names of its dynamic fields.
-    - `static`: its static fields, with the types that their annotations say.
+    - `static`: its static fields, with the types that their annotations determine.
     - `keys`: the keys of the dynamic fields, or `None` without keys.
     """
     values: dict[str, Any] = module.__dict__
-    # Lists, of which tuples are made: a generator takes longer than all that it yields here.
+    # List comprehensions: for so few elements, a generator is slower.
     found = tuple([name for name in dynamic if name in values])
     if keys is None:
         children = tuple([values[name] for name in found])
@@ -67,8 +67,8 @@ def _static_part(
 ) -> Any:
     """The static data of an instance that has the dynamic fields `found`.
 
-    Of one that holds exactly its fields it is what the generated code makes: treedefs of equal
-    instances are equal, whichever way they were flattened.
+    For an instance that holds exactly its fields it equals the static data of the generated code:
+    treedefs of equal instances are equal, whichever way they were flattened.
     """
     boxes: dict[str, ByValue] = values.get(BOXES, {})
     extra = _wrapper_attributes(values, static)
@@ -85,7 +85,7 @@ def _static_part(
 def _wrapper_attributes(
     values: dict[str, Any], static: dict[str, type | None]
 ) -> tuple[tuple[str, Any], ...]:
-    """What `module_update_wrapper` has added to an instance, with the names."""
+    """The names and values that `module_update_wrapper` has added to an instance."""
     if values.keys().isdisjoint(WRAPPER_NAMES):
         return ()
     names = [name for name in WRAPPER_NAMES if name in values and name not in static]

@@ -1,4 +1,4 @@
-"""The metaclass of `Module`: all that can be done once, when a class is defined."""
+"""The metaclass of `Module`: the work that is done once, when a class is defined."""
 
 import abc
 import dataclasses
@@ -41,10 +41,10 @@ def _definer(cls: type, name: str) -> type | None:
 
 
 def _generates_init(cls: type) -> bool:
-    """Whether `__init__` is generated from the fields: not if one is written, here or above.
+    """Whether `__init__` is generated from the fields.
 
-    The nearest class that has an `__init__` decides. So a subclass of a class with its own
-    `__init__` uses that one.
+    The first class of the MRO that has an `__init__` decides. So a subclass of a class with a
+    handwritten `__init__` inherits it.
     """
     definer = _definer(cls, "__init__")
     if definer is None:
@@ -63,7 +63,7 @@ def _warn_of_both_inits(cls: type) -> None:
 
 
 class _SignatureDoc:
-    """The docstring of a class without one, made when it is asked for: `Linear(size: int)`."""
+    """The default docstring of a class, computed when it is read: `Linear(size: int)`."""
 
     def __get__(self, instance: object, owner: type) -> str:
         return owner.__name__ + str(signature(owner)).removesuffix(" -> None")
@@ -81,16 +81,16 @@ def _refuse_slots(name: str, namespace: dict[str, Any]) -> None:
 
 
 def _make_dataclass(cls: Any, abstract: dict[str, str], init: bool) -> None:
-    """Makes `cls` a dataclass whose fields are its annotations, less the abstract ones.
+    """Makes `cls` a dataclass whose fields are its annotations, except the abstract ones.
 
-    Not with `frozen=True`, which generates a `__setattr__` for every class: that of `Module`
-    serves all, and knows when an instance is under construction.
+    Not with `frozen=True`, which generates a `__setattr__` for every class. `Module.__setattr__`
+    serves all classes, and detects whether an instance is under construction.
     """
     generate = init and _generates_init(cls)
     if not generate:
         _warn_of_both_inits(cls)
     doc = vars(cls)["__doc__"] or _SIGNATURE_DOC  # a descriptor as it is
-    # Else dataclasses would write the signature there, which takes longer than all the rest.
+    # Otherwise `dataclasses` computes the signature for it, which takes longer than all the rest.
     cls.__doc__ = "-"
     try:
         with without_annotations(cls, abstract):
@@ -114,8 +114,9 @@ def _make_dataclass(cls: Any, abstract: dict[str, str], init: bool) -> None:
 
 
 def _note_open_abstract(cls: Any) -> None:
-    """Writes into `cls` which abstract attributes it leaves open; as sets, beside Python's own
-    `__abstractmethods__`, for whoever asks a class what it lacks.
+    """Store the abstract attributes that `cls` leaves open.
+
+    Also as sets, for code that inspects classes, beside Python's own `__abstractmethods__`.
     """
     kinds = open_abstract(cls)
     type.__setattr__(cls, "__open_abstract__", kinds)
@@ -128,7 +129,7 @@ def _note_open_abstract(cls: Any) -> None:
 
 
 def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
-    """What calling a class does: see `_construct` for the steps."""
+    """Make an instance: the call of a class. The steps are in the docstring of `_construction`."""
     info = cls.__info__
     if info is None or info.owner is not cls:
         info = info_of(cls)
@@ -140,7 +141,7 @@ def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
         new: Callable[..., Any] = cls.__new__
         module = new(cls, *args, **kwargs)
         if not isinstance(module, cls) or is_initialised(info, module):
-            # Something else, or an instance that exists: neither is initialised (again).
+            # Another object, or an existing instance: neither is initialised.
             return module
     values = module.__dict__
     values[UNDER_CONSTRUCTION] = info.names
@@ -149,8 +150,8 @@ def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
     return module
 
 
-# Not `frozen_default=True`: type checkers would then refuse `self.x = x` in an own `__init__`. A
-# class without one can ask for the check by `class Foo(Module, frozen=True)`.
+# Not `frozen_default=True`: type checkers would then refuse `self.x = x` in a user's `__init__`. A
+# class without one can enable the check by `class Foo(Module, frozen=True)`.
 @dataclass_transform(eq_default=False, field_specifiers=(dataclasses.field, field, static_field))
 class ModuleMeta(abc.ABCMeta):
     """Makes each class a dataclass and a PyTree, and each instance complete and frozen."""
@@ -178,7 +179,7 @@ class ModuleMeta(abc.ABCMeta):
         scope = namespace.setdefault("__scope__", scope_of(name, bases, namespace))
         cls = super().__new__(mcs, name, bases, namespace, **kwargs)
         annotations = own_annotations(cls)
-        # Of the class as it is: an `__init_subclass__` may have put other functions there.
+        # `vars(cls)`, not `namespace`: an `__init_subclass__` may have replaced functions.
         for attribute, value in list(vars(cls).items()):
             method = as_method(attribute, value, scope)
             if method is not None and attribute not in annotations:
@@ -200,10 +201,10 @@ class ModuleMeta(abc.ABCMeta):
         return cls
 
     if not TYPE_CHECKING:
-        # A type checker would take the signature of this for that of every constructor.
+        # A type checker would use the signature of this for every constructor.
         __call__ = construct
 
-    # For a metaclass below this one that makes instances in its own way, as quax has it. Dunders: a
+    # For derived metaclasses that make instances themselves, as in quax. The names are dunders: a
     # plain name here would be the default value of a field of that name.
 
     def __is_abstract__(cls) -> bool:
@@ -212,23 +213,23 @@ class ModuleMeta(abc.ABCMeta):
         return strict or len(cls.__open_abstract__) > 0 or inspect.isabstract(cls)
 
     def __unfreeze__(cls, module: Any) -> None:
-        """Lets the fields of `module` be assigned, until `__freeze__`: around its `__init__`.
+        """Make the fields of `module` assignable until `__freeze__`: around its `__init__`.
 
-        Converters and checks are then left to who calls this.
+        Converters and checks are the responsibility of the caller.
         """
         owner: Any = cls
         vars(module)[UNDER_CONSTRUCTION] = frozenset(f.name for f in dataclasses.fields(owner))
 
     def __freeze__(cls, module: Any) -> None:
-        """Ends what `__unfreeze__` began: fields left unset take their default if they have one."""
+        """Ends `__unfreeze__`. Unset fields get their default if they have one."""
         finish_from_fields(module, required=False)
 
     def __is_unfrozen__(cls, module: Any) -> bool:
-        """Whether the fields of `module` may be assigned: in its `__init__`, or as above."""
+        """Whether the fields of `module` may be assigned: in `__init__` or after `__unfreeze__`."""
         return UNDER_CONSTRUCTION in vars(module)
 
     def __setattr__(cls, name: str, value: Any) -> None:
-        # A function set on a class that exists becomes a method like those of its body.
+        # A function that is set on an existing class becomes a method like those of its body.
         method = as_method(name, value, cls.__scope__)
         if method is None or name in own_annotations(cls):
             super().__setattr__(name, value)

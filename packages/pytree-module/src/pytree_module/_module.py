@@ -156,7 +156,7 @@ class Module(metaclass=ModuleMeta):
         # `tree_surgery.tree_replace`, `tree_set` and `tree_apply` come here.
         return replaced(self, fields)
 
-    # It is traced where the leaves are, and `object` has a `bool`.
+    # Returns a tracer if leaves are traced, where `object.__eq__` returns a `bool`.
     def __eq__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, other: object, /
     ) -> bool | jax.Array:
@@ -195,7 +195,7 @@ def _unhashable(module: Module) -> TypeError:
 
 
 def _annotation(value: Any) -> str:
-    """What to write behind the name of a field that is to hold `value`."""
+    """The annotation to suggest for a field that holds `value`."""
     if isinstance(value, jax.Array):
         return "jax.Array"
     if isinstance(value, np.ndarray):
@@ -214,7 +214,10 @@ def _is_alias_of(value: Any, cls: type) -> bool:
 
 
 def _set_other(module: Module, names: frozenset[str] | None, name: str, value: Any) -> None:
-    """Sets what is no field: a property with a setter or a wrapper's name, in `__init__` alone."""
+    """Set an attribute that is not a field: a settable property or a wrapper's name.
+
+    Only `__init__` may do so: `names` is `None` once the instance is complete.
+    """
     cls = type(module)
     if names is None:
         if name == "__orig_class__" and _is_alias_of(value, cls) and name not in vars(module):

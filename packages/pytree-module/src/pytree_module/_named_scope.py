@@ -9,10 +9,10 @@ import jax
 
 
 def scope_of(name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> str | None:
-    """The name of the scope of the calls of a class whose body does not say `__scope__`.
+    """The default `__scope__` of a class: the scope of its calls.
 
-    That of the class; none for what only wraps another function, and for subclasses of a class
-    that has none.
+    It is the name of the class. It is `None` for classes that only wrap another function, and for
+    subclasses of a class whose scope is `None`.
     """
     wraps = "__wrapped__" in namespace or any(hasattr(base, "__wrapped__") for base in bases)
     return None if wraps or any(getattr(b, "__scope__", "") is None for b in bases) else name
@@ -21,12 +21,12 @@ def scope_of(name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> s
 def in_scope(call: FunctionType) -> FunctionType:
     """`call`, the `__call__` of a class, in a named scope: `__scope__` of the class of `self`.
 
-    A scope is part of the metadata of what is traced in it; a program costs nothing more for it.
+    A scope is metadata of the traced equations, and costs nothing at run time.
     """
 
     @functools.wraps(call)
     def scoped_call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        scope = getattr(self, "__scope__", None)  # `Layer.__call__` takes what is like a layer
+        scope = getattr(self, "__scope__", None)  # `self` may be of another class
         if scope is None:
             return _call(self, *args, **kwargs)
         with jax.named_scope(scope):
@@ -34,5 +34,5 @@ def in_scope(call: FunctionType) -> FunctionType:
 
     _call: Callable[..., Any] = call
     scoped: Any = scoped_call
-    scoped.__unscoped__ = call  # for tools that put a scope of their own in its place
+    scoped.__unscoped__ = call  # for tools that use their own scope instead
     return scoped

@@ -39,7 +39,7 @@ class Partial(Module, Generic[R_co]):
         ```
     """
 
-    __scope__ = None  # it adds nothing to what it calls
+    __scope__ = None  # it only calls `func`
 
     func: Callable[..., R_co]
     args: tuple[Any, ...]

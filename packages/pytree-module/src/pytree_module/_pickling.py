@@ -1,10 +1,10 @@
-"""How modules are pickled and copied: functions in them go by the name where they are found.
+"""Pickling and copying of modules: functions in them are pickled by name.
 
-Python pickles a function by its name, and copies it as itself. It does neither for what JAX makes
-of a function: most of `jax.nn` and `jax.numpy` are results of `jax.jit` and `jax.custom_jvp`, and a
-user's activation may be one. So a `_Function` takes the place of each function in the state of a
-module, and in containers there. It is read back as the very function. Then the module that is read
-equals the one that was written, and finds the same compiled programs. No table of `pickle`,
+Python pickles a function by its name, and copies it by reference. It does neither for JAX's
+wrappers of functions: most of `jax.nn` and `jax.numpy` are results of `jax.jit` and
+`jax.custom_jvp`, and a user's activation may be one. So a `_Function` replaces each function in the
+state of a module, and in containers there. It unpickles as the same function. Then the unpickled
+module equals the pickled one, and finds the same compiled programs. No table of `pickle`,
 `copyreg` or `copy` is changed for that.
 """
 
@@ -39,7 +39,7 @@ _ATOMS = frozenset({*_NUMBERS, np.ndarray})
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Function:
-    """Stands for a function in the state of a module, while that is pickled or copied."""
+    """Replaces a function in the state of a module that is pickled or copied."""
 
     function: Any
     name: tuple[str, str] | None
@@ -54,7 +54,7 @@ class _Function:
 
 
 class _Reduced:
-    """Stands for an object that is pickled and copied by its parts: some hold a `_Function`."""
+    """Replaces an object by the parts of its `__reduce_ex__`, some of which hold a `_Function`."""
 
     def __init__(self, parts: tuple[Any, ...]):
         self.parts = parts
@@ -71,7 +71,7 @@ class _Reduced:
 
 
 class OwnReduction:
-    """The result of a class's own `__reduce__`, as an object that `copy` takes."""
+    """The result of a user-defined `__reduce__`, as an object that `copy` accepts."""
 
     def __init__(self, reduced: tuple[Any, ...]):
         self.reduced = reduced
@@ -81,9 +81,9 @@ class OwnReduction:
 
 
 def own_reduction(module: Any) -> OwnReduction | None:
-    """The `OwnReduction` of a module whose class has a `__reduce__` of its own; else `None`.
+    """The `OwnReduction` of a module whose class defines `__reduce__`; else `None`.
 
-    `None` also where that says a name.
+    It is also `None` if that `__reduce__` returns a name.
     """
     if type(module).__reduce__ is object.__reduce__:
         return None
@@ -92,10 +92,10 @@ def own_reduction(module: Any) -> OwnReduction | None:
 
 
 def reduction_to_name(module: Any) -> tuple[Any, ...] | None:
-    """How a module that is found by a name is read back, as `__reduce__` says it; else `None`.
+    """The result of `__reduce__` for a module that can be imported by name; else `None`.
 
-    That is what a decorator, `filter_jit` say, has made of a function that stands in a module. In a
-    model it is a copy as soon as that has gone through a tree map, so here an equal one will do.
+    Such a module is the result of a decorator, such as `filter_jit`, on a function of a Python
+    module. After a tree map, a model holds a copy of it, so equality suffices here.
     """
     name = name_of(module, _is_equal)
     if name is None or (name[0] == "__main__" and pickler_writes_functions()):
@@ -108,40 +108,40 @@ def _is_equal(found: Any, module: Any) -> bool:
 
 
 def picklable_state(module: Any, getstate: Any) -> dict[str, Any]:
-    """The state of a module for a pickler. `getstate` is the method that makes it of any module.
+    """The state of a module for a pickler. `getstate` is `Module.__getstate__`.
 
-    **Raises:** `pickle.PicklingError`, with the path of a function that is found under no name,
-    unless the pickler can do without.
+    **Raises:** `pickle.PicklingError`, with the path of a function that cannot be imported by
+    name, unless the pickler writes functions by value.
     """
     replacer = _FunctionReplacer(type(module), pickler_writes_functions(), getstate)
     return replacer.replace_in_state(module, (), frozenset({id(module)}))
 
 
 def picklable_values(module: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """As `picklable_state`, of a module that is made of these values again."""
+    """As `picklable_state`, for a module that is rebuilt from these values."""
     replacer = _FunctionReplacer(type(module), pickler_writes_functions(), None)
     return replacer.replace_in_attributes(values, (), frozenset())
 
 
 def copyable_state(module: Any) -> dict[str, Any]:
-    """The state of a module for `copy.deepcopy`, which leaves functions as they are."""
+    """The state of a module for `copy.deepcopy`, which copies functions by reference."""
     replacer = _FunctionReplacer(None, True, None)
     return replacer.replace_in_state(module, (), frozenset({id(module)}))
 
 
 @dataclasses.dataclass(frozen=True)
 class _FunctionReplacer:
-    """Puts a `_Function` in the place of each function that a value holds.
+    """Replaces each function in a value by a `_Function`.
 
-    What holds none is returned as it is, not as a copy: the pickler writes an object once, by its
-    identity, and a copy would be written a second time.
+    A value without functions is returned itself, not as a copy: a pickler writes each object once,
+    by identity, and would write the copy a second time.
     """
 
     owner: type | None
-    """Where the paths in errors begin; `None` for a copy, which takes every function as it is."""
+    """Where the paths in errors begin; `None` for a copy, which accepts every function."""
 
     writes_functions: bool
-    """Whether the pickler can write a function that is found under no name."""
+    """Whether the pickler can write a function that cannot be imported by name."""
 
     getstate: Any
 
@@ -161,7 +161,7 @@ class _FunctionReplacer:
         return self.in_dict(values, path, seen, jtu.GetAttrKey)
 
     def replace(self, value: Any, path: _Path, seen: frozenset[int]) -> Any:
-        """`value` itself, or what stands for it. `seen`: the ids of what holds it."""
+        """`value` itself, or its replacement. `seen`: the ids of the objects that contain it."""
         kind = type(value)
         if kind in _ATOMS or isinstance(value, (jax.Array, type)) or id(value) in seen:
             return value
@@ -205,7 +205,7 @@ class _FunctionReplacer:
 
     def _in_partial(self, value: Any, path: _Path, seen: frozenset[int]) -> Any:
         if self.owner is None and type(value) is functools.partial and _is_fixed(value):
-            return _Function(value, None)  # equal to itself alone, and with nothing to copy
+            return _Function(value, None)  # compared by identity, and with nothing to copy
         for name in ("func", "args", "keywords"):  # so that errors name these in their paths
             self.replace(getattr(value, name), (*path, jtu.GetAttrKey(name)), seen)
         return self._in_parts(value, path, seen)
@@ -213,7 +213,7 @@ class _FunctionReplacer:
     def _check_module(self, module: Any, path: _Path, seen: frozenset[int]) -> None:
         """Raises for a function in `module` that cannot be pickled.
 
-        The pickler comes to `module` later, and by itself. Only here is its whole path known.
+        The pickler visits `module` later, on its own. Only here is its whole path known.
         """
         cls: Any = type(module)
         plain = cls.__reduce__ is object.__reduce__ and cls.__getstate__ is self.getstate
@@ -221,21 +221,22 @@ class _FunctionReplacer:
             self.replace_in_state(module, path, seen)
 
     def in_treedef(self, treedef: Any, path: _Path, seen: frozenset[int]) -> Any:
-        # JAX pickles it with the static parts of its nodes as they are. A tree carries its own.
+        # JAX pickles a treedef with the static parts of its nodes as they are. So it is replaced by
+        # a tree of that structure, in which functions are replaced.
         try:
             tree = treedef.unflatten([0] * treedef.num_leaves)
             if jtu.tree_structure(tree) != treedef:
                 return treedef
-        except Exception:  # a node that will not have just any child
+        except Exception:  # a node that does not accept arbitrary children
             return treedef
         parts = (self.replace(tree, path, seen),)
         return _Reduced((jtu.tree_structure, parts, None, None, None))
 
     def _in_parts(self, value: Any, path: _Path, seen: frozenset[int]) -> Any:
-        """Of an object with a `__reduce_ex__`: in the parts of which that makes it again."""
+        """Replace functions in the parts that `__reduce_ex__` returns."""
         try:
             parts = value.__reduce_ex__(4)
-        except Exception:  # the pickler will say so
+        except Exception:  # the pickler raises it again
             return value
         if not isinstance(parts, tuple) or len(parts) > 5:
             return value
@@ -271,7 +272,7 @@ class _FunctionReplacer:
         return _Function(value, None)
 
 
-# Of exactly these types. What is of a subclass is made again by its own `__reduce_ex__`.
+# For exactly these types. An object of a subclass is rebuilt by its own `__reduce_ex__`.
 _IN_CONTAINER: dict[type, Callable[..., Any]] = {
     **dict.fromkeys((list, tuple, set, frozenset), _FunctionReplacer.in_sequence),
     dict: _FunctionReplacer.in_dict,

@@ -1,4 +1,4 @@
-"""A PyTree without leaves, around any value."""
+"""`Static`: a PyTree without leaves that holds any value."""
 
 from typing import Any, Generic, TypeVar
 
@@ -44,7 +44,7 @@ class Static(Module, Generic[T_co]):
         self._leaves = ByValue(leaves)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Not the treedef: it is the tree that says under which names its functions are found.
+        # The tree, not the treedef: functions in the tree are pickled by name.
         return picklable_values(self, {"value": self.value})
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """`class Foo(Module, strict=StrictConfig())`: abstract classes are never instantiated, final
 classes never subclassed, and nothing concrete is ever overridden.
 
-The rules are those of the abstract-or-final pattern: whoever reads `x.method` in such code finds
-one definition of it, and whoever reads a constructor finds all fields beside it.
+The rules are those of the abstract-or-final pattern: there is one definition of each method, and
+all fields are in the class of the constructor.
 """
 
 import dataclasses
@@ -13,8 +13,8 @@ from tree_surgery.extend import public
 
 from ._annotations import own_annotations
 
-# Names that Python or this library looks up on each class for itself, or runs for all classes. The
-# last stands in a class body for its annotations, since Python 3.14.
+# Names that Python or this library looks up on each class separately, or runs for all classes. The
+# last one holds the annotations of a class body since Python 3.14.
 _EXEMPT = frozenset(
     {"__check_init__", "__init__", "__init_subclass__", "__class_getitem__", "__annotate_func__"}
 )
@@ -38,12 +38,12 @@ def StrictConfig(force_abstact: bool = False, **kwargs: Any) -> StrictOption:
     **Arguments:**
 
     - `force_abstact`, or spelled `force_abstract`: the class counts as abstract although it
-        leaves no method and no attribute open.
+        does not leave any method or attribute open.
 
     **Returns:**
 
-    A value for the class keyword `strict`, which asks for the checks. (`strict=True` does not: it
-    is accepted, since libraries say it that rely on its being ignored.)
+    A value for the class keyword `strict`, which asks for the checks. (`strict=True` does not:
+    libraries pass it and rely on its being ignored.)
 
     **Raises:** `TypeError` for any other keyword.
     """
@@ -123,7 +123,7 @@ def check_strict(
     open_names: list[str],
     module_base: type,
 ) -> str:
-    """Holds `cls` with its class `body` to the rules; `open_names` are what it leaves abstract.
+    """Check `cls` with its class `body` against the rules; `open_names` are its abstract names.
 
     **Returns:** `"abstract"` or `"final"`: what the class is.
 
@@ -150,5 +150,5 @@ def check_strict(
 
 
 def strict_config(strict: bool | StrictOption) -> StrictOption | None:
-    """What the class keyword `strict` asks for; `None` for no checks."""
+    """The options of the class keyword `strict`; `None` for no checks."""
     return strict if isinstance(strict, StrictOption) else None

@@ -1,4 +1,4 @@
-"""How treescope shows a module, in a notebook that has treescope installed."""
+"""Rendering of modules by treescope, if it is installed."""
 
 import dataclasses
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 def render(module: Any, path: str | None, subtree_renderer: Any) -> Any:
     """The `__treescope_repr__` of a module: its constructor's name and the fields that it prints.
 
-    treescope calls this; it is imported here, and only here, so that nobody needs it.
+    Called by treescope, which is imported only here: it is not a dependency.
     """
     from treescope import repr_lib
 

@@ -5,11 +5,11 @@ from typing import Any, TypedDict, TypeVar
 
 T = TypeVar("T")
 In = TypeVar("In")
-"""What a converter takes."""
+"""The input of a converter."""
 
 
 class FieldOptions(TypedDict, total=False):
-    """What `field` passes on to `dataclasses.field`, beside defaults."""
+    """Options that `field` passes on to `dataclasses.field`, except defaults."""
 
     init: bool
     repr: bool

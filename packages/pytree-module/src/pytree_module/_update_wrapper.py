@@ -14,10 +14,10 @@ _M = TypeVar("_M", bound=Module)
 
 @public
 def module_update_wrapper(wrapper: _M, wrapped: object = None) -> _M:
-    """Like `functools.update_wrapper`, for a `Module`: returns a copy named as what it wraps.
+    """Like `functools.update_wrapper`, for a `Module`: returns a copy with the name of `wrapped`.
 
     The copy has the `__module__`, `__name__`, `__qualname__`, `__doc__` and `__annotations__` of
-    `wrapped`, as far as that has them, beside its fields. They are part of the tree's structure:
+    `wrapped`, as far as it has them, beside its fields. They are part of the tree's structure:
     they survive flattening and are compared.
 
     **Arguments:**
@@ -30,8 +30,8 @@ def module_update_wrapper(wrapper: _M, wrapped: object = None) -> _M:
 
     A copy of `wrapper` with these attributes. `wrapper` itself does not change.
 
-    **Raises:** `TypeError` if `wrapper` is no `Module`; `ValueError` if it has no `__wrapped__` and
-    none is given.
+    **Raises:** `TypeError` if `wrapper` is not a `Module`; `ValueError` if it has no `__wrapped__`
+    and none is given.
 
     !!! example
 

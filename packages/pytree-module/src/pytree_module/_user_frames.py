@@ -1,4 +1,4 @@
-"""Where in the user's code we are: frames that are neither ours nor JAX's."""
+"""The frames of the user's code: those that belong neither to this project nor to JAX."""
 
 import inspect
 import os
@@ -20,22 +20,22 @@ _PACKAGES = frozenset(
         "jaxtyping",
     }
 )
-# Of Python, what stands between a line of the user's and what it calls.
+# Also modules of Python that occur between a line of the user and the function that it calls.
 _HIDDEN = _PACKAGES | {"contextlib", "copy", "dataclasses", "functools"}
-# Frames of which only the file is known: those of the packages above, and of JAX's compiled part.
+# For frames of which only the file is known: folders of the packages above.
 _FOLDERS = tuple(f"/{name}/" for name in sorted(_PACKAGES))
 
 
 def _is_hidden(frame: FrameType) -> bool:
     module = str(frame.f_globals.get("__name__", ""))
-    # A generated `__init__` is of the user's class, but there is no line to show.
+    # A generated `__init__` belongs to the user's class, but has no line to show.
     generated = frame.f_code.co_filename == "<string>" and frame.f_code.co_name == "__init__"
     return generated or module.partition(".")[0] in _HIDDEN
 
 
 @public("pytree_module.extend")
 def user_frames() -> Iterator[FrameType]:
-    """The frames of the user, innermost first: those of all but this project, JAX and the like.
+    """The frames of the user's code, innermost first: not those of this project, JAX and the like.
 
     ```python
     from pytree_module.extend import user_frames
@@ -55,10 +55,10 @@ def user_frames() -> Iterator[FrameType]:
 
 @public("pytree_module.extend")
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warns as `warnings.warn` does, at the line of the user's that led here.
+    """As `warnings.warn`, at the line of the user's code that led here.
 
-    That is where a layer is made, also if a subclass, `make_with_state` or `filter_vmap` stands in
-    between: a fixed `stacklevel` cannot know.
+    For example the line that makes a layer, even if a subclass, `make_with_state` or `filter_vmap`
+    is in between; a fixed `stacklevel` cannot account for these.
 
     **Arguments:**
 
@@ -82,7 +82,7 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
 
 @public("pytree_module.extend")
 def is_library_file(file: str) -> bool:
-    """Whether a file is of this project, of JAX or of jaxtyping, by its path.
+    """Whether a file belongs to this project, to JAX or to jaxtyping, by its path.
 
     ```python
     import jax

@@ -1,9 +1,8 @@
 """Equality and hash of trees and of static values, as JAX needs them to look up its caches.
 
 The answer is a `bool`, never an error. Two values are the same if a program that is compiled for
-the one is right for the other. Python's `==` decides otherwise in two ways. It says that `1`, `1.0`
-and `True` are equal, and `0.0` and `-0.0`, also inside of tuples. It says that a NaN is not equal
-to itself.
+one is correct for the other. Python's `==` differs from this in two ways. It treats `1`, `1.0` and
+`True` as equal, and `0.0` and `-0.0`, also inside tuples. And a NaN is not equal to itself.
 """
 
 import dataclasses
@@ -27,10 +26,10 @@ def _bits(x: Any) -> bytes:
 
 
 def _same_array(x: Any, y: Any) -> bool:
-    """Whether two arrays are one and the same constant to the code that is compiled with them.
+    """Whether two arrays are the same constant for a compiled program.
 
-    So bits count (`0.0` and `-0.0` differ), and so do weak types and devices. NumPy compares: JAX
-    would trace the comparison under `jax.jit`.
+    So bits count (`0.0` and `-0.0` differ), and so do weak types and devices. NumPy compares them:
+    JAX would trace the comparison under `jax.jit`.
     """
     if x.shape != y.shape or x.dtype != y.dtype:
         return False
@@ -73,25 +72,25 @@ _INEXACT = (float, complex, np.inexact)
 
 
 def _is_frozen_dataclass(value: Any) -> bool:
-    """Whether `value` is an instance of a frozen dataclass, which is what its fields are."""
+    """Whether `value` is an instance of a frozen dataclass, which is compared by its fields."""
     params = getattr(type(value), "__dataclass_params__", None)
     return params is not None and params.eq and params.frozen
 
 
-# Types whose values `==` tells from everything else, also inside of a tuple: none equals a value of
-# another type. `int` is here for tuples only: `1 == 1.0 == True`, and a field may hold either.
+# Types whose values do not equal values of other types, also inside tuples. `int` is here for
+# tuples only: `1 == 1.0 == True`, and a field may hold any of these.
 _EXACT = frozenset({int, str, bytes, NoneType, type, FunctionType, BuiltinFunctionType})
 
 
 def compares_exactly(value: Any, annotated: type | None) -> bool:
-    """Whether `==` alone tells `value` from all that its static field may hold: a quick test.
+    """Whether `==` distinguishes `value` from all other values of its static field: a fast test.
 
-    Construction asks it for each static field, so that it calls as little as possible.
+    Construction calls it for each static field, so it does as little as possible.
 
-    - `annotated`: the type that the field is annotated with, if that is a plain one. Without it the
-        treedef holds the type of the value beside the value.
+    - `annotated`: the annotated type of the field, if it is a plain one. If it is `None`, the
+        treedef contains the type of the value as well.
 
-    **Returns:** `True` if so. `False` may be wrong: then `needs_key` decides.
+    **Returns:** `True` only if so. `False` is inconclusive: then `needs_key` decides.
     """
     kind = type(value)
     if kind is annotated:
@@ -111,7 +110,7 @@ def _is_exact_float(value: float) -> bool:
 
 
 def needs_key(value: Any, annotated: type | None) -> bool:
-    """Whether `==` may take `value` for equal to a different value, or for unequal to the same.
+    """Whether `==` may treat `value` as equal to a different value, or as unequal to itself.
 
     Such a value is compared by its `comparison_key`. `annotated`: as for `compares_exactly`.
     """
@@ -140,7 +139,7 @@ def _holds_numbers(value: Any) -> bool:
 
 
 def same_value(x: Any, y: Any) -> bool:
-    """Whether two trees have one structure and equal leaves. A traced leaf equals itself alone."""
+    """Whether two trees have the same structure and leaves. Tracers are compared by identity."""
     if x is y:
         return True
     x_leaves, x_treedef = jtu.tree_flatten(x)
@@ -158,7 +157,7 @@ def _leaf_hash(leaf: Any) -> int:
 
 
 def value_hash(tree: Any) -> int:
-    """A hash that agrees with `same_value`: of arrays only the shape counts."""
+    """A hash that agrees with `same_value`. It uses only the shapes of arrays."""
     leaves, treedef = jtu.tree_flatten(tree)
     return hash((treedef, *map(_leaf_hash, leaves)))
 
@@ -184,7 +183,7 @@ class ByValue:
 class ByKey(ByValue):
     """Static data that is compared by `comparison_key`, which is computed once.
 
-    For a value with a hash only: such a value does not change.
+    Only for hashable values, which do not change.
     """
 
     __slots__ = ("hash", "key")

@@ -77,7 +77,7 @@ class EnumerationItem(_ItemBase):
 
 
 def _at_once(*items: Any) -> AbstractContextManager[None]:
-    """What is computed from items that are known is known too, also where a program is traced."""
+    """Evaluate eagerly if all items are concrete, even under a trace."""
     if any(item.is_traced() for item in items):
         return contextlib.nullcontext()
     return jax.ensure_compile_time_eval()

@@ -44,7 +44,7 @@ def error_if(x: T, pred: Pred, msg: str, *, on_error: OnError = "default") -> T:
         A function of plain `jax.jit` raises JAX's `JaxRuntimeError`, the base class, with the text
         in it; `isinstance` knows it, and `EquinoxRuntimeError.of` has its attributes.
     - `EquinoxTracetimeError`, a subclass, if the predicate is known while tracing.
-    - `ValueError` if `x` has no array.
+    - `ValueError` if `x` contains no array.
 
     ```python
     import jax.numpy as jnp

@@ -225,9 +225,9 @@ def on_each_device(function: Callable[..., Any], devices: int, *arrays: Any) -> 
 
 
 def varying(x: Any) -> Any:
-    """`x`, marked as different on each shard, inside of a `shard_map` that keeps count of that.
+    """Mark `x` as varying over all manual mesh axes of the enclosing `shard_map`s.
 
-    `jax.lax.pcast`; before JAX 0.9 `jax.lax.pvary`. Both refuse what is marked already.
+    By `jax.lax.pcast`, before JAX 0.9 by `jax.lax.pvary`. Both raise if `x` is varying already.
     """
     lax: Any = jax.lax
     cast = getattr(lax, "pcast", None)

@@ -91,8 +91,8 @@ def filter_cond(
 
     **Returns:**
 
-    The result of `true_fun` or `false_fun`. What is no array in it must be the same in both. Where
-    one has an array and the other a Python number, an array is made of that.
+    The result of `true_fun` or `false_fun`. Its non-array leaves must be the same in both. Where
+    one has an array and the other a Python number, the number becomes an array.
 
     **Raises:** `TypeError` if the results do not agree, with the path and both values.
 

@@ -17,7 +17,7 @@ from filtered_transforms._reverse_loops.loop_state import check_buffers
 def next_carry(given: Any, out: Any, name: str) -> Any:
     """What the function of a loop made of the carry `given`, for the loop.
 
-    **Raises:** `TypeError` if its structure, or what is no array in it, is not that of `given`.
+    **Raises:** `TypeError` if its structure differs from that of `given`, or a non-array leaf does.
     """
     return hold_like(given, out, name, "the carry")
 

@@ -56,7 +56,7 @@ def filter_fori_loop(
 
     - `lower`, `upper`: the range, integers.
     - `body_fun`: a function `(i, carry) -> carry`.
-    - `init_val`: the first carry; what is no array in it is static, as for `filter_scan`.
+    - `init_val`: the first carry; its non-array leaves are static, as for `filter_scan`.
     - `unroll`: as for `jax.lax.fori_loop`, if the range is not traced and the loop not
         differentiated by a kind of its own.
     - `kind`: how it is differentiated, as for `filter_while_loop`. With `"lax"` it has reverse mode
@@ -67,8 +67,8 @@ def filter_fori_loop(
 
     **Returns:** the last carry.
 
-    **Raises:** `TypeError` if `body_fun` changes the structure of the carry or what is no array in
-    it, with the path and both values; `ValueError` for a kind that is none, for options that
+    **Raises:** `TypeError` if `body_fun` changes the structure of the carry or a non-array leaf of
+    it, with the path and both values; `ValueError` for an unknown kind, for options that
     contradict each other, and without `max_steps` (or `checkpoints`) where it is needed.
 
     ```python

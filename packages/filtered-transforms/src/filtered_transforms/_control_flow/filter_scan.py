@@ -79,11 +79,11 @@ def filter_scan(
     **Arguments:**
 
     - `f`: a function `(carry, x) -> (carry, y)`, any callable.
-    - `init`: the first carry. What is no array in it, Python numbers included, is static: `f` is
-        given it, and must return it as it is. A number that changes must be an array:
-        `jnp.asarray(0)`. So it is in all loops `filter_*`, of each `kind`.
-    - `xs`: a tree whose arrays are scanned over, along their first axis. What is no array is given
-        to `f` in each step.
+    - `init`: the first carry. Its non-array leaves, Python numbers included, are static: `f` gets
+        them, and must return them unchanged. A number that changes must be an array:
+        `jnp.asarray(0)`. This holds for all `filter_*` loops of every `kind`.
+    - `xs`: a tree whose arrays are scanned over, along their first axis. Each step gets
+        the non-array leaves as they are.
     - `length`, `reverse`, `unroll`: as for `jax.lax.scan`. A checkpointed scan is not unrolled.
     - `kind`: how it is differentiated in reverse.
         - `"lax"`: as `jax.lax.scan`, which keeps what the derivative needs of each step.
@@ -98,10 +98,10 @@ def filter_scan(
 
     **Returns:**
 
-    `(carry, ys)`: the last carry, and the arrays among the `y`s, stacked. What is no array in `y`
-    is returned once, as it is.
+    `(carry, ys)`: the last carry, and the arrays among the `y`s, stacked. The non-array
+    leaves of `y` are returned once, as they are.
 
-    **Raises:** `TypeError` if `f` changes the structure of the carry or what is no array in it,
+    **Raises:** `TypeError` if `f` changes the structure of the carry or a non-array leaf of it,
     with the path and both values; `ValueError` for options that contradict each other.
 
     ```python

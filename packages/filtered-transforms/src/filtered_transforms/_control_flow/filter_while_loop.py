@@ -56,7 +56,7 @@ def filter_while_loop(
 
     - `cond_fun`: a function from the carry to a scalar `bool`.
     - `body_fun`: a function from the carry to the next.
-    - `init_val`: the first carry; what is no array in it is static, as for `filter_scan`.
+    - `init_val`: the first carry; its non-array leaves are static, as for `filter_scan`.
     - `kind`: how it is differentiated.
         - `"lax"`: as `jax.lax.while_loop`. Derivatives in forward mode only.
         - `"bounded"`: derivatives in all modes, of any order, in memory proportional to the square
@@ -76,9 +76,9 @@ def filter_while_loop(
 
     **Returns:** the last carry.
 
-    **Raises:** `TypeError` if `body_fun` changes the structure of the carry or what is no array in
+    **Raises:** `TypeError` if `body_fun` changes the structure of the carry or a non-array leaf of
     it, with the path and both values, or if `cond_fun` does not return a scalar `bool`;
-    `ValueError` for a kind that is none, for options that contradict each other, and without
+    `ValueError` for an unknown kind, for options that contradict each other, and without
     `max_steps` (or `checkpoints`) where it is needed.
 
     Under `vmap` each example stops by itself: it keeps its carry from then on. The loop runs as

@@ -33,13 +33,13 @@ def filter_map(f: Callable[[T], R], xs: T, *, batch_size: int | None = None) -> 
     **Arguments:**
 
     - `f`: a function of one argument, any callable.
-    - `xs`: a tree whose arrays are mapped over, along their first axis. What is no array is given
-        to `f` in each step.
+    - `xs`: a tree whose arrays are mapped over, along their first axis. Each step gets
+        the non-array leaves as they are.
     - `batch_size`: how many slices to compute at once, by `jax.vmap`.
 
-    **Returns:** the results, with their arrays stacked. What is no array is returned once.
+    **Returns:** the results, with their arrays stacked. Non-array leaves are returned once.
 
-    **Raises:** `ValueError` if there is no array in `xs`, or for a `batch_size` below 1.
+    **Raises:** `ValueError` if `xs` contains no array, or for a `batch_size` below 1.
 
     ```python
     import jax.numpy as jnp
@@ -72,14 +72,14 @@ def filter_associative_scan(
     **Arguments:**
 
     - `fn`: an associative function of two trees like `elems`, which hold several elements each.
-    - `elems`: a tree whose arrays hold the elements along `axis`. What is no array is given to `fn`
-        in both arguments, and must be returned as it is.
+    - `elems`: a tree whose arrays hold the elements along `axis`. `fn` gets the non-array
+        leaves in both arguments, and must return them unchanged.
     - `reverse`, `axis`: as for `jax.lax.associative_scan`.
 
     **Returns:** a tree like `elems`.
 
-    **Raises:** `ValueError` if there is no array in `elems`; `TypeError` if `fn` changes the
-    structure or what is no array, with the path and both values.
+    **Raises:** `ValueError` if `elems` contains no array; `TypeError` if `fn` changes the
+    structure or a non-array leaf, with the path and both values.
 
     ```python
     import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""`filter_checkpoint`: what a function computes on the way is computed again for its gradient."""
+"""`filter_checkpoint`: intermediate values of a function are recomputed for its gradient."""
 
 from collections.abc import Callable
 from typing import Any, overload
@@ -63,17 +63,17 @@ def filter_checkpoint(
     prevent_cse: bool = True,
     policy: Policy | None = None,
 ) -> Any:
-    """Saves memory: what a function computes on the way is computed again for its gradient.
+    """Saves memory: intermediate values of a function are recomputed for its gradient.
 
     **Arguments:**
 
     - `fun`: any callable, itself possibly a PyTree. Left out, a decorator is returned.
-    - `prevent_cse`, `policy`: as for `jax.checkpoint`. `policy` says what is kept all the same,
-        such as one of `jax.checkpoint_policies`.
+    - `prevent_cse`, `policy`: as for `jax.checkpoint`. `policy` says which values are saved
+        nevertheless, such as one of `jax.checkpoint_policies`.
 
     **Returns:** a function that computes the same.
 
-    **Raises:** `TypeError` if `policy` is no function.
+    **Raises:** `TypeError` if `policy` is not callable.
 
     ```python
     import jax.numpy as jnp

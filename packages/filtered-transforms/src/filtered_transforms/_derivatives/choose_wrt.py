@@ -22,8 +22,8 @@ def differentiated(tree: Any, leaves: list[Any], wrt: Any) -> list[bool]:
 
 
 def _is_selector(wrt: Any) -> bool:
-    # A list may be a filter (booleans and functions, a prefix of the tree) or a union of selectors;
-    # strings, types and selectors have no place in a filter.
+    # A list may be a filter (booleans and functions, a prefix of the tree) or a union of selectors.
+    # Strings, types and selectors never occur in a filter.
     if isinstance(wrt, (list, tuple)):
         return any(map(_is_selector, wrt))
     return isinstance(wrt, (str, type, Selector))

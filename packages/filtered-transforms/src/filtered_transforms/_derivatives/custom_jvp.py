@@ -34,7 +34,7 @@ class filter_custom_jvp(CustomRule[P, R]):
 
     The rule is set by `def_jvp`, which can decorate it:
     `rule(primals, tangents, **kwargs) -> (out, tangent_out)`. `primals` is the tuple of positional
-    arguments, and `tangents` a tuple like it, with `None` for each leaf that is no array, and for
+    arguments, and `tangents` a tuple like it, with `None` for each non-array leaf, and for
     each that is not being differentiated (a symbolic zero). `tangent_out` is a tree like `out`, and
     may have `None` in the same sense, for a leaf or a subtree. Keyword arguments cannot be
     differentiated.
@@ -121,8 +121,8 @@ class filter_custom_jvp(CustomRule[P, R]):
             fn, args, kwargs = treedef.unflatten(merge(mask, values, others))
             return hold(fn(*args, **kwargs))
 
-        # The rule of the user gets trees, so that they are put together from what JAX hands it. It
-        # must not use `arrays`: JAX runs it in another trace.
+        # Rebuilds the trees for the user's rule from the arrays that JAX passes. It must not use
+        # `arrays`: JAX runs the rule in another trace.
         def flat_rule(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
             values = [as_array(primal) for primal in primals[0]]
             _, args, kwargs = treedef.unflatten(merge(mask, values, others))
@@ -179,10 +179,10 @@ def _held_pair(out: Any, tangent_out: Any) -> tuple[Any, Any]:
         if tangent is not None and not mask[i]:
             path = path_str(jtu.tree_leaves_with_path(out)[i][0])
             raise ValueError(
-                f"{_RULE} returned a tangent for what is no array: at {path} the result is "
-                f"{leaf!r}. It should be `None`."
+                f"{_RULE} returned a tangent for a value that is not an array: at {path} the "
+                f"result is {leaf!r}. It should be `None`."
             )
-    # The tangent has no leaf for what is held: JAX compares the structures of both.
+    # Non-array leaves are held, so the tangent has no leaf for them: JAX compares both structures.
     filled = [
         zero_of(leaf) if tangent is None else tangent
         for leaf, tangent, array in zip(leaves, tangents, mask, strict=True)

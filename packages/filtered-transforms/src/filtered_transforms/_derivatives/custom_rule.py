@@ -1,4 +1,4 @@
-"""What functions with derivative rules of their own share."""
+"""The base of functions with custom derivative rules."""
 
 import functools
 import sys
@@ -44,7 +44,7 @@ class CustomRule(Generic[P, R]):
         bound: Any = BoundMethod  # declared to take a function; any callable will do
         return bound(self, instance)
 
-    # Copied and pickled as a function is: it stays the one that it was.
+    # Copied and pickled like a function: by reference, not by value.
 
     def __copy__(self) -> Self:
         return self
@@ -64,7 +64,7 @@ class CustomRule(Generic[P, R]):
 
 
 def or_none(derivative: Any) -> Any:
-    """A tangent or cotangent, `None` if JAX knows it to be zero."""
+    """A tangent or cotangent; `None` for a symbolic zero."""
     if isinstance(derivative, SymbolicZero):
         return None
     derivative = as_array(derivative)
@@ -72,7 +72,7 @@ def or_none(derivative: Any) -> Any:
 
 
 def derivatives_like(out: Any, tree: Any, rule: str, what: str) -> list[Any]:
-    """For each leaf of `out` that of `tree`, or `None`, which may stand for a whole subtree.
+    """For each leaf of `out` the leaf of `tree`. A `None` in `tree` may stand for a whole subtree.
 
     **Raises:** `ValueError` if they do not fit.
     """
@@ -97,7 +97,7 @@ def derivatives_like(out: Any, tree: Any, rule: str, what: str) -> list[Any]:
 
 
 def zero_of(x: Any) -> Any:
-    """A tangent of zeros that JAX knows to be zero."""
+    """A symbolic zero tangent."""
     return SymbolicZero.from_primal_value(x)
 
 

@@ -1,4 +1,4 @@
-"""`filter_custom_vjp`: a function with a reverse-mode derivative of its own."""
+"""`filter_custom_vjp`: a function with a custom reverse-mode derivative."""
 
 import warnings
 from collections.abc import Callable
@@ -41,12 +41,12 @@ class filter_custom_vjp(CustomRule[P, R]):
     Two rules are needed, set by methods that can decorate them:
 
     - `def_fwd`: `fwd(perturbed, vjp_arg, *args, **kwargs) -> (out, residuals)`. `perturbed` is a
-        tree like `vjp_arg`, that says of each leaf whether it is being differentiated. `residuals`
+        tree like `vjp_arg` that says for each leaf whether it is being differentiated. `residuals`
         is any PyTree, for the other rule.
     - `def_bwd`: `bwd(residuals, grad_out, perturbed, vjp_arg, *args, **kwargs) -> grad`. `grad_out`
-        is a tree like `out`, with `None` for each leaf that is no inexact array, and for each whose
-        cotangent is zero (a symbolic zero). `grad` is a tree like `vjp_arg`, with `None` for what
-        is no inexact array; `None` for an inexact array stands for zero.
+        is a tree like `out`, with `None` for each leaf that is not an inexact array, and for each
+        whose cotangent is zero (a symbolic zero). `grad` is a tree like `vjp_arg`, with `None` for
+        leaves that are not inexact arrays; `None` for an inexact array stands for zero.
 
     **Raises:** a call raises `RuntimeError` as long as a rule is missing, if an argument other than
     `vjp_arg` is being differentiated, if the backward rule closes over a value that is, and if
@@ -121,8 +121,8 @@ class filter_custom_vjp(CustomRule[P, R]):
             raise RuntimeError(f"`def_fwd` or `def_bwd` not yet called for {self.fn!r}.")
         call, differentiated, rest = _Call.of(self.fn, vjp_arg, args, kwargs)
 
-        # Each rule puts the tree together again from the arrays that JAX hands it. A rule must use
-        # no array of the enclosing function: JAX runs it in another trace, where that is a leak.
+        # Each rule rebuilds the tree from the arrays that JAX passes to it. A rule must not
+        # use arrays of the enclosing function: JAX runs the rule in another trace, where they leak.
         def flat(differentiated: list[Any], rest: list[Any]) -> Any:
             fn, vjp_arg, args, kwargs = call.tree(differentiated, rest)
             return hold(fn(vjp_arg, *args, **kwargs))
@@ -133,7 +133,7 @@ class filter_custom_vjp(CustomRule[P, R]):
                     "Unexpected tangent. `*args` and `**kwargs` to `filter_custom_vjp` cannot be "
                     "autodifferentiated, nor can the function itself: only the first argument is."
                 )
-            # Known in the forward trace alone. The backward rule gets them as static residuals.
+            # Known in the forward trace only. The backward rule gets them as static residuals.
             flags = [one.perturbed for one in differentiated]
             values = [as_array(x.value) for x in differentiated], [as_array(x.value) for x in rest]
             _, vjp_arg, args, kwargs = call.tree(*values)
@@ -158,7 +158,7 @@ class filter_custom_vjp(CustomRule[P, R]):
             return call.gradients(found), None
 
         custom = jax.custom_vjp(flat)
-        # Without symbolic zeros JAX would fill in arrays of zeros, and no rule could tell them.
+        # Without symbolic zeros JAX would pass arrays of zeros, which rules cannot recognise.
         custom.defvjp(flat_fwd, flat_bwd, symbolic_zeros=True)
         return release(custom(differentiated, rest))
 
@@ -173,8 +173,8 @@ class filter_custom_vjp(CustomRule[P, R]):
 class _Call(NamedTuple):
     """The arguments of one call, without their arrays.
 
-    The rules live as long as the program that the call is part of. A traced array must not live
-    longer than its trace.
+    The rules hold it, and live as long as the program that contains the call. A tracer must not
+    outlive its trace.
     """
 
     first: Any
@@ -187,7 +187,7 @@ class _Call(NamedTuple):
     def of(
         cls, fn: Any, vjp_arg: Any, args: Any, kwargs: Any
     ) -> tuple["_Call", list[Any], list[Any]]:
-        """It, and the arrays: the inexact ones of the first argument, and all others."""
+        """The `_Call`, the inexact arrays of the first argument, and all other arrays."""
         leaves, first = jtu.tree_flatten(vjp_arg)
         mask = inexact_mask(leaves)
         differentiated, others = split(leaves, mask)
@@ -211,7 +211,7 @@ class _Call(NamedTuple):
     def gradients(self, found: Any) -> list[Any]:
         """The gradients that a rule has returned, `None` for zero.
 
-        **Raises:** `RuntimeError` if there is none for an inexact array, or one for another leaf.
+        **Raises:** `RuntimeError` if their structure is wrong, or if another leaf has a gradient.
         """
         try:
             leaves = self.first.flatten_up_to(found)
@@ -220,19 +220,20 @@ class _Call(NamedTuple):
         except ValueError as error:
             raise RuntimeError(
                 "custom_vjp gradients must have the same structure as the first argument of the "
-                f"`filter_custom_vjp` function, with `None` for what is no inexact array. {error}"
+                "`filter_custom_vjp` function, with `None` for leaves that are not inexact arrays. "
+                f"{error}"
             ) from None
         gradients, others = split(leaves, self.mask)
         if any(other is not None for other in others):
             raise RuntimeError(
                 "custom_vjp gradients must have the same structure as the first argument of the "
-                "`filter_custom_vjp` function, with `None` for what is no inexact array: there is "
-                "a gradient for something else."
+                "`filter_custom_vjp` function, with `None` for leaves that are not inexact arrays: "
+                "there is a gradient for such a leaf."
             )
         return gradients
 
 
 def _known(cotangent: Any) -> Any:
-    """A held tree of cotangents, with `None` for those that are zero and for what has none."""
+    """A held tree of cotangents, with `None` for symbolic zeros and for all other leaves."""
     leaves, treedef = jtu.tree_flatten(cotangent, is_leaf=lambda x: x.__class__ is Held)
     return treedef.unflatten([None if leaf.__class__ is Held else or_none(leaf) for leaf in leaves])

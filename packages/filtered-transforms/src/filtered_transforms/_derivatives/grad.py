@@ -27,7 +27,7 @@ from .choose_wrt import differentiated
 
 
 class GradKwargs(TypedDict, total=False):
-    """The options of `jax.grad` that do not go by parameters."""
+    """The options of `jax.grad` that do not refer to parameters."""
 
     holomorphic: bool
     allow_int: bool
@@ -178,7 +178,7 @@ def filter_value_and_grad(
 
     A function of the same arguments that returns `(value, gradient)`, or, with `has_aux`,
     `((value, aux), gradient)`. The gradient has the structure of the first argument, with `None`
-    for each leaf that is no floating-point or complex array, or that `wrt` does not select.
+    for each leaf that is not a floating-point or complex array, or that `wrt` does not select.
 
     **Raises:** `TypeError` when called without a positional argument, or with a first argument that
     holds nothing to differentiate; `ValueError` for `argnums`, and for a `wrt` that does not fit

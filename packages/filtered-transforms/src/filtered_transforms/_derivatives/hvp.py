@@ -27,13 +27,13 @@ def filter_hvp(
     - `fun`: a function that returns a real scalar.
     - `primals`: its positional arguments, a tuple or list; differentiated by their inexact arrays.
     - `tangents`: the vector; of the same structure, with `None` where it is zero, and for each leaf
-        that is no inexact array.
+        that is not an inexact array.
     - `**kwargs`: its keyword arguments, not differentiated.
 
     **Returns:**
 
-    `(gradient, product)`, two tuples like `primals`, with `None` for each leaf that is no inexact
-    array.
+    `(gradient, product)`, two tuples like `primals`, with `None` for each leaf that is not an
+    inexact array.
 
     **Raises:** `ValueError` if `primals` and `tangents` have different structures; `TypeError` if
     there is nothing to differentiate.

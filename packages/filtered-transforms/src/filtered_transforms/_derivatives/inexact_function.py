@@ -1,4 +1,4 @@
-"""A function of any arguments, seen as a function of the inexact arrays among some of them."""
+"""A function of any PyTrees as a function of the inexact arrays of some arguments."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from filtered_transforms._filters.predicates import inexact_mask
 
 
 class InexactInputs:
-    """The inexact arrays of a tree, for JAX to differentiate by, and the tree around them."""
+    """The inexact arrays of a tree, which JAX differentiates, and the rest of the tree."""
 
     def __init__(self, tree: Any):
         leaves, self.treedef = jtu.tree_flatten(tree)
@@ -18,16 +18,16 @@ class InexactInputs:
         self.arrays, self.others = split(leaves, self.mask)
 
     def tree(self, arrays: Any) -> Any:
-        """The tree, with these arrays in the places of its own."""
+        """The tree with these inexact arrays."""
         return self.treedef.unflatten(merge(self.mask, arrays, self.others))
 
     def derivative(self, arrays: Any) -> Any:
-        """A tree of derivatives: `None` for what has none."""
+        """A tree of derivatives: `None` for all other leaves."""
         return self.treedef.unflatten(merge(self.mask, arrays, [None] * len(self.others)))
 
 
 class InexactOutputs:
-    """What the trace of a call has found out about its result. Each call has one of its own."""
+    """The structure of a result, recorded while the call is traced. One instance for each call."""
 
     out: Signature
     aux: Signature
@@ -48,7 +48,7 @@ class InexactOutputs:
         return self.out.treedef.unflatten(merge(mask, inexact, others))
 
     def derivative(self, arrays: Any) -> Any:
-        """A tree of derivatives of the result: `None` for what has none."""
+        """A tree of derivatives of the result: `None` for all other leaves."""
         count = len(self.mask) - len(self.out.positions)
         return self.out.treedef.unflatten(merge(self.mask, arrays, [None] * count))
 
@@ -68,7 +68,7 @@ class InexactOutputs:
 def pair(out: Any) -> tuple[Any, Any]:
     """A result `(value, aux)`.
 
-    **Raises:** `TypeError` if it is no pair.
+    **Raises:** `TypeError` if it is not a pair.
     """
     if not isinstance(out, tuple) or len(out) != 2:
         raise TypeError(

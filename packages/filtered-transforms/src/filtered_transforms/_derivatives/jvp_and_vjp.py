@@ -19,15 +19,15 @@ from .inexact_function import InexactInputs, InexactOutputs, pair
 
 
 def _watched(arrays: list[Any], token: Any, is_zero: list[bool]) -> list[Any]:
-    """`arrays`; appends of each whether JAX knows its tangent to be zero.
+    """`arrays`; appends to `is_zero` whether each tangent is a symbolic zero.
 
-    It is meant for the derivative in which `token` has a tangent. Without `token`, JAX would ask a
-    derivative around that one where this one has no tangents.
+    It observes the derivative in which `token` has a tangent. Without `token`, JAX would call the
+    rule for an enclosing derivative if all tangents of this one are zero.
 
-    `jax.jvp` fills symbolic zeros in; only a rule of `jax.custom_jvp` sees them. JAX has to run
-    that rule in the trace of `jax.jvp`, as seen on 0.7.2, 0.10.2 and 0.12. Where it does not,
-    `test_jvp_tells_what_does_not_move` fails, and the test of it within another derivative. This
-    can go when `jax.jvp` returns symbolic zeros.
+    `jax.jvp` instantiates symbolic zeros; only a `jax.custom_jvp` rule sees them. JAX must run that
+    rule in the trace of `jax.jvp`, as 0.7.2, 0.10.2 and 0.12 do. If it does not,
+    `test_jvp_tells_what_does_not_move` fails, and so does its variant within another derivative.
+    This can go when `jax.jvp` returns symbolic zeros.
     """
 
     @jax.custom_jvp
@@ -53,7 +53,7 @@ _COTANGENT = (
 
 
 def _fitting(treedef: Any, tree: Any, expected: str) -> list[Any]:
-    """A leaf, or `None`, of `tree` for each leaf of `treedef`."""
+    """For each leaf of `treedef`, the leaf of `tree` or `None`."""
     try:
         leaves = treedef.flatten_up_to(tree)
         if not jtu.all_leaves([leaf for leaf in leaves if leaf is not None]):
@@ -83,7 +83,7 @@ def filter_jvp(
     **Returns:**
 
     `(out, tangent_out)`, both of the structure of `fn(*primals, **kwargs)`. The tangent is `None`
-    for each leaf that is no inexact array, and for each that does not depend on what is
+    for each leaf that is not an inexact array, and for each that does not depend on what is
     differentiated.
 
     **Raises:** `ValueError` if `primals` and `tangents` have different structures.
@@ -124,9 +124,9 @@ def filter_jvp(
 
 
 class Pullback(Module):
-    """What `filter_vjp` returns: the transposed derivative, at the point where it was taken."""
+    """The pullback that `filter_vjp` returns."""
 
-    __scope__ = None  # its calls are no layer
+    __scope__ = None  # its calls are not a layer
 
     _vjp: Any
     _shapes: tuple[Any, ...] = field(static=True)
@@ -136,8 +136,8 @@ class Pullback(Module):
     def __call__(self, cotangent: Any, /) -> tuple[Any, ...]:
         """The cotangents of the primals, for the cotangent of the result.
 
-        `cotangent` has the structure of the result; `None` stands for zero, and is all that there
-        can be for what is no inexact array.
+        `cotangent` has the structure of the result; `None` stands for zero, and is the only
+        choice for leaves that are not inexact arrays.
         """
         treedef, mask = self._outputs
         leaves = _fitting(treedef, cotangent, _COTANGENT)
@@ -162,7 +162,7 @@ def filter_vjp(
 ) -> tuple[R, PullbackOf[tuple[*Ts]], Aux]: ...
 @public
 def filter_vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
-    """The value of a function, and a function from cotangents of it to those of its arguments.
+    """The value of a function, and its pullback from cotangents of the result to the arguments.
 
     **Arguments:**
 
@@ -173,7 +173,7 @@ def filter_vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) ->
     **Returns:**
 
     `(out, vjp_fn)`, or, with `has_aux`, `(out, vjp_fn, aux)`. `vjp_fn(cotangent)` returns a tuple,
-    one cotangent for each of `primals`, with `None` for each leaf that is no inexact array.
+    one cotangent for each of `primals`, with `None` for each leaf that is not an inexact array.
     `vjp_fn` is a PyTree.
 
     ```python
@@ -208,7 +208,7 @@ def filter_vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) ->
 
 @public
 def filter_linearize(fun: Callable[[*Ts], R], *primals: *Ts) -> tuple[R, Callable[..., R]]:
-    """The value of a function, and its derivative there as a function of the direction.
+    """The value of a function, and its linearisation: a function of tangents.
 
     The function is differentiated once; each call of the result costs one linear map.
 
@@ -220,7 +220,7 @@ def filter_linearize(fun: Callable[[*Ts], R], *primals: *Ts) -> tuple[R, Callabl
     **Returns:**
 
     `(out, jvp_fn)`. `jvp_fn(*tangents)` takes one tangent for each of `primals`, where `None`
-    stands for zero, and returns that of the result, `None` for what is no inexact array.
+    stands for zero, and returns that of the result, `None` for leaves that are not inexact arrays.
 
     ```python
     import jax.numpy as jnp

@@ -42,7 +42,7 @@ def filter_eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
     - `fun`: any callable, itself possibly a PyTree.
     - `*args`, `**kwargs`: its arguments; a `jax.ShapeDtypeStruct` stands for an array.
 
-    **Returns:** the result of `fun`; its leaves that are no arrays are as `fun` returns them.
+    **Returns:** the result of `fun`; its non-array leaves are as `fun` returns them.
 
     ```python
     import jax

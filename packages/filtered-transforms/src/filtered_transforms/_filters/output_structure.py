@@ -9,7 +9,7 @@ from .predicates import array_mask
 
 
 class Signature:
-    """One trace of a program: the structure of its result, and the leaves that are no arrays.
+    """One trace of a program: the structure of its result, and its non-array leaves.
 
     It travels as a node without children in what the trace returns, so that JAX returns it with
     every result of that trace. `has_checks` is found after the first call.

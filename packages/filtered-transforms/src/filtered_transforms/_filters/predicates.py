@@ -20,7 +20,7 @@ def is_array(element: object) -> TypeGuard[AnyArray]:
 
     - `element`: any Python object.
 
-    **Returns:** a `bool`. Python numbers are no arrays: see `is_array_like`.
+    **Returns:** a `bool`. Python numbers are not arrays: see `is_array_like`.
 
     ```python
     import jax.numpy as jnp
@@ -40,7 +40,7 @@ def is_array_like(element: object) -> TypeGuard[ArrayLike]:
 
     - `element`: any Python object.
 
-    **Returns:** a `bool`. Lists are no arrays.
+    **Returns:** a `bool`. Lists are not arrays.
 
     ```python
     from filtered_transforms import is_array_like
@@ -105,8 +105,8 @@ class _ArrayTypes(dict[type, bool]):
     """Whether the instances of each type are arrays, found at the first instance.
 
     Looking a type up is ten times quicker than `isinstance(x, jax.Array)`. A tracer may stand for
-    something that is no array (a `jax.Ref`): for its type there is no entry, and the instance is
-    asked. Written and read wherever leaves are told apart; emptied when it is full.
+    something that is not an array (a `jax.Ref`): its type has no entry, and the instance is asked.
+    Written and read wherever leaves are told apart; emptied when it is full.
     """
 
     def of(self, leaf: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Values that are no arrays, on their way out of a function that JAX traces."""
+"""Values that are not arrays, on their way out of a function that JAX traces."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ jtu.register_pytree_node(StaticLeaf, lambda leaf: ((), leaf), lambda leaf, _: le
 
 
 def wrap_static(tree: Any) -> Any:
-    """`tree` with each leaf that is no array in a node; unflattening takes them out of it."""
+    """`tree` with each non-array leaf wrapped in a node; unflattening unwraps them."""
     leaves, treedef = jtu.tree_flatten(tree)
     mask = array_mask(leaves)
     if all(mask):

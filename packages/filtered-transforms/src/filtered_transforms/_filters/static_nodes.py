@@ -1,4 +1,4 @@
-"""Trees with values that are no arrays, given to functions of JAX that call ours."""
+"""Trees with non-array leaves, as arguments of JAX functions that call our functions."""
 
 from itertools import compress
 from typing import Any
@@ -10,7 +10,7 @@ from .static_leaf import StaticLeaf
 
 
 class Held(StaticLeaf):
-    """A value that is no array, as a node without children: JAX compares it, and never traces it.
+    """A value that is not an array, as a childless node: JAX compares it and never traces it.
 
     Unlike `StaticLeaf` it stays a node when it is unflattened: JAX flattens and unflattens the
     trees of its loops more than once.
@@ -32,7 +32,10 @@ def is_number(x: Any) -> bool:
 
 
 def hold(tree: Any, numbers: frozenset[int] = frozenset()) -> Any:
-    """`tree` with each leaf that is no array in a node, except for these numbers of leaves."""
+    """Wrap non-array leaves in childless nodes, so that JAX treats them as structure.
+
+    `numbers`: leaf positions left unwrapped.
+    """
     leaves, treedef = jtu.tree_flatten(tree)
     mask = array_mask(leaves)
     if all(mask):
@@ -55,7 +58,7 @@ def release(tree: Any) -> Any:
 
 
 def check_callable(name: str, fun: Any) -> None:
-    """**Raises:** `TypeError` if `fun` is no function, naming the transformation, `name`."""
+    """**Raises:** `TypeError` if `fun` is not callable; it names the transformation, `name`."""
     if not callable(fun):
         raise TypeError(
             f"`{name}` expects a function, got a {type(fun).__name__}, which is not a callable "

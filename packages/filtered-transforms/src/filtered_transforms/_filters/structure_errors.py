@@ -38,7 +38,7 @@ def number_hint(*values: Any) -> str:
     """How to make a value vary that is static here: the last sentence of an error."""
     number = next((x for x in values if is_number(x)), None)
     if number is None:
-        return "What is no array is fixed while JAX traces, and cannot depend on traced values."
+        return "Non-array leaves are fixed while JAX traces, and cannot depend on traced values."
     return (
         "Python numbers are static here, as everywhere in filtered transformations: to let it "
         f"vary, make it an array, `jnp.asarray({number!r})`."
@@ -46,9 +46,9 @@ def number_hint(*values: Any) -> str:
 
 
 def hold_like(expected: Any, found: Any, name: str, what: str) -> Any:
-    """`found`, with a `Held` around each leaf that is no array in `expected`: it is not traced.
+    """`found`, with a `Held` around each leaf that is not an array in `expected`: not traced.
 
-    **Raises:** `TypeError` if the structures differ, or the leaves that are no arrays.
+    **Raises:** `TypeError` if the structures or the non-array leaves differ.
     """
     before, treedef = jtu.tree_flatten(expected)
     after, found_treedef = jtu.tree_flatten(found)
@@ -70,7 +70,7 @@ def hold_like(expected: Any, found: Any, name: str, what: str) -> Any:
         if not fits:
             path = path_str(jtu.tree_leaves_with_path(expected)[i][0])
             raise TypeError(
-                f"`{name}`: {what} may not change in what is no array. At {path} it was "
+                f"`{name}`: {what} may not change its non-array leaves. At {path} it was "
                 f"{describe(old)}, and the function returned {describe(new)}. {rest}"
             )
     return treedef.unflatten(
@@ -84,7 +84,7 @@ def agreement(name: str, outs: list[Any]) -> frozenset[int]:
     **Returns:** the numbers of the leaves where some branches have an array, and others a Python
     number. JAX makes an array of the number.
 
-    **Raises:** `TypeError` if two results differ in structure, or in a leaf that is no array.
+    **Raises:** `TypeError` if two results differ in structure, or in a non-array leaf.
     """
     first, *others = outs
     numbers: set[int] = set()
@@ -113,7 +113,7 @@ def _leaf_agreement(name: str, branch: int, first: Any, out: Any) -> set[int]:
             numbers.add(i)
         elif is_array or is_other_array or not same_value(x, y):
             raise TypeError(
-                f"`{name}`: the branches returned different values that are no arrays. At "
+                f"`{name}`: the branches returned different non-array leaves. At "
                 f"{path_str(jtu.tree_leaves_with_path(first)[i][0])}, "
                 f"{branch_name(name, 0)} returned {describe(x)}, and "
                 f"{branch_name(name, branch)} {describe(y)}. {number_hint(x, y)}"

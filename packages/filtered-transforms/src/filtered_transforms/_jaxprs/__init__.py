@@ -1,4 +1,4 @@
-"""What is in a jaxpr: the programs within equations, and the one interpreter that evaluates them.
+"""The contents of a jaxpr: inner programs of equations, and the interpreter that evaluates them.
 
 Tests: `tests/filtered_transforms/_jaxprs`.
 """

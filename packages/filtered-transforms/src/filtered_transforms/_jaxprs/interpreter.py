@@ -1,4 +1,4 @@
-"""`Interpreter`: evaluates jaxprs, with rules in the place of some of their equations."""
+"""`Interpreter`: evaluates jaxprs, with rules for some of their equations."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -25,22 +25,22 @@ EquationRule = Callable[[Any, Equation, list[Any]], Sequence[Any]]
 
 @public("filtered_transforms.extend")
 class Interpreter:
-    """Evaluates jaxprs, with rules of yours in the place of some of their equations.
+    """Evaluates jaxprs, with your rules for some of their equations.
 
-    All other equations are left to JAX: those that stand together are evaluated at once, with their
-    lines, named scopes and contexts. An equation without a rule whose inner jaxprs have equations
-    with one is evaluated with these jaxprs interpreted: so a rule holds within `jit`, `scan`,
-    `cond` and all others.
+    JAX evaluates all other equations. Consecutive ones are evaluated together, and keep their
+    source lines, named scopes and contexts. If an equation has no rule but its inner jaxprs contain
+    equations with rules, these jaxprs are interpreted: so a rule also applies inside `jit`, `scan`,
+    `cond` and all other primitives with inner jaxprs.
 
-    To choose rules by something else than the primitive, or to let inner jaxprs be run in another
-    way, override `rule_for`. If it has a rule for every equation, values need not be arrays.
+    Override `rule_for` to choose rules by more than the primitive, or to evaluate inner jaxprs
+    differently. If every equation has a rule, values need not be arrays.
 
     **Arguments:**
 
     - `rules`: for each primitive, a function `rule(interpreter, equation, inputs)` that returns a
-        list with a value for each of `equation.outputs`. `equation.bind(inputs)` is what JAX would
-        return. `interpreter.run` interprets an inner jaxpr, and `inner_programs(equation)` says
-        what each is for.
+        list with a value for each of `equation.outputs`. `equation.bind(inputs)` returns JAX's own
+        results. `interpreter.run` interprets an inner jaxpr, and `inner_programs(equation)` says
+        how the equation runs its inner jaxprs.
 
     ```python
     import jax
@@ -67,8 +67,8 @@ class Interpreter:
     def rule_for(self, equation: Equation) -> EquationRule | None:
         """The rule for an equation; `None` leaves it to JAX.
 
-        By default that of its primitive; else, if an equation within it has a rule, one that
-        interprets its inner jaxprs.
+        By default the rule of its primitive. If there is none, but an inner equation has a rule,
+        a rule that interprets the inner jaxprs.
         """
         rule = self.rules.get(equation.primitive)
         if rule is None and any(map(self.has_rules_in, equation.jaxprs)):
@@ -76,7 +76,7 @@ class Interpreter:
         return rule
 
     def has_rules_in(self, jaxpr: AnyJaxpr) -> bool:
-        """Whether any equation of a jaxpr has a rule."""
+        """Whether any equation of a jaxpr has a rule, at any depth."""
         return any(self.rule_for(equation) is not None for equation in equations(jaxpr))
 
     def run(
@@ -88,10 +88,12 @@ class Interpreter:
 
         - `jaxpr`: a `jax.extend.core.ClosedJaxpr`, or a `Jaxpr`.
         - `args`: its arguments.
-        - `consts`: the values of its constants; those that it holds, if left out.
+        - `consts`: the values of its constants; by default those that the jaxpr holds.
         """
         parts = list(self._parts(jaxpr))
-        if len(parts) == 1 and parts[0][1] is None:  # JAX frees what is not needed any more
+        # Without rules, JAX evaluates the whole jaxpr, and frees each value after its last use.
+        # `values` below holds all values until the end.
+        if len(parts) == 1 and parts[0][1] is None:
             inner, held = opened(jaxpr)
             return evaluate(inner, held if consts is None else list(consts), list(args))
         given = [*(constants(jaxpr) if consts is None else consts), *args]
@@ -100,17 +102,20 @@ class Interpreter:
         def read(atom: Any) -> Any:
             return atom.val if is_literal(atom) else values[atom]
 
+        # Invariant: parts run in the order of the equations. So the inputs of a part are in
+        # `values`, and effects keep their order.
         for part, rule in parts:
             if rule is None:
                 values.update(evaluate_part(jaxpr, part, values))
             else:
                 (equation,) = part
+                # `strict`: a rule returns a value for every output, also for dropped ones.
                 found = rule(self, equation, [read(atom) for atom in equation.inputs])
                 values.update(zip(equation.outputs, found, strict=True))
         return [read(atom) for atom in jaxpr_results(jaxpr)]
 
     def _parts(self, jaxpr: AnyJaxpr) -> Iterator[tuple[list[Equation], EquationRule | None]]:
-        """The equations: those with a rule one by one, the others as far as they stand together."""
+        """The equations in order: each one with a rule by itself, consecutive others together."""
         together: list[Equation] = []
         for equation in equations(jaxpr):
             rule = self.rule_for(equation)
@@ -128,6 +133,9 @@ class Interpreter:
 def _interpreting_inner_jaxprs(
     interpreter: Interpreter, equation: Equation, inputs: list[Any]
 ) -> list[Any]:
+    # The equation keeps its primitive and all other parameters, such as the sizes of the carry. So
+    # the new inner jaxprs must have the same inputs and outputs. A rule must not close over tracers
+    # of this trace: they would become new constants, which `retrace` refuses for a `Jaxpr`.
     def interpreted(jaxpr: AnyJaxpr) -> Any:
         has_rules = interpreter.has_rules_in(jaxpr)
         return retrace(jaxpr, interpreter.run) if has_rules else jaxpr

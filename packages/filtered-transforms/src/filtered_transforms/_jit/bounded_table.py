@@ -8,9 +8,9 @@ from typing import Any
 class BoundedTable(dict[Hashable, Any]):
     """A dictionary of at most `limit` entries; the oldest entry is dropped first.
 
-    Reading is a dictionary's own, and takes no lock. Writing takes the lock of the table. A thread
-    that finds no entry makes one and calls `add`, which returns the entry of another thread where
-    that was quicker.
+    Reads are plain dictionary reads without a lock. Writes take the lock of the table. A thread
+    that finds no entry makes one and calls `add`, which returns the entry of another thread if that
+    thread was first.
     """
 
     __slots__ = ("_limit", "_lock")
@@ -21,7 +21,7 @@ class BoundedTable(dict[Hashable, Any]):
         self._lock = threading.RLock()  # adding compares keys, which may add to this table
 
     def add(self, key: Hashable, value: Any) -> Any:
-        """The value for `key`: the one that is there, else `value`, which then is."""
+        """Insert `value` unless `key` exists. Returns the stored value."""
         with self._lock:
             if key in self:
                 return self[key]
@@ -29,7 +29,7 @@ class BoundedTable(dict[Hashable, Any]):
             return value
 
     def replace(self, key: Hashable, value: Any) -> Any:
-        """`value`, which is the one for `key` from now on."""
+        """Set the value for `key`. Returns `value`."""
         with self._lock:
             self._put(key, value)
             return value

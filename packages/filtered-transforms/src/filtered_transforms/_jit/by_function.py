@@ -1,4 +1,4 @@
-"""Where compiled programs are kept: for each function, as long as that lives."""
+"""The table of compiled programs: an entry lives as long as its function."""
 
 import weakref
 from collections.abc import Callable
@@ -16,16 +16,16 @@ _MAX_CLASSES = 1024
 IS_WEAK = BoundedTable(_MAX_CLASSES)
 """For each class of callables met: `is_weak` of its instances.
 
-Written by `is_weak`; read there, and by each call of a function of `filter_jit`. It keeps classes
-alive, so the oldest goes. A class that is missing is looked at again.
+Written by `is_weak`; read there, and by each call of a `filter_jit` function. The table keeps
+classes alive, so it is bounded. `is_weak` computes a missing entry again.
 """
 
 
 def is_weak(fun: Any) -> bool:
     """Whether programs are kept for `fun` itself, by a weak reference.
 
-    That is so for functions, and for every leaf that equals itself alone. The other callables are
-    part of the key under which a program is found, so that equal ones share it.
+    This holds for functions, and for every leaf that is compared by identity. Other callables are
+    part of the key of a program, so that equal ones share it.
     """
     found = IS_WEAK.get(fun.__class__)
     if found is None:
@@ -41,11 +41,11 @@ def is_weak(fun: Any) -> bool:
 
 
 class ByFunction(Generic[Kept]):
-    """What `make(fun)` has made for each function, and `make(None)` for all callable PyTrees.
+    """A table of `make(fun)` for each function, and of `make(None)` for all callable PyTrees.
 
-    An entry goes when its function does, so that the table is as large as there are functions. An
-    entry must not hold its function, else neither ever goes. `dict.setdefault` decides between
-    threads that make an entry for one function at the same time.
+    An entry is removed when its function is freed. An entry must not hold its function: neither
+    would ever be freed. If two threads make an entry for one function, `dict.setdefault` chooses
+    one.
     """
 
     __slots__ = ("__weakref__", "_make", "by_function", "of_trees")
@@ -56,7 +56,7 @@ class ByFunction(Generic[Kept]):
         self.of_trees = make(None)
 
     def of(self, fun: Any) -> Kept:
-        """The entry for a function, made if there is none."""
+        """The entry for a function; makes it if there is none."""
         if not is_weak(fun):
             return self.of_trees
         found = self.by_function.get(_ref(fun))

@@ -1,4 +1,4 @@
-"""How run-time checks make themselves known: a program that has one is waited for."""
+"""Registry of run-time-check primitives; `filter_jit` blocks on programs that contain one."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,13 +11,13 @@ Translate = Callable[[Exception], BaseException | None]
 
 @public("filtered_transforms.extend")
 class Carried(NamedTuple):
-    """A program whose checks have become results.
+    """A program whose checks have become outputs.
 
-    - `results`: what the program returns.
-    - `report`: arrays that it returns beside, for the caller to read.
+    - `results`: the outputs of the program.
+    - `report`: additional arrays that it returns, for the caller to read.
     - `read`: called with the concrete `report` after each call; raises if a check has failed. It
-        may wait for no more than the first of them.
-    - `left`: whether there are checks that could not be carried out.
+        must not wait for more than the first array unless a check has failed.
+    - `left`: whether checks remain in the program that could not become outputs.
     """
 
     results: list[Any]
@@ -30,7 +30,7 @@ Carry = Callable[[Any, list[Any]], Carried]
 
 
 class _Check(NamedTuple):
-    """What `register_check` was told of a primitive."""
+    """The registration of a primitive by `register_check`."""
 
     translate: Translate
     carry: Carry | None
@@ -39,13 +39,13 @@ class _Check(NamedTuple):
 class _CheckRegistry(dict[Any, _Check]):
     """The primitives that are run-time checks.
 
-    Written by `register_check`, which libraries call when they are imported: it has an entry for
-    each primitive that they define. Read when a program is compiled, and when one has failed. A
-    program that was compiled before a primitive was registered is not looked at again.
+    Written by `register_check`, which libraries call at import: it has an entry for each primitive
+    that they define. Read when a program is compiled, and when one has failed. A primitive that is
+    registered later has no effect on programs that are compiled already.
     """
 
     def translated(self, error: Exception) -> BaseException | None:
-        """The exception to raise in the place of `error`, if a check knows it as its own."""
+        """The exception to raise instead of `error`, if `error` comes from a check."""
         for check in list(self.values()):
             found = check.translate(error)
             if found is not None:
@@ -58,7 +58,7 @@ _CHECKS = _CheckRegistry()
 
 @public("filtered_transforms.extend")
 def register_check(primitive: Primitive, translate: Translate, carry: Carry | None = None) -> None:
-    """Makes `filter_jit` wait for the programs that contain `primitive`, and report its failure.
+    """Makes `filter_jit` block on programs that contain `primitive`, and report its failure.
 
     A program without such a primitive is never waited for. Whether a program has one is read from
     the program itself, once per compilation, inner jitted functions and loops included.
@@ -67,12 +67,13 @@ def register_check(primitive: Primitive, translate: Translate, carry: Carry | No
 
     - `primitive`: a `jax.extend.core.Primitive` that makes the program fail while it runs.
     - `translate`: called with the exception that the failed program raised. Returns the exception
-        to raise in its place, or `None` if the failure is none of its own.
+        to raise instead, or `None` if the exception does not come from this check.
     - `carry`: called with a closed jaxpr that contains the primitive and with its (traced)
         arguments, when `filter_jit` compiles such a program. It evaluates the jaxpr without the
         primitive, so that nothing in the program has to fail, and returns a `Carried`: the
-        results, a report for the caller to read after each call, and how. Without `carry`, or for
-        what it has left of the primitive, the program itself fails and `translate` is asked.
+        results, a report, and a function that reads the report after each call. Without `carry`,
+        and for checks that `carry` leaves in the program, the program itself fails, and `translate`
+        is called.
 
     Registering a primitive again replaces both functions.
     """
@@ -99,18 +100,18 @@ def has_checks(jaxpr: Any) -> bool:
 
 
 def carry_of(jaxpr: Any) -> Carry | None:
-    """How to carry out the checks of `jaxpr`, if it has any and there is a way."""
+    """The `carry` function for the checks of `jaxpr`, or `None`."""
     primitive = find_check(jaxpr)
     return None if primitive is None else _CHECKS[primitive].carry
 
 
 def translated(error: Exception) -> BaseException | None:
-    """What the checks make of the exception with which a program failed."""
+    """The exception to raise instead of `error`, with which a program failed; else `None`."""
     return _CHECKS.translated(error)
 
 
 def wait(arrays: list[Any]) -> None:
-    """Waits for arrays, as far as they are not traced."""
+    """Waits for the arrays that are not traced."""
     for array in arrays:
         if is_concrete(array):
             array.block_until_ready()

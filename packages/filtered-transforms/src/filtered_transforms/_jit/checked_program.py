@@ -1,4 +1,4 @@
-"""Programs with run-time checks: their checks become results, which are read after each call."""
+"""Programs with run-time checks: the checks become outputs, which are read after each call."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +17,10 @@ def jit_is_disabled() -> bool:
 
 
 class FirstCall:
-    """A program before its first call, which finds out whether it has checks.
+    """A program before its first call, which determines whether it has checks.
 
-    `replace` is called with what is to be called from then on: the program itself, if it has none.
+    `replace` is called with the callable for all later calls: the program itself if it has no
+    checks, else a `CheckedProgram`.
     """
 
     __slots__ = ("_chosen", "program", "replace", "stage")
@@ -36,7 +37,7 @@ class FirstCall:
         return self.chosen(*args)(*args)
 
     def chosen(self, *args: Any) -> Any:
-        """What is called from now on; finds out which, for arguments like these."""
+        """The callable for all later calls, chosen by a trace with these arguments."""
         if self._chosen is None:
             chosen = self.program
             if any_checks() and carry_of(program_of(chosen.trace(*args))) is not None:
@@ -50,11 +51,11 @@ class FirstCall:
 
 
 class CheckedProgram:
-    """A program with checks, called as the program is.
+    """A jitted program with checks.
 
-    Inside of another program it is the program as it was: the outermost one carries the checks. In
-    a `shard_map` it is the function, whose checks then stand in the body of the `shard_map`: where
-    nobody carries them, there alone it is known that every shard comes by.
+    On concrete arguments it runs the functionalised program and reads the checks. Under an outer
+    trace it calls the original program; the outermost one reads the checks. Inside `shard_map` it
+    calls the Python function: only there is it known that all shards execute the check.
     """
 
     __slots__ = ("carried", "program")
@@ -67,7 +68,7 @@ class CheckedProgram:
         if jit_is_disabled() or not all(map(is_concrete, jtu.tree_leaves(args))):
             return self.inside(*args)
         found = self.carried(*args)
-        if found[1] and not is_concrete(found[1][0]):  # the function refers to something traced
+        if found[1] and not is_concrete(found[1][0]):  # the function closes over tracers
             return self.inside(*args)
         return read_checks(*found)
 
@@ -80,7 +81,7 @@ class CheckedProgram:
 
 
 def read_checks(out: Any, report: list[Any], reader: "_Reader") -> Any:
-    """What a program returned, once its checks were read in what it returned beside."""
+    """Raise the first failed check in `report`; otherwise return the program's own output."""
     if reader.waits:
         wait(jtu.tree_leaves(out))
     if reader.read is not None:
@@ -94,8 +95,8 @@ def _carrying(program: Any) -> Callable[..., Any]:
         traced = program.trace(*args)
         jaxpr, leaves = program_of(traced), jtu.tree_leaves(args)
         carry = carry_of(jaxpr)
-        # Other arrays, other checks: there may be none. And what the function refers to of a
-        # program around this one becomes an argument; then that program carries the checks.
+        # Retraced for other shapes, the function may contain no check. If it closes over tracers of
+        # an outer program, these become extra inputs; then the outer program reads the checks.
         if carry is None or len(leaves) != len(jaxpr_input_types(jaxpr)):
             return program(*args), [], _Reader(None, False)
         carried = carry(jaxpr, leaves)
@@ -107,7 +108,7 @@ def _carrying(program: Any) -> Callable[..., Any]:
 
 
 class _Reader:
-    """How the report of a program is read. Travels as the `Signature` does, as a node."""
+    """How to read the report of a program. A childless node in its output, like the `Signature`."""
 
     __slots__ = ("read", "waits")
 

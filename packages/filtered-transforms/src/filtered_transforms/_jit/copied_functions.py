@@ -1,8 +1,9 @@
-"""Functions that equal themselves alone, and yet are the same when they are copied.
+"""Functions that are compared by identity, and their copies: one key for both.
 
-What a function of `jax.jit` shares with its copies is read from its state (`_jax.jitted_as`): seen
-on JAX 0.7.2, 0.10.2 and 0.12. Where that stops, `test_a_copied_or_pickled_model_is_traced_no_more`
-fails. It can go when such functions are equal to their copies.
+`_jax.jitted_as` reads from the state of a `jax.jit` function what it shares with its copies. This
+works on JAX 0.7.2, 0.10.2 and 0.12; when it stops,
+`test_a_copied_or_pickled_model_is_traced_no_more` fails. The module can go when such functions
+equal their copies.
 """
 
 import functools
@@ -17,11 +18,11 @@ _JITTED = type(jax.jit(lambda: None))
 
 
 def key_of_copies(leaf: Any) -> Any:
-    """What stands for `leaf` and for its copies: equal for those, and for nothing else.
+    """A key for `leaf` that equals the keys of its copies, and no others.
 
-    `copy.deepcopy` and `pickle` make anew what wraps a function, if it is no function itself:
-    `functools.partial`, and the functions of `jax.jit` and `jax.custom_jvp`, as most activations
-    are. Everything else stands for itself.
+    `copy.deepcopy` and `pickle` make new objects of function wrappers: of `functools.partial`, and
+    of the functions of `jax.jit` and `jax.custom_jvp`, as most activations are. Every other leaf is
+    its own key.
     """
     if type(leaf) is functools.partial:
         values = [StaticLeaf(key_of_copies(x)) for x in (*leaf.args, *leaf.keywords.values())]

@@ -1,8 +1,8 @@
-"""Donation in silence: a program is given the memory that it has a use for, and no more.
+"""Donation without warnings: a program donates only arguments whose memory a result can use.
 
-JAX warns of an array that is donated where no result can take its place. To filter that warning
-would change the filters of the whole process, which threads share. So nothing is donated in vain:
-once a function is traced, its results say which of its arguments can be.
+JAX warns about a donated array that no result can use. Filtering this warning would change the
+filters of the whole process, which all threads share. So such arrays are not donated: once a
+function is traced, its results tell which arguments are usable.
 """
 
 import math
@@ -23,12 +23,12 @@ _MAX_SHAPES = 1024  # of one program
 def usable_donations(
     given: dict[int, ShapeAndDtype], results: list[ShapeAndDtype]
 ) -> tuple[int, ...]:
-    """Which of the arrays that are given can give their memory to a result.
+    """Which of the arrays `given` a result can use.
 
-    As JAX pairs them when it lowers a program: in order, by shape and dtype; and since JAX 0.10.2,
-    if not before, what is left by size. Where JAX changes these rules, one case or another of
-    `test_all_that_jax_can_use_is_donated_and_nothing_is_said` fails (seen on 0.7.2, 0.10.2, 0.12).
-    This can go when `jax.jit` has a way to donate without the warning.
+    Pairs arrays and results as JAX does when it lowers a program: in order, by shape and dtype;
+    from JAX 0.10.2 on (perhaps earlier) the remaining ones by size. If JAX changes these rules, a
+    case of `test_all_that_jax_can_use_is_donated_and_nothing_is_said` fails (tested on 0.7.2,
+    0.10.2, 0.12). This can go when `jax.jit` can donate without the warning.
     """
     rules: list[Callable[[ShapeAndDtype], Any]] = [lambda array: array]
     if jax.__version_info__ >= (0, 10, 2):
@@ -47,11 +47,12 @@ def usable_donations(
 
 
 class _OtherDonation(Exception):
-    """Raised in a trace for shapes of which other arguments can be donated than the program does.
+    """Raised while tracing if, for these shapes, the donatable arguments are not those that the
+    program donates.
 
-    `Donating` catches it outside of `jax.jit`. So JAX has to pass it on as it is, and must keep
-    nothing of that trace: `test_an_error_while_tracing_comes_out_and_nothing_is_kept` (seen on
-    0.7.2, 0.10.2 and 0.12). This can go together with `usable_donations`.
+    `Donating` catches it outside of `jax.jit`. So JAX must propagate it unchanged and cache nothing
+    of that trace: `test_an_error_while_tracing_comes_out_and_nothing_is_kept` (tested on 0.7.2,
+    0.10.2 and 0.12). This can go together with `usable_donations`.
     """
 
     def __init__(self, usable: tuple[int, ...]):
@@ -59,11 +60,12 @@ class _OtherDonation(Exception):
 
 
 class Donating:
-    """`fun(*given, kept)`, jitted; the result may take the memory of any array among `given`.
+    """`fun(*given, kept)`, jitted; the result may use the memory of any array among `given`.
 
-    What can be donated may depend on shapes. The programs for each set of arguments share one
-    trace of `fun`; nearly always there is a single set. `result_place`: where all results lie, if
-    that is known; an array that lies there too is donated before others, which XLA would not use.
+    The donatable arguments may depend on shapes. There is one program for each set of donated
+    arguments, usually a single one; they share one trace of `fun`. `result_place`: the sharding of
+    all results, if it is known. Arrays with this sharding are donated first: XLA would not use the
+    others.
     """
 
     __slots__ = (

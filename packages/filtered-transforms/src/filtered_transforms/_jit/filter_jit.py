@@ -42,7 +42,7 @@ _MAX_OPTIONS = 256
 
 
 class _Registry(ByFunction[Programs]):
-    """All programs for one set of options; static in each `JitWrapper` with these."""
+    """All programs for one set of options; a static field of each `JitWrapper` with them."""
 
     __slots__ = ("options",)
 
@@ -61,9 +61,9 @@ class _Registry(ByFunction[Programs]):
 class _Registries:
     """The `_Registry` of each set of options.
 
-    Written when `filter_jit` wraps a function; read then, and by `clear_caches`. The last
-    `_MAX_OPTIONS` are kept, so that a function that is wrapped again by `filter_jit(f)(x)` finds
-    its programs. Beyond those, a registry lives as long as a function that was wrapped with it.
+    Written and read when `filter_jit` wraps a function; read by `clear_caches`. The latest
+    `_MAX_OPTIONS` are kept, so that each `filter_jit(f)(x)` finds the programs of `f`. Any other
+    registry lives as long as a function that was wrapped with it.
     """
 
     __slots__ = ("_alive", "_lock", "_recent")
@@ -113,7 +113,7 @@ class JitWrapper(Wrapper):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         fun, registry = self.fun, self.registry
-        # `registry.of`, without its call. A class that `IS_WEAK` does not know goes the long way.
+        # `registry.of`, inlined. A class that is not in `IS_WEAK` takes the slow path.
         programs = registry.by_function.get(_ref(fun)) if IS_WEAK.get(fun.__class__) else None
         if programs is None:
             programs, call = self._programs(args, kwargs)
@@ -126,7 +126,7 @@ class JitWrapper(Wrapper):
     def _programs(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Programs, tuple[Any, ...]]:
-        """The programs among which that of a call is, and the call as they take it."""
+        """The programs of the called function, and the call in the form that they take."""
         programs = self.registry.of(self.fun)
         if programs.function is None:
             return programs, (self.fun, args, kwargs)
@@ -177,8 +177,9 @@ jtu.register_pytree_with_keys(
 
 def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
     leaves, treedef = _flatten(call)
-    # Two look-ups, each of what C++ or C compares: the structure and the types say which leaves are
-    # arrays, then the static leaves say which program. Both raise for what has no hash.
+    # Two look-ups, both with keys that C or C++ compares. The structure and the types of leaves
+    # determine which leaves are arrays, then the static leaves determine the program. Both raise
+    # for unhashable values.
     types = tuple(map(type, leaves))
     try:
         split = programs.known.get((treedef, types))
@@ -192,13 +193,13 @@ def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
         program = None
     if program is None:
         program = programs.program(split, leaves, call)
-    # `split.arguments`, without its call.
+    # `split.arguments`, inlined.
     args = (*compress(leaves, split.donated), list(compress(leaves, split.kept)))
     try:
         arrays, signature = program(*args)
         if signature.has_checks is not False:
             _wait_for_checks(program, args, arrays, signature)
-    except Exception as error:  # JAX raises a ValueError from its quick way, else a JaxRuntimeError
+    except Exception as error:  # ValueError from JAX's fast path, else JaxRuntimeError
         found = translated(error)
         if found is None:
             programs.explain(call, error)
@@ -208,7 +209,7 @@ def _run(programs: Programs, call: tuple[Any, ...]) -> Any:
 
 
 def _run_quick(program: Any, args: tuple[Any, ...]) -> Any:
-    """As `_run`, where every argument is an array: JAX can then take the call apart itself."""
+    """As `_run`, if every leaf of the arguments is an array: then JAX flattens the call itself."""
     try:
         result, signature = program(*args)
         if signature.has_checks is not False:
@@ -224,7 +225,7 @@ def _run_quick(program: Any, args: tuple[Any, ...]) -> Any:
 def _wait_for_checks(
     program: Any, args: tuple[Any, ...], arrays: list[Any], signature: Signature
 ) -> None:
-    """Finds out, once, whether the program has run-time checks, and waits for it if so."""
+    """Determines once whether the program has run-time checks, and if so waits for it."""
     if signature.has_checks is None:
         signature.has_checks = (
             any_checks()
@@ -287,7 +288,7 @@ def filter_jit(
 
     A function with the name, docstring and signature of `fun`. It is a PyTree, can decorate
     methods, and has `lower` and `trace` like the functions of `jax.jit`. The result may hold
-    values that are no arrays.
+    values that are not arrays.
 
     A call with other static values, or another structure, compiles anew. The call returns before
     the result is computed, as with `jax.jit`, unless the program contains a run-time check.
@@ -299,7 +300,7 @@ def filter_jit(
     - `ValueError` for `in_shardings` or `out_shardings` that do not fit the arguments or the
         result, for a dimension that does not divide, and for an array that was put elsewhere; it
         names the path of the array. `TypeError` for an entry that says of no place.
-    - `TypeError` if a static value has no hash; it names the path of the value.
+    - `TypeError` if a static value is not hashable; it names the path of the value.
 
     ```python
     import jax.numpy as jnp

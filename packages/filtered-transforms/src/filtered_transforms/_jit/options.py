@@ -1,4 +1,4 @@
-"""What `filter_jit` was told: which arrays to donate, and what to pass on to `jax.jit`."""
+"""The options of `filter_jit`: which arrays to donate, and what to pass on to `jax.jit`."""
 
 import dataclasses
 import inspect
@@ -53,12 +53,12 @@ class JitOptions:
 
     @property
     def quiet(self) -> bool:
-        """Whether donations that the program cannot use are passed over in silence."""
+        """Whether donations that the program cannot use are skipped without a warning."""
         return isinstance(self.donate, str) and self.donate.startswith("all")
 
     @property
     def places(self) -> bool:
-        """Whether anything is said of where arguments or results lie."""
+        """Whether there are `in_shardings` or `out_shardings`."""
         return self.in_shardings is not None or self.out_shardings is not None
 
     def jit_arguments(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class JitOptions:
         return _thawed(self.jitkwargs)
 
     def check(self, fun: Any) -> None:
-        """**Raises:** `ValueError` if `donate` names what is no parameter of `fun`."""
+        """**Raises:** `ValueError` if `donate` names a parameter that `fun` does not have."""
         if isinstance(self.donate, str):
             return
         unknown = set(self.donate) - parameters_of(fun).keys()
@@ -93,7 +93,7 @@ class JitOptions:
 
 
 def parameters_of(fun: Any) -> Mapping[str, inspect.Parameter]:
-    """The parameters of a function, by name; none, where they cannot be known."""
+    """The parameters of a function, by name; empty if they are unknown."""
     try:
         return inspect.signature(fun).parameters
     except (TypeError, ValueError):  # some builtins have no signature
@@ -103,7 +103,8 @@ def parameters_of(fun: Any) -> Mapping[str, inspect.Parameter]:
 def _ranges(
     fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any], start: int
 ) -> Iterator[tuple[bool, str | None, range]]:
-    """Of each argument: whether it is the first parameter, that parameter's name, its leaves."""
+    """For each argument: is it the first parameter, its parameter name, and the range of its leaf
+    indices."""
     for is_first, name, arg in arguments_of(fun, args, kwargs):
         stop = start + jtu.tree_structure(arg).num_leaves
         yield is_first, name, range(start, stop)
@@ -115,7 +116,7 @@ def arguments_of(
 ) -> Iterator[tuple[bool, str | None, Any]]:
     """The arguments of a call, in the order in which JAX flattens them.
 
-    Each with whether it is the first parameter, and with the name of its parameter.
+    For each: is it the first parameter, its parameter name, and the argument.
     """
     parameters = list(parameters_of(fun).values())
     first = parameters[0].name if parameters else None
@@ -141,8 +142,8 @@ def jit_options(
 ) -> JitOptions:
     """Checks the arguments of `filter_jit`.
 
-    **Raises:** `ValueError` for an unknown `donate`, or an option of `jax.jit` that goes by the
-    number or the name of a parameter.
+    **Raises:** `ValueError` for an unknown `donate`, or an option of `jax.jit` that refers to
+    parameters by number or name.
     """
     if isinstance(donate, (tuple, list)) and all(isinstance(name, str) for name in donate):
         donate = tuple(donate)

@@ -1,7 +1,7 @@
-"""From the structure of a call to the compiled program that serves it.
+"""From a call to its compiled program.
 
-A call is taken apart into arrays, which the program takes as one flat list, and the rest. The rest
-(treedef, static leaves, and which leaves are arrays) is the key under which the program is found.
+A call is split into its arrays, which the program takes as a flat list, and the rest: the treedef,
+the static leaves, and the positions of the arrays. The rest is the key of the program.
 """
 
 import functools
@@ -39,17 +39,17 @@ _MAX_PROGRAMS = 1024  # of one split
 
 
 class UnhashableStaticError(TypeError, ValueError):
-    """A static value has no hash.
+    """A static value is not hashable.
 
-    Python raises a `TypeError` where something has no hash, `jax.jit` a `ValueError` for a static
-    argument without one. Code that catches either goes on working.
+    Python raises `TypeError` for an unhashable value, `jax.jit` raises `ValueError` for an
+    unhashable static argument. Code that catches either one keeps working.
     """
 
 
 class CallSplit:
-    """How the leaves of one structure of call are taken apart, and the programs for them.
+    """How to split the leaves of calls of one structure, and the programs for such calls.
 
-    Programs differ in their static leaves; a structure without any has one program.
+    There is one program for each set of static leaves.
     """
 
     __slots__ = (
@@ -68,7 +68,7 @@ class CallSplit:
         self.arrays = mask
         self.static = [not array for array in mask]
         self.donated, self.kept = _split_arrays(mask, donated)
-        # Keys tell 0.0 from -0.0, and make one NaN as good as another: floats go in as bits.
+        # Floats are compared by their bits: 0.0 and -0.0 must differ, and a NaN must equal itself.
         self.floats = [leaf.__class__ is float for leaf in leaves]
         self.others = [
             is_static and not is_float
@@ -80,7 +80,7 @@ class CallSplit:
         self.programs = BoundedTable(_MAX_PROGRAMS)
 
     def key(self, leaves: list[Any]) -> Any:
-        """The static leaves, as something to look a program up by. Their types are in the split."""
+        """The static leaves as a key. Their types are not in it: they select the split already."""
         others = tuple(compress(leaves, self.others))
         if self.complexes:
             others = tuple(repr(x) if x.__class__ is complex else x for x in others)
@@ -89,12 +89,12 @@ class CallSplit:
         return others, self.pack(*compress(leaves, self.floats))
 
     def arguments(self, leaves: list[Any]) -> tuple[Any, ...]:
-        """What a program takes: each donated array of a call, and a list of those it keeps."""
+        """The arguments of a program: each donated array of a call, and the list of the others."""
         return *compress(leaves, self.donated), list(compress(leaves, self.kept))
 
 
 class CallSplitByShapes(CallSplit):
-    """A split whose programs also differ in the shapes of arrays, and in the mesh around them.
+    """A split whose key also contains the shapes of arrays and the current mesh.
 
     For `in_shardings` that are functions of a leaf, or rules.
     """
@@ -109,7 +109,7 @@ class CallSplitByShapes(CallSplit):
 class Programs:
     """The programs of one function, or of all callable PyTrees, with one set of options.
 
-    The function is referred to weakly: when it goes, so do its programs.
+    It refers to the function weakly: when the function is freed, so are its programs.
     """
 
     __slots__ = ("__weakref__", "function", "known", "options", "quick", "splits")
@@ -117,11 +117,11 @@ class Programs:
     def __init__(self, function: Any, options: JitOptions):
         self.function = None if function is None else weakref.ref(function)
         self.options = options
-        # By treedef and exact types of leaves; and, for the miss, by treedef and types of the
-        # static leaves alone, since all arrays are alike.
+        # `known`: by treedef and exact types of leaves, the fast path. `splits`: by treedef and the
+        # types of static leaves only, since the types of arrays make no difference.
         self.known = BoundedTable(_MAX_SPLITS)
         self.splits = BoundedTable(_MAX_SPLITS)
-        # For calls with arrays alone as arguments, which nothing has to be taken out of.
+        # For calls whose leaves are all arrays: there is nothing to split.
         self.quick: Any = None
         simple = options.donate == "none" and not options.places
         if self.function is not None and simple:
@@ -137,16 +137,16 @@ class Programs:
         call: tuple[Any, ...],
         mask: list[bool] | None = None,
     ) -> CallSplit:
-        """The split for a structure of call, where exactly these types were not met before.
+        """The split for a call whose exact types are not in `known`.
 
-        `mask` says which leaves are arrays, if it is not for the leaves themselves to say.
+        `mask`: which leaves count as arrays, if not those that are arrays.
         """
         quick = mask is None
         mask = array_mask(leaves) if mask is None else mask
         static_types = tuple(
             [None if array else leaf.__class__ for leaf, array in zip(leaves, mask, strict=True)]
         )
-        # What is traced has no memory of its own to give.
+        # A tracer has no memory that could be donated.
         traced = self.options.donate != "none" and any(isinstance(x, Tracer) for x in leaves)
         key = (treedef, static_types, traced)
         try:
@@ -170,13 +170,13 @@ class Programs:
         return self.options.donated(fun, call, size)
 
     def explain(self, call: tuple[Any, ...], error: Exception) -> None:
-        """**Raises:** `ValueError`, if the call has failed as its arguments lie in wrong places."""
+        """**Raises:** `ValueError`, if the shardings of the arguments made the call fail."""
         if self.options.in_shardings is not None:
             fun = call[0] if self.function is None else self.function()
             explain_arguments(self.options, call, fun, error)
 
     def _note_types(self, treedef: Any, leaves: list[Any], split: CallSplit) -> None:
-        """Makes `known` find the split, if the types of the leaves alone say which are arrays."""
+        """Add the split to `known`, if the types of the leaves tell which are arrays."""
         types = tuple(map(type, leaves))
         if all(cls in ARRAY_TYPES for cls in types):
             self.known.add((treedef, types), split)
@@ -204,9 +204,9 @@ class Programs:
 
 
 def _split_arrays(mask: list[bool], donated: list[bool]) -> tuple[list[bool], list[bool]]:
-    """For each leaf, whether it is an array that is donated, and whether it is one that is kept.
+    """For each leaf: is it a donated array, and is it an array that is kept.
 
-    The first list is empty where nothing is donated: then `compress` has no work.
+    The first list is empty if nothing is donated: then `compress` has no work.
     """
     gives = [array and gone for array, gone in zip(mask, donated, strict=True)]
     kept = [array and not gone for array, gone in zip(mask, gives, strict=True)]
@@ -220,16 +220,14 @@ def make_program(
     call: tuple[Any, ...],
     options: JitOptions,
 ) -> tuple[Any, Callable[[Any], Any]]:
-    """A `jax.jit`-ed function of what `CallSplit.arguments` are for calls like this one.
-
-    And what made it one, for another function in its place.
-    """
+    """A jitted function of the flat arguments from `CallSplit.arguments`, and the function that
+    jitted it, so that a variant with checks is jitted with the same options."""
     treedef, mask = jtu.tree_structure(call), split.arrays
     static = list(compress(leaves, split.static))
     gone = [not kept for kept in compress(split.kept, mask)]
 
-    # It holds the static leaves, and no array, of the call that it is made for. The function itself
-    # it refers to weakly: it is kept in the table of that function.
+    # `flat` closes over the static leaves of the call that it is made for, and over no arrays. It
+    # refers to the function weakly: `flat` lives in the table of that function.
     def flat(*args: Any) -> Any:
         *given, kept = args
         arrays = merge(gone, given, kept)
@@ -260,10 +258,9 @@ def make_program(
 def quick_program(
     function: Callable[[], Any], options: JitOptions
 ) -> tuple[Any, Callable[[Any], Any]]:
-    """A `jax.jit`-ed function of arguments that are arrays; and what made it one.
+    """A jitted function of arguments whose leaves are arrays, and the function that jitted it.
 
-    It returns the result itself if that holds nothing but arrays, else the arrays in it; and the
-    signature.
+    It returns the result itself if all leaves of it are arrays, else its arrays; and the signature.
     """
 
     def flat(*args: Any) -> Any:
@@ -279,12 +276,12 @@ def quick_program(
 
 
 def name_like(flat: Any, function: Any) -> None:
-    """Programs go by the names of their functions in profiles and in errors."""
+    """Name a program after its function, for profiles and errors."""
     flat.__name__ = flat.__qualname__ = getattr(function, "__name__", type(function).__name__)
 
 
 def unhashable(call: tuple[Any, ...], mask: list[bool], error: TypeError) -> Exception:
-    """The error for a call with a static value that has no hash; names its path."""
+    """The error for a call with an unhashable static value; it names the path of the value."""
     for (path, leaf), array in zip(jtu.tree_leaves_with_path(call), mask, strict=True):
         if array:
             continue
@@ -292,12 +289,12 @@ def unhashable(call: tuple[Any, ...], mask: list[bool], error: TypeError) -> Exc
             hash(leaf)
         except TypeError:
             return UnhashableStaticError(
-                f"`filter_jit` got a {type(leaf).__name__} at {_where(path, call)}. What is no "
-                f"array is static, and must have a hash (here: {error}). Pass an array, a tuple, "
-                f"or a PyTree of such values."
+                f"`filter_jit` got a {type(leaf).__name__} at {_where(path, call)}. Non-array "
+                f"arguments are static and must be hashable ({error}). Pass an array, a tuple, "
+                f"or a PyTree of these."
             )
     return UnhashableStaticError(
-        f"`filter_jit` got a PyTree whose structure has no hash: a static field, or the static "
+        f"`filter_jit` got a PyTree whose structure is not hashable: a static field, or the static "
         f"data of a custom node, is not hashable ({error}). Use tuples for lists there."
     )
 

@@ -1,7 +1,7 @@
-"""`in_shardings` and `out_shardings` of `filter_jit`: where its arguments and its results lie.
+"""`in_shardings` and `out_shardings` of `filter_jit`.
 
-Arguments go to `jax.jit` as a flat list, and so do their shardings. Results are constrained within
-the program: what they are is known only once it has been traced.
+`jax.jit` takes the arguments as a flat list, and so their shardings. Results are constrained inside
+the program: their structure is known only while it is traced.
 """
 
 import re
@@ -25,7 +25,7 @@ _OF_JAX = re.compile(r"[Ss]harding|incompatible devices")
 
 
 def check_in_shardings(given: Any, fun: Any) -> None:
-    """**Raises:** `ValueError` if `in_shardings` names what is no parameter of `fun`."""
+    """**Raises:** `ValueError` if `in_shardings` names a parameter that `fun` does not have."""
     if isinstance(given, dict) and (unknown := given.keys() - parameters_of(fun).keys()):
         raise ValueError(
             f"`in_shardings` names {', '.join(sorted(map(repr, unknown)))}, which the function has "
@@ -34,7 +34,7 @@ def check_in_shardings(given: Any, fun: Any) -> None:
 
 
 def depend_on_shapes(given: Any) -> bool:
-    """Whether another shape of an argument can mean another sharding, by a function or a rule."""
+    """Whether the sharding of an argument can depend on its shape, by a function or a rule."""
     if isinstance(given, ShardingRules):
         return True
     leaves = jtu.tree_leaves(given)
@@ -45,7 +45,7 @@ def depend_on_shapes(given: Any) -> bool:
 
 
 def shardings_of_call(options: JitOptions, call: tuple[Any, ...], fun: Any) -> list[Any]:
-    """For each leaf of a call what `jax.jit` takes for it; only what arrays have matters."""
+    """The sharding for `jax.jit` of each leaf of a call; only those of arrays matter."""
     return [_for_jax(place) for place in _places(options, call, fun)]
 
 
@@ -64,7 +64,7 @@ def _places(options: JitOptions, call: tuple[Any, ...], fun: Any) -> list[Any]:
 def _specs(
     given: Any, args: tuple[Any, ...], kwargs: dict[str, Any], fun: Any
 ) -> Iterator[tuple[str, Any, Any]]:
-    """For each argument, as JAX flattens them, its name, what is said of it, and itself."""
+    """For each argument, in JAX's flattening order: its name, its spec, and the argument."""
     order = list(parameters_of(fun))
     in_order = isinstance(given, (tuple, list)) and not isinstance(given, PartitionSpec)
     if in_order and len(given) > max(len(order), len(args)):
@@ -77,7 +77,7 @@ def _specs(
         if isinstance(given, dict):
             yield shown, given.get(name), arg
         elif in_order:
-            # All that goes to `*args` has one entry, as it has one parameter.
+            # `*args` is one parameter, so all its arguments share one entry.
             at = order.index(name) if name in order else i
             if at >= len(given):
                 raise ValueError(
@@ -96,7 +96,7 @@ def _where(name: str, path: tuple[Any, ...]) -> str:
 
 
 def _check_parts(leaf: Any, place: Any, where: str) -> None:
-    """**Raises:** `ValueError`, if the array cannot lie there; it names its path."""
+    """**Raises:** `ValueError` naming the path, if the array cannot have this sharding."""
     spec, mesh = _spec_and_mesh(place)
     if spec is None:
         return
@@ -138,10 +138,10 @@ def _for_jax(place: Any) -> Any:
 def explain_arguments(
     options: JitOptions, call: tuple[Any, ...], fun: Any, error: Exception
 ) -> None:
-    """**Raises:** `ValueError` that names the argument that cannot lie where it is to lie.
+    """**Raises:** `ValueError` naming the argument that cannot have its sharding.
 
-    Called when a program has failed by `error`. If that is what JAX says of shardings, it counts
-    the arguments of the flat list; any other is the user's own.
+    Called when a program has failed with `error`. JAX's errors about shardings number the arguments
+    of the flat list, which the user does not know. All other errors are the user's own.
     """
     if jit_is_disabled() or not (isinstance(error, ValueError) and _OF_JAX.search(str(error))):
         return
@@ -158,7 +158,7 @@ def explain_arguments(
 
 
 def _leaves(call: tuple[Any, ...], fun: Any) -> Iterator[tuple[str, Any]]:
-    """The leaves of a call, each with where it is."""
+    """The leaves of a call, each with its path."""
     *function, args, kwargs = call
     for leaf in jtu.tree_leaves(function):
         yield "the function itself", leaf
@@ -168,7 +168,7 @@ def _leaves(call: tuple[Any, ...], fun: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _lies(array: jax.Array, place: Any) -> bool:
-    """Whether an array lies there; of a spec, on the mesh around."""
+    """Whether an array has this sharding; a spec refers to the current mesh."""
     wanted = _for_jax(place)
     if isinstance(place, PartitionSpec):
         around = jax.sharding.get_abstract_mesh()  # without devices that could be compared
@@ -180,7 +180,7 @@ def _lies(array: jax.Array, place: Any) -> bool:
 
 
 def placed_results(out: Any, where: Any) -> Any:
-    """The result of a function that is being traced, its arrays constrained to lie `where`."""
+    """The result of a function under trace, its arrays constrained to the shardings `where`."""
     leaves, treedef = jtu.tree_flatten(out)
     places = placements_of(where, out, "out_shardings")
     put = jax.device_put if jit_is_disabled() else constrained

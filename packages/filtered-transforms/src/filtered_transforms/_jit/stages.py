@@ -1,4 +1,4 @@
-"""What `filter_jit(...).trace` and `.lower` return: JAX's stages, called as the function is."""
+"""The results of `filter_jit(...).trace` and `.lower`: JAX's stages for the user's function."""
 
 from itertools import compress
 from typing import Any, Self
@@ -17,7 +17,7 @@ from .program_cache import CallSplit, Programs
 
 
 class _Call:
-    """The call for which a program was lowered: all but the arrays of its arguments."""
+    """The call for which a program was lowered, without its arrays."""
 
     def __init__(
         self, split: CallSplit, treedef: Any, leaves: list[Any], fun: tuple[Any, ...], quick: bool
@@ -29,12 +29,12 @@ class _Call:
         self.quick = quick  # the program takes the arguments as they are
         self.bound: tuple[Any, ...] = ()
         self.has_checks = False
-        self.carried: Any = None  # the trace in which the checks are results, if there is one
+        self.carried: Any = None  # the trace with checks as outputs, if there is one
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """What the program takes for a call like this one.
+        """The arguments of the program for a call like this one.
 
-        **Raises:** `TypeError` if it has another structure or other static leaves.
+        **Raises:** `TypeError` if the call has another structure or other static leaves.
         """
         args = (*self.bound, *args)
         leaves, treedef = jtu.tree_flatten((*self.fun, args, kwargs))
@@ -57,7 +57,7 @@ class _Call:
 
 
 class _Stage:
-    """A stage of JAX, with all attributes of that, called as the user's function is."""
+    """A stage of JAX with all its attributes, called like the user's function."""
 
     def __init__(self, stage: Any, lowered_for: "_Call"):
         self._stage = stage
@@ -83,7 +83,7 @@ class _Stage:
         return self._result(*(found[0] if self._is_carried() else found))
 
     def _is_carried(self) -> bool:
-        """Whether the stage returns, besides, what its checks have seen."""
+        """Whether the stage also returns the values that its checks observed."""
         return self._lowered_for.carried is not None
 
     def _result(self, out: Any, signature: Signature) -> Any:
@@ -94,14 +94,14 @@ class Traced(_Stage):
     """A traced program, by `filter_jit(...).trace`; all attributes of `jax.stages.Traced`."""
 
     def _is_carried(self) -> bool:
-        return False  # the program as the function has it; its checks are carried when lowered
+        return False  # the original program; its checks become outputs in `lower`
 
     @classmethod
     def of(cls, programs: Programs, call: tuple[Any, ...]) -> "Traced":
         leaves, treedef = jtu.tree_flatten(call)
         split = programs.split(treedef, leaves, call, abstract_mask(leaves))
         args, kwargs = call[-2:]
-        # The same program as that of a call, which then need not compile it again.
+        # The program of a call with these arguments, so that the call does not compile it again.
         quick: Any = None if kwargs or not all(map(is_abstract, args)) else programs.quick
         given = args if quick is not None else split.arguments(leaves)
         program = quick or programs.program(split, leaves, call)

@@ -1,4 +1,4 @@
-"""Telling others when `filter_jit` traces a function, and for which arguments."""
+"""Callbacks for each function that `filter_jit` traces."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -11,9 +11,9 @@ Observer = Callable[[Any, tuple[Any, ...], dict[str, Any]], None]
 
 
 class _Observers(threading.local):
-    """The observers of each thread: those of the `with` blocks that it is in.
+    """The observers of each thread: those of its current `with` blocks.
 
-    Written by `observe_traces`, which puts back what was there; read when a program is traced.
+    Written by `observe_traces`, which restores the previous ones; read when a program is traced.
     """
 
     active: tuple[Observer, ...] = ()
@@ -27,8 +27,8 @@ _OBSERVERS = _Observers()
 def observe_traces(observer: Observer) -> Generator[None]:
     """While the `with` block runs, `observer` is called for each function that `filter_jit` traces.
 
-    In this thread alone, and before the function is: with the function and its arguments, traced
-    arrays in them.
+    Only in this thread. The observer is called before the function, with the function and its
+    arguments, which contain tracers.
 
     ```python
     import jax.numpy as jnp
@@ -54,6 +54,6 @@ def observe_traces(observer: Observer) -> Generator[None]:
 
 
 def observe(fun: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Tells the observers, if there are any, of a trace."""
+    """Calls the observers of a trace."""
     for observer in _OBSERVERS.active:
         observer(fun, args, kwargs)

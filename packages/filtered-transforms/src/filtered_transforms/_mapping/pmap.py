@@ -151,7 +151,7 @@ class PmapWrapper(Wrapper):
         for leaf, axis, array in zip(leaves, axes, mask, strict=True):
             if axis is not None and not array:
                 raise ValueError(
-                    f"`in_axes` of `filter_pmap` gives the axis {axis} to what is no array: "
+                    f"`in_axes` of `filter_pmap` gives the axis {axis} to a non-array leaf: "
                     f"{leaf!r}."
                 )
         axes = [
@@ -202,7 +202,7 @@ class PmapWrapper(Wrapper):
         return _Program(pmapped, result.signature, is_checked)
 
     def _may_give(self, call: _Call) -> list[int]:
-        """Which of the arrays of a call `donate` allows to take."""
+        """Indices of the arrays of a call that `donate` allows to donate."""
         fun, args = call.parts(call.leaves)
         size = jtu.tree_structure(args).num_leaves
         donated = [False] * (len(call.leaves) - size)
@@ -212,7 +212,7 @@ class PmapWrapper(Wrapper):
     def _given(
         self, traced: Any, may_give: list[int], in_axes: list[Any], out_axes: list[Any]
     ) -> tuple[int, ...]:
-        """Those that the program takes; all of them, where JAX is to say of which it has no use."""
+        """Indices to donate: the usable ones, or all if JAX should warn about unusable ones."""
         if not self.options.quiet:
             return tuple(may_give)
         used = used_arguments(traced)
@@ -305,8 +305,8 @@ def filter_pmap(
 
     **Returns:**
 
-    A function of the same positional arguments, with `lower` as that of `jax.pmap`. What is no
-    array is static: other values compile anew.
+    A function of the same positional arguments, with `lower` as that of `jax.pmap`. Non-array
+    leaves are static: other values compile anew.
 
     **Raises:** `RuntimeError` when called with keyword arguments; `ValueError` for options that go
     by the number of a parameter, for axes that do not fit, and for a `donate` that names no
@@ -324,7 +324,7 @@ def filter_pmap(
     if refused:
         raise ValueError(
             f"`pmapkwargs` cannot contain either 'static_broadcasted_argnums' or 'donate_argnums' "
-            f"(got {min(refused)!r}): what is no array is static, and `donate=` says what is "
+            f"(got {min(refused)!r}): non-array leaves are static, and `donate=` says what is "
             f"donated."
         )
     options = jit_options(donate, pmapkwargs)

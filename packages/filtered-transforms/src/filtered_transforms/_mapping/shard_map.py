@@ -136,7 +136,7 @@ def filter_shard_map(
 ) -> Any:
     """Runs a function on each device of a mesh, on that device's part of each array.
 
-    As `jax.shard_map`, for any arguments and results: what is no array is passed as it is.
+    As `jax.shard_map`, for any arguments and results: non-array leaves are passed as they are.
 
     **Arguments:**
 
@@ -154,8 +154,8 @@ def filter_shard_map(
 
     **Returns:**
 
-    A function of the same positional arguments. Its result may hold values that are no arrays; they
-    are those of the trace. Run-time checks within it hold under `filter_jit`.
+    A function of the same positional arguments. Its result may hold values that are not arrays:
+    those of the trace. Run-time checks within it hold under `filter_jit`.
 
     **Raises:** `RuntimeError` when called with keyword arguments; `ValueError` for specs that do
     not fit the arguments or the result, and for a dimension that does not divide: it names the path

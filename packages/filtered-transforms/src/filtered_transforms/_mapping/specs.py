@@ -9,7 +9,7 @@ from tree_surgery import path_str
 
 
 def specs_of(spec: Any, tree: Any, name: str) -> list[PartitionSpec]:
-    """The spec for each leaf of `tree`; of leaves that are no arrays it means nothing.
+    """The spec for each leaf of `tree`; it is meaningless for non-array leaves.
 
     **Raises:** `ValueError` if `spec` is no prefix of `tree`, or holds something that is neither
     `None`, a `PartitionSpec` nor a function that returns one of these.

@@ -172,7 +172,7 @@ def filter_vmap(
 
     **Returns:**
 
-    A function of the same positional arguments. Its result may hold values that are no arrays.
+    A function of the same positional arguments. Its result may hold values that are not arrays.
 
     **Raises:** `RuntimeError` when called with keyword arguments; `ValueError` for axes that do not
     fit the arguments or the result, and for a name of an axis where nothing is mapped; `TypeError`

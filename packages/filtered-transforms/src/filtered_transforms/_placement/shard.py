@@ -19,7 +19,7 @@ def filter_shard(x: T, device_or_shardings: PyTree) -> T:
 
     **Arguments:**
 
-    - `x`: any PyTree. Leaves that are no arrays are left as they are.
+    - `x`: any PyTree. Non-array leaves are left as they are.
     - `device_or_shardings`: a `jax.Device`, a `jax.sharding.Sharding`, a
         `jax.sharding.PartitionSpec` under `jax.set_mesh`, `None` (the array stays where it is),
         or a function of the path and the value of a leaf that returns one of these; or a tree of
@@ -59,8 +59,7 @@ def filter_device_put(
 
     **Arguments:**
 
-    - `x`: any PyTree. Its arrays of NumPy become arrays of JAX; leaves that are no arrays are left
-        as they are.
+    - `x`: any PyTree. NumPy arrays become JAX arrays; non-array leaves are left as they are.
     - `device_or_shardings`: as in [`filtered_transforms.filter_shard`][]. `None` is the default
         device for arrays of NumPy, and leaves those of JAX where they are.
     - `donate`: whether the memory of the arrays of `x` may be reused: they cannot be used after it.

@@ -72,8 +72,8 @@ def _leaves_beside(tree: Any, rest: tuple[Any, ...], what: str) -> list[Any]:
         leaves = treedef.flatten_up_to(tree)
     except ValueError as error:
         raise ValueError(
-            f"{what} must have the structure of what they belong to, with `None` for each leaf "
-            f"that is no array, and for each zero. {error}"
+            f"{what} must have the structure of what they belong to, with `None` for each "
+            f"non-array leaf, and for each zero. {error}"
         ) from None
     return [leaf for leaf, here in zip(leaves, mask, strict=True) if here]
 
@@ -90,7 +90,7 @@ def filter_primitive_bind(prim: Primitive, *args: PyTree) -> PyTree:
 
     **Returns:** what the rules return: any PyTree.
 
-    **Raises:** `TypeError` for an argument that is no array and has no hash.
+    **Raises:** `TypeError` for a non-array argument that is not hashable.
 
     ```python
     import jax
@@ -124,7 +124,7 @@ def filter_primitive_bind(prim: Primitive, *args: PyTree) -> PyTree:
         out = _out_of(prim, static, tuple(map(jax.typeof, arrays)))
     except TypeError as error:
         raise TypeError(
-            f"the primitive `{prim}` got an argument that is no array and has no hash: {error}."
+            f"the primitive `{prim}` got a non-array argument that is not hashable: {error}."
         ) from error
     found = prim.bind(*arrays, static=static, out=out)
     # A rule has run by now, here or when an equal call was traced, and has set `out.rest`.
@@ -158,7 +158,7 @@ def filter_primitive_jvp(rule: PrimitiveRule) -> PrimitiveRule:
     **Arguments:**
 
     - `rule`: `rule(primals, tangents) -> (out, tangent_out)`. `primals` are the arguments as a
-        tuple. `tangents` is of the same structure, with `None` for each leaf that is no array, and
+        tuple. `tangents` is of the same structure, with `None` for each non-array leaf, and
         for each zero; and so is `tangent_out` for `out`.
 
     **Returns:** the rule for `jax.interpreters.ad.primitive_jvps`, or for `create_vprim`.
@@ -194,7 +194,7 @@ def filter_primitive_transpose(rule: Any = ..., *, materialise_zeros: bool = Fal
 
     - `rule`: `rule(inputs, cotangents) -> cotangents_in`. `inputs` are the arguments as a tuple,
         with a `jax.interpreters.ad.UndefinedPrimal` for each array that the primitive is linear in.
-        `cotangents` is of the structure of the result, with `None` for each leaf that is no array,
+        `cotangents` is of the structure of the result, with `None` for each non-array leaf,
         and for each zero. `cotangents_in` is of the structure of `inputs`, with `None` for what has
         no cotangent. Left out, a decorator is returned.
     - `materialise_zeros`: give the rule arrays of zeros for cotangents that are zero.
@@ -233,7 +233,7 @@ def filter_primitive_batching(rule: PrimitiveRule) -> PrimitiveRule:
 
     - `rule`: `rule(inputs, axes) -> (out, out_axes)`. `inputs` are the arguments as a tuple; `axes`
         is of the same structure, with the axis that is mapped over for each array, `None` for
-        none, and for each leaf that is no array; and so is `out_axes` for `out`.
+        none, and for each non-array leaf; and so is `out_axes` for `out`.
 
     **Returns:** the rule for `jax.interpreters.batching.primitive_batchers`. (A primitive of
     `create_vprim` has one.)

@@ -172,7 +172,7 @@ def _mapped_transpose(transpose: VPrimRule) -> VPrimRule:
                 for aval, ct in zip(inside, split(list(found), linear)[0], strict=True)
             ]
 
-        # Levels are applied from the inside out, as `vmap`s were.
+        # Levels are applied from the innermost `vmap` to the outermost.
         for level in levels:
             one = _transposed_level(one, level, linear)
         found = one(tuple(known), tuple(given))
@@ -182,7 +182,8 @@ def _mapped_transpose(transpose: VPrimRule) -> VPrimRule:
 
 
 def _transposed_level(one: VPrimRule, level: _Level, linear: list[bool]) -> VPrimRule:
-    """Maps cotangents to the axes of their operands; those of an operand for all are summed."""
+    """`vmap` a transpose rule over one level. The cotangent of an unbatched operand is summed over
+    the batch."""
     axes, known_axes = split(list(level.axes), linear)
 
     def mapped(known: Any, given: Any) -> list[Any]:

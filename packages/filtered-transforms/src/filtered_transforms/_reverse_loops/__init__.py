@@ -1,5 +1,5 @@
-"""Loops with a reverse mode: the schedule of checkpoints, buffers, the way back.
+"""Loops with reverse mode: checkpoint schedules, buffers, the backward pass.
 
-`checkpoint_schedule.py` decides which states are kept. Tests:
-`tests/filtered_transforms/_reverse_loops`; they hold the number of steps to Equinox's.
+`checkpoint_schedule.py` decides which states are checkpointed. Tests:
+`tests/filtered_transforms/_reverse_loops`; they compare the number of steps with Equinox's.
 """

@@ -1,8 +1,8 @@
-"""What of a loop depends on what is differentiated: nothing else is given a derivative.
+"""Activity analysis: which arrays of a loop depend on a differentiated input.
 
-Activity analysis, by JAX's own symbolic zeros, to a fixed point over the carry. It must be exact in
-one direction: what depends on a perturbed input, in any step, must be marked, else its derivative
-is lost. What is marked beyond that costs time, and differentiates what is `nondifferentiable`.
+Only these get derivatives. The analysis uses JAX's symbolic zeros and iterates over the carry to a
+fixed point. Every array that depends on a perturbed input, in any step, must be marked: otherwise
+its derivative is lost. Marking more costs time, and would differentiate `nondifferentiable` values.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Mask = tuple[bool, ...]
 
 
 class Perturbed(NamedTuple):
-    """Which arrays of a loop, and of what each step takes and returns, have a derivative."""
+    """Which arrays of a loop, and of the inputs and outputs of each step, are perturbed."""
 
     consts: Mask
     carry: Mask
@@ -31,7 +31,7 @@ class Perturbed(NamedTuple):
 
 
 class DifferentiableStep:
-    """A step as a function of the arrays in it that have a derivative, and of no others."""
+    """A step as a function of its perturbed arrays only; the others are constants."""
 
     def __init__(self, step: Callable[..., Stepped], perturbed: Perturbed):
         self._step = step
@@ -40,10 +40,10 @@ class DifferentiableStep:
     def at(
         self, consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any
     ) -> tuple[Callable[..., Any], tuple[Arrays, ...]]:
-        """The function, and the arrays at which it is to be differentiated.
+        """The function, and the arrays at which to differentiate it.
 
-        It returns what has a derivative (of the carry, of the buffers, of `ys`), and the rest of
-        the carry.
+        The function returns the perturbed arrays of the carry, of the buffers and of `ys`, and the
+        rest of the carry as auxiliary output.
         """
         every = [consts, carry, buffers, xs]
         halves = [split(x, list(m)) for x, m in zip(every, self._masks[:4], strict=True)]
@@ -61,13 +61,13 @@ class DifferentiableStep:
         return of_perturbed, tuple(half[0] for half in halves)
 
     def carry(self, active: Arrays, inactive: Arrays) -> Arrays:
-        """The carry, from what in it has a derivative and what has none."""
+        """The carry, from its perturbed arrays and the others."""
         return merge(list(self._masks.carry), active, inactive)
 
     def push(
         self, consts: Arrays, carry: Arrays, buffers: Arrays, pred: Any, tangents: Any
     ) -> tuple[Arrays, tuple[Arrays, Arrays]]:
-        """The next carry, and the tangents of it and of the buffers.
+        """The next carry, and the tangents of the next carry and of the buffers.
 
         `tangents` are those of `consts`, `carry` and `buffers`.
         """
@@ -87,13 +87,13 @@ def padded(mask: Mask, values: Arrays) -> Mask:
 
 
 def is_inexact(x: Any) -> bool:
-    """Whether an array, possibly abstract, or a number has a tangent of its own type."""
-    dtype = getattr(x, "dtype", None)  # what a program returns may be a number that it holds
+    """Whether the tangent of `x`, a number or a possibly abstract array, has the type of `x`."""
+    dtype = getattr(x, "dtype", None)  # an output of a jaxpr may be a literal
     return jnp.issubdtype(jnp.result_type(x) if dtype is None else dtype, jnp.inexact)
 
 
 def nonzero(groups: Any, tangents: Any) -> Any:
-    """Which arrays of each group have a tangent that JAX does not know to be zero."""
+    """Which arrays of each group have a tangent that is not a symbolic zero."""
     return tuple(
         tuple(
             is_inexact(x) and not isinstance(t, SymbolicZero) for x, t in zip(xs, ts, strict=True)
@@ -103,7 +103,7 @@ def nonzero(groups: Any, tangents: Any) -> Any:
 
 
 def spread(values: Arrays, mask: Mask, like: Arrays) -> Arrays:
-    """The values where `mask` is true, elsewhere a tangent that JAX knows to be zero."""
+    """The values where `mask` is true, elsewhere symbolic zero tangents."""
     remaining = iter(values)
     return [
         next(remaining) if here else SymbolicZero(jax.typeof(x).to_tangent_aval())
@@ -112,10 +112,10 @@ def spread(values: Arrays, mask: Mask, like: Arrays) -> Arrays:
 
 
 def with_tangents_of(given: Any, out: Any, find: Callable[[Any], tuple[Mask, ...]]) -> Any:
-    """`out`, in which only what depends on what is perturbed in `given` has a tangent.
+    """`out`, where only arrays that depend on perturbed arrays of `given` have a tangent.
 
-    To JAX, all that a function with a rule for reverse mode returns has one if anything that it
-    was given has. `find` says what does, from which arrays of each group of `given` have one.
+    `custom_vjp` marks all outputs as perturbed if any input is. `find` maps the perturbed inputs to
+    the outputs that depend on them; the others get a symbolic zero tangent.
     """
 
     @jax.custom_jvp
@@ -140,15 +140,17 @@ def find_perturbed(
     arrays: tuple[Arrays, Arrays, Arrays, Arrays],
     start: tuple[Mask, Mask, Mask, Mask],
 ) -> Perturbed:
-    """What depends, in any step, on what is perturbed at the start.
+    """Which arrays depend, in any step, on an input that is perturbed at the start.
 
     **Arguments:**
 
     - `step`: of a `TracedLoop`.
-    - `arrays`: `consts`, `carry`, `buffers`, and what a step is given of `xs`.
-    - `start`: which of them are perturbed, numbers without a derivative excepted.
+    - `arrays`: `consts`, `carry`, `buffers`, and one row of each of `xs`.
+    - `start`: which of them are perturbed. Integers and booleans never are.
     """
     consts, carry, buffers, xs = start
+    # The masks only grow, so this ends. One pass is not enough: an array that becomes perturbed in
+    # step i may perturb another one in step i + 1.
     while True:
         new_carry, new_buffers, ys = _one_step(step, arrays, (consts, carry, buffers, xs))
         grown = tuple(a or b for a, b in zip(carry, new_carry, strict=True))
@@ -169,6 +171,8 @@ def _one_step(
         nonlocal found
         halves = [split(x, list(m)) for x, m in zip(arrays, given, strict=True)]
 
+        # Each output passes through an identity whose rule tells whether JAX differentiates it.
+        # Only the trace counts: its pullback is never called.
         def watched(*perturbed: Arrays) -> Any:
             nonlocal found
             whole = [
@@ -191,7 +195,7 @@ def _one_step(
 
 
 def _watch(flags: list[bool], i: int) -> Callable[[Any], Any]:
-    """The identity; sets the flag when it is differentiated."""
+    """The identity; sets `flags[i]` if its input is perturbed."""
 
     @jax.custom_vjp
     def watched(x: Any) -> Any:

@@ -1,14 +1,13 @@
-"""The way back through a checkpointed loop, from the states that the way forward kept.
+"""The backward pass of a checkpointed loop, from the checkpoints of the forward pass.
 
-The checkpoints are a stack: the last one is the state before the latest step that has one. From it
-steps run forward again, and leave checkpoints of their own in the slots that are free, until the
-step before `end` has its state. That step is reversed, `end` falls by one, and what lies beyond it
-is popped. Invariants:
+The checkpoints are a stack, ordered by step. Steps rerun from the last checkpoint and leave further
+checkpoints in the free slots, until the state before step `end - 1` is known. That step is
+reversed, `end` decreases by one, and the checkpoint of that step is popped. Invariants:
 
-- The state before step 0 stays at the bottom of the stack.
+- The state before step 0 stays at the bottom of the stack, so that every step can be rerun.
 - Each step is reversed once, from the last to the first.
-- A step that runs again writes nothing that matters: the buffers are those at the end of the loop.
-- An example of a batch that had stopped before step `i` gets its cotangents unchanged.
+- What a rerun step writes to buffers is discarded: the buffers are those after the loop.
+- If an example of a batch had stopped before step `i`, step `i` leaves its cotangents unchanged.
 """
 
 from collections.abc import Callable
@@ -25,22 +24,22 @@ from .loop_end import LoopEnd
 from .traced_loop import read_row, select, write_row
 from .write_marks import Arrays
 
-# A step is large from so many equations on that compute more than one number. To go back through it
-# takes `reverse_large`, in which the step is compiled once. In `reverse` it is compiled twice, and
-# XLA may fuse it with its derivative. Measured on a CPU: with 17 equations a gradient by
-# `reverse_large` takes 0.2 to 1.1 of the time of one by `reverse`; with 9 and fewer, 1.0 to 2.
+# A step with at least so many equations that compute more than one number is large, and is reversed
+# by `reverse_large`, where the step is compiled once. `reverse` compiles it twice, and XLA may fuse
+# it with its derivative. Measured on a CPU: with 17 equations, a gradient by `reverse_large` takes
+# 0.2 to 1.1 of the time of one by `reverse`; with 9 and fewer, 1.0 to 2.
 LARGE = 16
 
 
 class Reversal(NamedTuple):
-    """What is the same in all steps of the way back.
+    """The loop invariants of the backward pass.
 
-    - `linear`: the step, as a function of what has a derivative; `step`: the step, run again.
-    - `consts`, `xs`: as in the way forward.
-    - `buffers`: those at the end of the loop; their marks say what each step had read.
+    - `linear`: the step as a function of its perturbed arrays; `step`: the step, to be rerun.
+    - `consts`, `xs`: as in the forward pass.
+    - `buffers`: those after the loop; their marks tell what each step read.
     - `n`: how many steps each example ran.
-    - `slots`: how many checkpoints there may be. `end`: when the loop ends.
-    - `is_large`: whether a step is a large program.
+    - `slots`: the greatest number of checkpoints. `end`: when the loop ends.
+    - `is_large`: whether a step has at least `LARGE` equations.
     """
 
     linear: DifferentiableStep
@@ -54,19 +53,27 @@ class Reversal(NamedTuple):
     is_large: bool
 
     def again(self, i: Any, carry: Arrays) -> Arrays:
-        """The carry after step `i`. What it writes is in the buffers already."""
+        """The carry after step `i`. The buffers already contain what the step writes."""
         active = unless_alone(i < self.n)
         xs = [read_row(x, self.end.row(i)) for x in self.xs]
         return select(active, self.step(self.consts, carry, self.buffers, xs, active).carry, carry)
 
     def linearized(self, i: Any, carry: Arrays) -> tuple[Arrays, Callable[..., "Cotangents"]]:
-        """The carry after step `i`, and from cotangents after it (and of `ys`) to those before."""
+        """The carry after step `i`, and the pullback of the step.
+
+        The pullback takes the cotangents after the step and those of `ys`, and returns the
+        cotangents before the step.
+        """
         active = unless_alone(i < self.n)
         xs = [read_row(x, self.end.row(i)) for x in self.xs]
         step, at = self.linear.at(self.consts, carry, self.buffers, xs, active)
         (changed, _, _), pull, constant = jax.vjp(step, *at, has_aux=True)
 
         def back(cts: Cotangents, ys: Arrays) -> Cotangents:
+            # For an example that had stopped, this step must be the identity. Its cotangents are
+            # set to zero before the pullback, and what the pullback returns for it is masked: zero
+            # times an infinite derivative is NaN. The cotangents of buffers are not masked, which
+            # would copy them: a stopped example wrote nothing, so they come back as they were.
             zeros = [jnp.zeros_like(x) for x in cts.carry]
             given = select(active, cts.carry, zeros)
             to_consts, to_carry, to_buffers, to_xs = pull(
@@ -75,7 +82,7 @@ class Reversal(NamedTuple):
             to_consts = select(active, to_consts, [jnp.zeros_like(x) for x in to_consts])
             return Cotangents(
                 [x + y for x, y in zip(cts.consts, to_consts, strict=True)],
-                select(active, to_carry, cts.carry),  # for one that had stopped, it is void
+                select(active, to_carry, cts.carry),
                 to_buffers,
                 [
                     write_row(all_, one, self.end.row(i))
@@ -86,13 +93,13 @@ class Reversal(NamedTuple):
         return select(active, self.linear.carry(changed, constant), carry), back
 
     def back(self, i: Any, carry: Arrays, cts: "Cotangents", ys: Arrays) -> "Cotangents":
-        """The cotangents before step `i`, from those after it."""
+        """The cotangents before step `i`, from those after step `i`."""
         back = self.linearized(i, carry)[1]
         return _if(i >= 0, back, cts, ys) if self.is_large else back(cts, ys)
 
 
 class Cotangents(NamedTuple):
-    """Cotangents of what a step takes, where it has them; those of `xs` are stacked."""
+    """Cotangents of the perturbed inputs of a step; those of `xs` are stacked."""
 
     consts: Arrays
     carry: Arrays
@@ -122,7 +129,7 @@ def _start(way: Reversal, kept: Kept, carry_ct: Arrays, buffers_ct: Arrays) -> C
 def reverse_all(
     way: Reversal, total: Any, kept: Kept, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
 ) -> Cotangents:
-    """As `reverse`, where row `i` of what was kept is the state before step `i`: of each step."""
+    """As `reverse`, if every step has a checkpoint: row `i` is the state before step `i`."""
 
     def one_back(state: Any) -> Any:
         end, cts = state
@@ -136,13 +143,16 @@ def reverse_all(
 def reverse(
     way: Reversal, total: Any, kept: Kept, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
 ) -> Cotangents:
-    """The cotangents of what the loop was given.
+    """The cotangents of the loop's inputs.
 
-    Step by step: from the last state that was kept forward again to the state before the step that
-    is next to be reversed, keeping states on the way; then back, over as many steps as have a
-    state that was kept.
+    Alternates between two phases. First it reruns steps from the last checkpoint to the state
+    before the next step to reverse, and leaves checkpoints. Then it reverses steps as long as the
+    state before them is a checkpoint.
     """
 
+    # `top` is the stack pointer: `order(top)` is the row of the last checkpoint. All checkpoints
+    # from 0 to `top` are of steps before `end`; rows above are free. Row `slots` is spare: without
+    # it, a rerun with all slots in use would have to overwrite a checkpoint that is still needed.
     order, start = _stacked(kept)
 
     def until_next(state: Any) -> Any:
@@ -154,6 +164,7 @@ def reverse(
 
         def has_state(state: Any) -> Any:
             end, top, _ = state
+            # After step 0 is reversed, `top` is -1 and `end` is 0.
             return (end > 0) & (read_row(steps, order(jnp.maximum(top, 0))) == end - 1)
 
         def one_back(state: Any) -> Any:
@@ -169,25 +180,29 @@ def reverse(
 
 
 def _stacked(kept: Kept) -> tuple[Any, tuple[Any, Any, Arrays]]:
-    """What was kept as a stack: the row of each slot in it, and the last slot in use, the steps
-    of all rows, and the rows."""
+    """The checkpoints as a stack.
+
+    Returns the function from a position in the stack to its row, and `(top, steps, rows)`: the
+    position of the last checkpoint, the step of each row, and the rows.
+    """
     order = (lambda top: top) if kept.order is None else (lambda top: read_row(kept.order, top))
     return order, (kept.top, kept.steps, kept.rows)
 
 
 def _kept_at(slot: Any, steps: Any, rows: Arrays) -> tuple[Any, Arrays]:
-    """The step before which the state in a row was kept, and that state."""
+    """The checkpoint in a row: its step, and the state before that step."""
     return read_row(steps, slot), [read_row(r, slot) for r in rows]
 
 
 def _is_short(way: Reversal) -> bool:
-    """Whether between any two states that were kept there is room for all those between."""
+    """Whether the free slots always hold every state between two checkpoints."""
     most = way.end.limit if way.end.length is None else way.end.length
     return isinstance(most, int) and reversible_steps(way.slots, 2) >= most
 
 
 def _far(way: Reversal, order: Any, end: Any, state: Any) -> Any:
-    """Keeps states on the way to `end` until the rest of it is near."""
+    """Rerun towards `end`, checkpointing at scheduled distances, until the remaining steps fit into
+    the free slots, or until only the spare row is free."""
 
     def is_far(state: Any) -> Any:
         i, _, top, _, _ = state
@@ -208,7 +223,10 @@ def _far(way: Reversal, order: Any, end: Any, state: Any) -> Any:
 
 
 def _near(way: Reversal, order: Any, end: Any, state: Any) -> Any:
-    """Keeps each state up to that before step `end - 1`; without a slot for all, the last one."""
+    """Rerun to the state before step `end - 1`, checkpointing each state.
+
+    Once all slots are in use, each further state overwrites the spare row.
+    """
 
     def advance(state: Any) -> Any:
         i, carry, top, steps, rows = state
@@ -223,9 +241,9 @@ def _near(way: Reversal, order: Any, end: Any, state: Any) -> Any:
 def reverse_large(
     way: Reversal, total: Any, kept: Kept, carry_ct: Arrays, buffers_ct: Arrays, ys_ct: Arrays
 ) -> Cotangents:
-    """As `reverse`, for steps that are large programs: only one of them stands in what is compiled.
+    """As `reverse`, for large steps: the compiled program contains the step once.
 
-    Each step forward is ready to be reversed. Where it is the next to be, it is.
+    Linearise every forward step. Apply its pullback only if it is the next step to reverse.
     """
     slots, is_short = way.slots, _is_short(way)
 
@@ -237,13 +255,13 @@ def reverse_large(
         new, back = way.linearized(i, carry)
         is_last = i == end - 1
         cts = _if(is_last, back, cts, ys_ct)
-        # A state that is not to be kept is written to the spare row: a branch would copy all rows.
+        # A state that is not checkpointed goes to the spare row: a branch would copy all rows.
         keeps = (i + 1 == target) & (top < slots - 1) & ~is_last
-        slot = jnp.where(keeps, top + 1, slots)  # that of the state that is worked on
+        slot = jnp.where(keeps, top + 1, slots)
         rows = [write_row(r, x, order(slot)) for r, x in zip(rows, new, strict=True)]
         steps, top = write_row(steps, i + 1, order(slot)), jnp.where(keeps, top + 1, top)
-        # Where step `end - 1` was reversed, go on from the last checkpoint before the new end, and
-        # pop it if it is the state of the step that is next.
+        # If step `end - 1` was reversed, pop its checkpoint, if it has one, and continue from the
+        # last checkpoint. The state before step 0 stays, so that `top` is a valid position.
         end = jnp.where(is_last, i, end)
         top = jnp.where(
             is_last & (read_row(steps, order(top)) == end), jnp.maximum(top - 1, 0), top

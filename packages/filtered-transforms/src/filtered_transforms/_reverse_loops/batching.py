@@ -1,4 +1,4 @@
-"""What a loop has to know of `vmap`: whether it is mapped, and about all examples at once."""
+"""What a loop must know about `vmap`: whether a value is batched, and reductions over the batch."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jax.custom_batching import custom_vmap
 
 @custom_vmap
 def any_of(pred: jax.Array) -> jax.Array:
-    """Whether `pred` holds for any example: the same for all, so that a loop has one condition."""
+    """Whether `pred` holds for any example. It is unbatched, so that a loop has one condition."""
     return pred
 
 
@@ -18,10 +18,10 @@ def _any_of_mapped(_size: int, _mapped: list[bool], pred: jax.Array) -> tuple[ja
 
 @custom_vmap
 def any_of_kept(pred: jax.Array, anew: jax.Array) -> jax.Array:
-    """As `any_of(pred)`, where `anew` is `pred`, computed anew: taken where it is not mapped.
+    """As `any_of(pred)`, where `anew` is the same value, recomputed.
 
-    Then nothing asks for the `pred` that a loop keeps, and the compiler drops it. Mapped, it is
-    computed in the body anyhow.
+    Unbatched, `anew` is used: then nothing uses the `pred` in the carry, and XLA removes it.
+    Batched, `pred` is used: the body computes it in any case.
     """
     return anew
 
@@ -36,10 +36,10 @@ def _any_of_kept_mapped(
 
 @custom_vmap
 def unless_alone(pred: jax.Array) -> jax.Array:
-    """`pred` where it differs between examples, else true.
+    """`pred` under `vmap`, else constant True.
 
-    A loop runs on while any example does, so that a `pred` that is not mapped holds. As a constant
-    it leaves no trace in the compiled program: `select(True, x, y)` is `x`.
+    An unbatched body only runs while its predicate holds. XLA removes a constant predicate:
+    `select(True, x, y)` is `x`.
     """
     return jnp.ones_like(pred)
 
@@ -53,7 +53,7 @@ def _unless_alone_mapped(
 
 @custom_vmap
 def same_for_all(x: jax.Array) -> jax.Array:
-    """`x`, an integer that is the same for all examples: the greatest."""
+    """`x`, an integer that is the same for all examples, unbatched (the maximum over the batch)."""
     return x
 
 

@@ -1,14 +1,15 @@
-"""Loops of at most so many steps, which can be differentiated in any mode, any number of times.
+"""Loops with a greatest number of steps, differentiable in any mode, any number of times.
 
-Run forward, it is a `jax.lax.while_loop`. Its rule for forward mode runs it so, and computes the
-tangents in scans of scans: blocks of steps, rematerialised. Those are linear in the tangents, so
-that JAX transposes them for reverse mode, and they are differentiable themselves, so that any order
-works. Invariants:
+The primal loop is a `jax.lax.while_loop`. Its JVP rule runs that loop, and computes the tangents by
+nested scans over blocks of steps, with rematerialisation. The scans are linear in the tangents, so
+that JAX can transpose them for reverse mode. They are differentiable, so that any order of
+derivatives works. Invariants:
 
-- Only the inputs of steps and of blocks are residuals: memory for the square root of `max_steps`.
-- Neither constants nor buffers are kept once for each step.
-- In a step after the loop has ended, derivatives are taken at a carry where they are finite, and
-  not used: zero times infinity would be NaN.
+- Only the inputs of steps and of blocks are residuals: memory grows with the square root of
+  `max_steps`.
+- Constants and buffers are not stored once for each step.
+- A step after the end of the loop is linearised at the first carry, where its derivative is finite,
+  and its result is discarded. At another carry it may be infinite, and zero times infinity is NaN.
 """
 
 import functools
@@ -33,14 +34,14 @@ def run_bounded(
 ) -> tuple[Arrays, Arrays]:
     """The last carry and buffers of the loop.
 
-    As it stands it is a `jax.lax.while_loop`. Differentiated, it becomes scans, which JAX can
-    transpose; that is all there is to it, so that the derivatives can be differentiated again.
+    Undifferentiated, it is a `jax.lax.while_loop`. Differentiated, it is a composition of scans,
+    which JAX can transpose and differentiate again.
     """
     marks = state.marks
     plain = loop.without_marks(marks)
 
     def runs(is_marked: bool) -> Callable[..., Any]:
-        # Of the loop that marks what is written, or of the other.
+        # The loop that marks what is written to buffers, or the loop that does not.
         def run(*arrays: Arrays) -> Any:
             return run_lax(loop if is_marked else plain, max_steps, *arrays)
 
@@ -49,7 +50,7 @@ def run_bounded(
     def jvp(was_marked: bool, primals: Any, tangents: Any) -> Any:
         consts, carry, buffers = primals
         start: Any = nonzero(primals, tangents)
-        # Which places are written matters if what was there before is differentiated, or read.
+        # Marks are needed if the first buffers are perturbed, or if a buffer is read.
         is_marked = was_marked or marks.timed or any(start[2])
         chosen = loop if is_marked else plain
         if is_marked and not was_marked:
@@ -62,6 +63,7 @@ def run_bounded(
             for xs, ts, mask in zip(primals, tangents, perturbed[:3], strict=False)
         ]
         if is_marked:
+            # The loop overwrites these elements. Their first tangents must not reach the result.
             remaining = iter(given[2])
             every = [next(remaining) if here else None for here in perturbed.buffers]
             given[2] = pick(marks.untouched(final, every), perturbed.buffers)
@@ -99,11 +101,11 @@ def _lasting(run: Callable[..., Any], jvp: Callable[..., Any]) -> Callable[..., 
 
 
 class _Scans(NamedTuple):
-    """The derivative of a loop: scans of the tangents, and of the carry at which they are taken.
+    """The derivative of a loop: scans over the carry and the tangents.
 
-    - `final`: the buffers at the end, in which a step reads what it had read: see `Reversal`.
-    - `safe`: the first carry, for steps after the end of the loop.
-    - `max_steps`, `base`: how many steps there are at most, and at least in a block.
+    - `final`: the buffers after the loop. With their marks, each read gives its original value.
+    - `safe`: the first carry, at which steps after the end of the loop are linearised.
+    - `max_steps`, `base`: the greatest number of steps, and the least number of steps in a block.
     """
 
     loop: TracedLoop
@@ -122,7 +124,7 @@ class _Scans(NamedTuple):
         start = pred, jnp.int32(0), carry, to_consts, to_carry, to_buffers
         most = max(self.max_steps, 1)
         size = min(most, max(self.base, math.isqrt(most - 1) + 1))
-        # A branch would copy the tangents of the buffers in each step.
+        # No branch around a step that has tangents of buffers: a branch would copy them each time.
         block = _repeat(self._step, size, skip=not to_buffers)
         whole = block if size == most else _repeat(block, -(-most // size), skip=True)
         return whole(fixed, start)[4:]
@@ -140,7 +142,7 @@ class _Scans(NamedTuple):
 
 
 def _repeat(run: Callable[..., Any], times: int, skip: bool) -> Callable[..., Any]:
-    """`run`, so often; if `skip`, only as long as the loop still goes on."""
+    """Scan `run` for `times` steps. If `skip`, it does nothing once all examples have stopped."""
 
     def if_any(fixed: Any, state: Any) -> Any:
         return jax.lax.cond(any_of(state[0]), run, lambda _, state: state, fixed, state)

@@ -1,15 +1,16 @@
-"""Arrays in the carry of a loop that are written at an index, and never copied.
+"""Buffers: arrays in the carry of a loop that are written element by element, and never copied.
 
 Invariants:
 
-- Each index is written at most once, which the user promises. So the array at the end of the loop
-  holds what any step wrote, and no step's array has to be kept for the way back.
-- A read must give what was there at the time. If the index was written before, that is the array at
-  the end; else it is the array before the loop. The times of writes tell which.
-- A write of an example that has stopped, or that `pred` forbids, writes nothing: it goes out of
-  bounds. So a buffer is never selected between an old and a new one, which would copy it.
-- An `Origin` is compared by identity: it tells that what a body returns for a buffer is that
-  buffer, and not another array of the same shape.
+- Each element is written at most once, which the user promises. So the array after the loop holds
+  what every step wrote, and the backward pass needs no earlier version of it.
+- A read gives the value at the time of the read. An element written before has its final value, in
+  the array after the loop. Any other element has its value from before the loop. The write times
+  distinguish the two.
+- A write goes out of bounds if its example has stopped, or if its `pred` is False: then JAX drops
+  it. So no loop selects between an old and a new buffer, which would copy the buffer.
+- An `Origin` is compared by identity. So the loop can check that the body returned this buffer, and
+  not another one of the same shape.
 """
 
 from collections.abc import Callable
@@ -29,13 +30,13 @@ from .masked_write import write, write_anywhere
 
 
 class Origin:
-    """Which buffer of which loop a buffer is; every one of a loop has its own.
+    """Identity of one buffer in one loop. Compared with `is`.
 
-    - `exact`: whether the derivatives of a write are to be right by themselves; else the loop sees
-        to it.
-    - `first`: the array before the outermost of the enclosing loops that keep times; `None` if no
-        loop does.
-    - `around`: of each enclosing loop that keeps times, those of its writes, and the time at which
+    - `exact`: whether a write has the exact derivative by itself; else the rules of `maybe_set_p`
+        are used, which are exact together with the marks of the loop.
+    - `first`: the array before the outermost enclosing loop that keeps times; `None` if no loop
+        does.
+    - `around`: for each enclosing loop that keeps times, its write times, and the time at which
         this loop begins.
     - `outer`: the origin of the same buffer in the next enclosing loop.
     - `is_read`: whether it was indexed while the loop was traced.
@@ -58,16 +59,14 @@ class Origin:
 
 
 class Buffer:
-    """An array of a loop, as its functions see it: it can be indexed, and written by `.at[].set`.
+    """A buffer, as the functions of a loop see it: indexed by `[]`, written by `.at[].set`.
 
-    - `pred`: whether the loop still runs, for this example; writes of one that has stopped do
-        nothing.
+    - `pred`: whether the loop still runs for this example; else its writes are dropped.
     - `written`: which elements have been written, if the loop can be differentiated in reverse,
-        else `None`. If buffers are read in the loop: when they were written.
+        else `None`. If the loop reads buffers: when they were written.
     - `now`: the time, if `written` holds times, else `None`. It counts the writes.
 
-    On the way back through a loop, `array` and `written` are those at its end. So an element is
-    what it was at the time if it was written before now; else it was what it is in `first`.
+    In the backward pass `array` and `written` are those after the loop.
     """
 
     __slots__ = ("array", "now", "origin", "pred", "written")
@@ -106,8 +105,9 @@ class Buffer:
         origin.mark_read()
         found = read(self.array, index)
         if self.now is not None:
-            # On the way back the arrays are those at the end. Written before now, by this loop or,
-            # before it began, by an enclosing one: the array has it. Else it is as it was first.
+            # In the backward pass `array` is the array after the loop. An element written before
+            # `now`, or by an enclosing loop before this one began, already has its final value. Any
+            # other element still had its value in `first`.
             known = self.written[index] < self.now
             for written, start in origin.around:
                 known = known | (written[index] < start)
@@ -124,9 +124,9 @@ class Buffer:
     def _refuse_whole(self, *_: Any, **__: Any) -> Any:
         # Without these, NumPy would read a buffer element by element, for ever when it is traced.
         raise TypeError(
-            f"A buffer of a loop ({self.dtype}{list(self.shape)}) is no array, and is read place "
-            "by place, as `buffer[i]`. All of it is `buffer[...]`; leave it out of `buffers` if "
-            "that is what most steps need."
+            f"A buffer of a loop ({self.dtype}{list(self.shape)}) is not an array. It is read "
+            "element by element, as `buffer[i]`. The whole array is `buffer[...]`; leave it out of "
+            "`buffers` if most steps need all of it."
         )
 
     __array__ = __jax_array__ = __iter__ = _refuse_whole
@@ -148,7 +148,7 @@ jtu.register_pytree_with_keys(
 
 
 class _At:
-    """`buffer.at`, which waits for an index."""
+    """`buffer.at`, to be indexed."""
 
     __slots__ = ("buffer",)
 
@@ -160,7 +160,7 @@ class _At:
 
 
 class _AtIndex:
-    """`buffer.at[index]`, which waits for what to write there."""
+    """`buffer.at[index]`, to be written by `set`."""
 
     __slots__ = ("buffer", "index")
 
@@ -169,13 +169,13 @@ class _AtIndex:
         self.index = index
 
     def set(self, x: Any, *, pred: Any = True, **_: Any) -> Buffer:
-        """The buffer with `x` at this place, if `pred`. Other options make no difference."""
+        """The buffer with `x` at this index, if `pred`. Other options are ignored."""
         buffer = self.buffer
         allowed = buffer.pred if pred is True else jnp.logical_and(buffer.pred, pred)
         written, now = buffer.written, buffer.now
         if written is not None:
             mark = True if now is None else _after(now, x)
-            # `exact`: a mark has no derivative that a rule could be for.
+            # `exact=True`: marks are booleans or integers, so no derivative rule is needed.
             written = write(written, self.index, mark, allowed, exact=True)
         timed = now is not None
         array = write(buffer.array, self.index, x, allowed, buffer.origin.exact, timed)
@@ -184,12 +184,12 @@ class _AtIndex:
 
 
 def _after(now: Any, x: Any) -> Any:
-    """`now`, by a computation that takes `x`, so that it is written after what `x` was made of.
+    """`now`, with a data dependence on `x`: it is written after the inputs of `x` were computed.
 
-    What `x` was made of may have read the times. Without an order between that read and this write,
-    XLA's CPU compiler copies the times in each step. It cannot see that zero is added here: it does
-    not know that a comparison as an integer is never negative. Seen to be needed with JAX 0.7.2,
-    0.10.2 and 0.12.0; it can go when `test_compiler_tricks.py` finds no copy without it.
+    These may have read the times. If that read is not ordered before this write, XLA:CPU copies the
+    times in each step. The added number is zero, but XLA cannot prove it: it does not know that a
+    comparison cast to an integer is never negative. Needed with JAX 0.7.2, 0.10.2 and 0.12.0;
+    remove it when `test_compiler_tricks.py` finds no copy without it.
     """
     x = jnp.asarray(x)
     if jnp.issubdtype(x.dtype, jax.dtypes.extended):
@@ -199,7 +199,7 @@ def _after(now: Any, x: Any) -> Any:
 
 @public("filtered_transforms.extend")
 class MaybeBuffer:
-    """For annotations: `MaybeBuffer[X]` is `X`, or what stands for an `X` that is a buffer.
+    """For annotations: `MaybeBuffer[X]` is `X`, or the buffer that replaces an `X` in a loop.
 
     A field of a loop's state that is among its `buffers` holds an array outside of the loop, and
     within the loop something that can be indexed, and written by `.at[...].set(...)`.
@@ -228,8 +228,8 @@ def is_buffer(x: Any) -> bool:
 def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, **kwargs: Any) -> T:
     """`buffer.at[item].set(x)` if `pred`, for buffers of loops and for arrays.
 
-    For functions that are called as the body of `while_loop` or `scan`, where `buffer` is one of
-    its buffers, and also outside of it, where it is an array.
+    For functions that run both in the body of `while_loop` or `scan`, where `buffer` is a buffer,
+    and outside of it, where `buffer` is an array.
 
     **Arguments:**
 
@@ -239,7 +239,7 @@ def buffer_at_set(buffer: T, item: Index, x: ArrayLike, *, pred: Scalar = True, 
     - `pred`: a scalar `bool`, traced or not: whether to write at all.
     - `**kwargs`: as for `jax.Array.at[...].set`.
 
-    **Returns:** what `buffer` is, written to.
+    **Returns:** the updated array or buffer.
 
     ```python
     import jax.numpy as jnp
@@ -263,7 +263,7 @@ def find_buffers(
 ) -> set[int]:
     """Which leaves are buffers: those that `buffers` picks, and those that already are.
 
-    **Raises:** `TypeError` if it picks what is no array of the tree.
+    **Raises:** `TypeError` if it picks a non-array leaf of the tree.
     """
     found = {i for i, leaf in enumerate(leaves) if is_buffer(leaf)}
     if buffers is None:
@@ -271,7 +271,7 @@ def find_buffers(
     places = [i for i, leaf in enumerate(leaves) if is_array(leaf) or is_buffer(leaf)]
 
     def pick(arrays: list[Any]) -> None:
-        # Traced, all arrays are distinct objects, also where one stands twice in the tree.
+        # Tracers are distinct objects, even if the tree contains one array twice.
         given = leaves[:]
         by_id: dict[int, int] = {}
         for i, array in zip(places, arrays, strict=True):

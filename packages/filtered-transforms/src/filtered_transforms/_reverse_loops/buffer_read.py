@@ -1,8 +1,9 @@
-"""`read_p`: reading an array in the midst of a loop that writes to it and is differentiated.
+"""`read_p`: reading a buffer in a differentiated loop that also writes to it.
 
-A read returns the array as well, and what comes after it in the body uses that one (`renews`). So
-in reverse the cotangent of what was read is added to that of the array in place. As two uses of one
-array, the read would have a cotangent of its own, of zeros and as large as the array, in each step.
+A read also returns the array, and the rest of the body uses the returned array (`handed_on`). So in
+reverse mode the cotangent of the read element is added in place to the cotangent of the array.
+Otherwise the array would have two uses, and each step would allocate a cotangent for the read:
+zeros, as large as the array.
 """
 
 from typing import Any
@@ -43,14 +44,15 @@ def _transpose(cts: Any, array: Any, *indices: Any, static: StaticIndex) -> list
         return [to_array, *none]
     if is_zero(to_array):
         to_array = jnp.zeros(array.aval.shape, array.aval.dtype)
-    # As JAX does: out of bounds, an integer is clipped, and what is of an array of them is dropped.
+    # Same out-of-bounds modes as the gradient of JAX's indexing: clip for scalar indices, drop for
+    # index arrays.
     mode = "clip" if all(x.ndim == 0 for x in indices) else "drop"
     return [to_array.at[static.index(indices)].add(to_found, mode=mode), *none]
 
 
 read_p: Any = create_vprim("read_place", _read, _shapes, _jvp, _transpose)
-"""`array[item]`, and the array. Where it is the latter that is read and written from then on
-(`handed_on`), the derivative of what is read is added to that of the array in place."""
+"""`array[item]`, and the array. Later equations use the returned array (`handed_on`), so that the
+cotangent of the read element is added in place."""
 
 
 def read(array: Any, item: Index) -> Any:
@@ -62,7 +64,7 @@ def read(array: Any, item: Index) -> Any:
 
 
 def materialised_read(x: Any, item: Index) -> Any:
-    """`x`, which was read at `item` of an array that is also written: see `materialise`."""
+    """`x`, which was read at `item` of an array that the loop also writes: see `materialise`."""
     items, indices = _parts(item)
     return materialise(x, indices) if all(map(is_plain, items)) else x
 

@@ -1,11 +1,10 @@
-"""When a loop that is to be differentiated in reverse keeps its state.
+"""Checkpoint schedules: which states a loop keeps for its backward pass.
 
-With `s` slots for states, of which the first holds the state at the start, `C(s + r, s)` steps can
-be reversed so that none is run forward more than `r` times, not counting the run in which it is
-differentiated; no more (Griewank and Walther 2000). Where the length is known, positions are those
-of the least number of steps run in all. Of a loop of unknown length, the positions that are kept
-while it runs are such that, for any length that it may turn out to have, this number is as small or
-nearly so (Wang, Moin and Iaccarino 2009; Stumm and Walther 2010).
+With `s` slots, of which the first holds the state at the start, at most `C(s + r, s)` steps can be
+reversed if none runs forward more than `r` times, not counting the run that is differentiated
+(Griewank and Walther 2000). If the length is known, the schedule has the least total number of
+steps. If it is not known, the checkpoints are chosen while the loop runs, so that for every length
+the total is minimal or close to it (Wang, Moin and Iaccarino 2009; Stumm and Walther 2010).
 """
 
 import functools
@@ -16,20 +15,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_MOST_STEPS = 4096  # of those that are chosen by what they cost, and
-_MOST_WORK = 50_000  # steps times slots: some 30 milliseconds
-_MOST_IN_TURNS = 16384  # steps of a schedule in which states are kept in turns: see `turns`
-_MOST_REPEATS = 8192  # of a schedule: with two slots, for 33 million steps
-_LAST = 2**31 - 1  # counters are of 32 bits
+_MOST_STEPS = 4096  # of a schedule by cost
+_MOST_WORK = 50_000  # its steps times slots: takes some 30 milliseconds
+_MOST_IN_TURNS = 16384  # steps of a schedule by turns: see `turns`
+_MOST_REPEATS = 8192  # of a schedule: enough for 33 million steps with two slots
+_LAST = 2**31 - 1  # step counters are `int32`
 
 
 def reversible_steps(slots: int, repeats: int) -> int:
-    """How many steps can be reversed from so many slots, each run again at most `repeats` times."""
+    """How many steps `slots` checkpoints can reverse if a step reruns at most `repeats` times."""
     return math.comb(slots + repeats, repeats)
 
 
 def default_checkpoints(max_steps: int) -> int:
-    """As many as it takes that no step is run more than twice: about `sqrt(2 max_steps)`."""
+    """The least number for which no step reruns more than twice: about `sqrt(2 max_steps)`."""
     slots = 1
     while reversible_steps(slots, 2) < max_steps:
         slots += 1
@@ -37,16 +36,16 @@ def default_checkpoints(max_steps: int) -> int:
 
 
 class Schedule(NamedTuple):
-    """Which states to keep: the `j`th is that before step `steps[j]`, in slot `slots[j]`.
+    """Which states to keep: the `j`th is the state before step `steps[j]`, in slot `slots[j]`.
 
-    What the slot held is given up. On the way back the states are wanted in the order of the steps:
+    It overwrites the slot's previous state. The backward pass needs the states ordered by step:
 
-    - Up to the step `first` (or always, without one), after the `j`th state was kept, they are in
-        the slots `orders[j]`, or, without `orders`, in the order of the slots.
-    - From step `first` on, they are in the order of the slots, up to the slot written last. What is
-        in later slots is given up, too.
-    - `turns`: the turn of each state before `first`, if those are kept as `turns` says, and so are
-        in the order of that.
+    - Before step `first` (or always, if it is `None`): once the `j`th state is kept, `orders[j]`
+        are the slots ordered by step. If `orders` is `None`, slots are in this order already.
+    - From step `first` on, the slots are in order up to the one written last. The states in later
+        slots are discarded.
+    - `turns`: the turn of each state before `first`, if these are kept by `turns`; the turn
+        determines the order.
     """
 
     steps: list[int]
@@ -57,17 +56,17 @@ class Schedule(NamedTuple):
 
 
 def in_turns(slots: int, limit: int | None) -> bool:
-    """Whether a loop of at most so many steps, or of any number, goes by `turns`."""
+    """Whether a loop of at most `limit` steps (`None`: any number) keeps states by `turns`."""
     return limit is not None and reversible_steps(slots, 2) >= limit
 
 
 def turns(slots: int, k: Any) -> Any:
     """The first step of turn `k` of a loop of at most `reversible_steps(slots, 2)` steps.
 
-    In turn `k` the state before each step is kept, in the slots from `k` on, but for the last
-    step of it, for which there is none left: the next turn begins one slot later. The steps run
-    for a gradient are then the least that there can be, whenever the loop ends: between what is in
-    slot `k` and the next state there are at most `slots - k` others.
+    Turn `k` keeps the state before each of its steps, in the slots from `k` on, except for its last
+    step, which has no slot. The next turn begins one slot later. Whenever the loop ends, the total
+    number of steps for a gradient is minimal: between the state in slot `k` and the next kept state
+    there are at most `slots - k` others.
     """
     return k * (slots + 1) - (k >> 1) * ((k - 1) | 1)  # k (k - 1) / 2: all in 32 bits
 
@@ -78,9 +77,9 @@ def schedule(slots: int, length: int | None, limit: int | None) -> Schedule:
 
     **Arguments:**
 
-    - `slots`: how many states can be kept.
-    - `length`: the number of steps, if that is known.
-    - `limit`: the greatest number of steps, if that is.
+    - `slots`: the greatest number of checkpoints.
+    - `length`: the number of steps, if it is known.
+    - `limit`: the greatest number of steps, if it is known.
     """
     if length is not None:
         found = _offline_steps(slots, length)
@@ -93,7 +92,7 @@ def schedule(slots: int, length: int | None, limit: int | None) -> Schedule:
 
 
 def _limited_schedule(slots: int, limit: int) -> Schedule:
-    """For at most `limit` steps: it never costs six percent more than it must there."""
+    """For at most `limit` steps. At `limit` steps it costs at most 6 % more than the optimum."""
     found, kept = _online_schedule(slots, limit, frozenset())
     best = _offline_steps(slots, limit)
     if _total_steps(kept, limit, slots) <= 1.06 * _total_steps(best, limit, slots):
@@ -102,10 +101,10 @@ def _limited_schedule(slots: int, limit: int) -> Schedule:
 
 
 def _unlimited_schedule(slots: int, limit: int) -> Schedule:
-    """The schedule for very many steps: by cost for the first, then by repetitions alone.
+    """A schedule for very many steps: the first part by cost or turns, the rest by repetitions.
 
-    The first steps are as many as can be reversed with `repeats` repetitions, which a schedule by
-    cost is made for in some 30 milliseconds.
+    The first part is as long as `repeats` repetitions allow. By cost, `repeats` is the greatest
+    number for which making the schedule takes some 30 milliseconds.
     """
     affordable = min(_MOST_STEPS, _MOST_WORK // slots)
     repeats = max(_repeats(slots, affordable + 1) - 1, 1)
@@ -133,8 +132,8 @@ def _schedule_in_turns(slots: int) -> Schedule:
 def _extended_schedule(begun: Schedule, slots: int, repeats: int, limit: int) -> Schedule:
     """A schedule beyond `reversible_steps(slots, repeats)` steps, up to `limit`.
 
-    In all slots but that of the start states are kept anew, so that as many steps as can be
-    reversed with none run more than `r` times are: first for `r = repeats + 1`, then for the next.
+    All slots except the first are refilled, so that the greatest number of steps can be reversed
+    with at most `r` reruns of each: first for `r = repeats + 1`, then for the next `r`.
     """
     first = reversible_steps(slots, repeats)
     steps, used, step = [*begun.steps], [*begun.slots], first
@@ -159,7 +158,7 @@ def _repeats(slots: int, length: int) -> int:
 
 
 def _offline_steps(slots: int, length: int) -> list[int]:
-    """The steps whose states are kept of a loop of known length: the least number is run."""
+    """The checkpoints of a loop of known length with the least total number of steps."""
     found = [0]
     for left in range(slots, 1, -1):
         rest = length - found[-1]
@@ -172,10 +171,10 @@ def _offline_steps(slots: int, length: int) -> list[int]:
 
 
 def _online_schedule(slots: int, most: int, wanted: frozenset[int]) -> tuple[Schedule, list[int]]:
-    """A schedule for up to `most` steps, and the steps whose states are then kept.
+    """A schedule for up to `most` steps, and the steps of the checkpoints at its end.
 
-    Before each step, what is kept from then on is what costs least if the loop ends after that
-    step, or after the next, which counts twice. What is in `wanted` is kept, and never given up.
+    At each step choose the checkpoints with the least cost if the loop ends after this step plus
+    twice the cost if it ends after the next. Steps in `wanted` are never dropped.
     """
     kept, slot_of = [0], {0: 0}
     steps, used = [0], [0]
@@ -197,7 +196,7 @@ def _online_schedule(slots: int, most: int, wanted: frozenset[int]) -> tuple[Sch
 
 
 def _slot_to_free(kept: list[int], step: int, wanted: frozenset[int]) -> int | None:
-    """Which state to give up for that before `step`, if it is to be kept."""
+    """Which checkpoint to drop for the state before `step`; `None` not to keep that state."""
     slots = len(kept)
     gaps = [y - x for x, y in zip(kept, [*kept[1:], step], strict=True)]
     as_is = [3 * _repeated_steps(gap, slots - i) for i, gap in enumerate(gaps)]
@@ -223,7 +222,7 @@ def _slot_to_free(kept: list[int], step: int, wanted: frozenset[int]) -> int | N
 
 @functools.lru_cache(maxsize=65536)
 def _repeated_steps(length: int, slots: int) -> int:
-    """How many steps are run to reverse so many, of which the first state is kept."""
+    """How many steps rerun to reverse `length` steps whose first state is kept."""
     if length <= 1:
         return 0
     repeats = _repeats(slots, length)
@@ -231,16 +230,16 @@ def _repeated_steps(length: int, slots: int) -> int:
 
 
 def _total_steps(kept: list[int], length: int, slots: int) -> int:
-    """How many steps are run for the gradient of a loop of so many, in all."""
+    """The total number of steps run for the gradient of a loop of `length` steps."""
     gaps = [y - x for x, y in zip(kept, [*kept[1:], length], strict=True)]
     return 2 * length + sum(_repeated_steps(gap, slots - i) for i, gap in enumerate(gaps))
 
 
 def steps_to_checkpoint(slots: Any, length: Any) -> Any:
-    """How far to the next position to keep, of a range of known length with so many slots.
+    """How many steps to the next checkpoint, in a range of known length.
 
-    The steps before it are to be reversed with all slots and one run less, those after with one
-    slot less: `reversible_steps(s, r) == reversible_steps(s, r - 1) + reversible_steps(s - 1, r)`.
+    The steps before it are reversed with all slots and one rerun less, those after it with one slot
+    less: `reversible_steps(s, r) == reversible_steps(s, r - 1) + reversible_steps(s - 1, r)`.
     """
     s, length_ = slots.astype(jnp.float32), length.astype(jnp.float32)
     more = jnp.where(slots > 1, length_, 0.0)  # with one slot there is nothing to decide

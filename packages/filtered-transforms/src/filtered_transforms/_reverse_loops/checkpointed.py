@@ -1,15 +1,15 @@
-"""Loops of any length that are differentiated in reverse, in memory fixed beforehand.
+"""Loops of any length with reverse mode, in memory that is fixed beforehand.
 
-A `jax.custom_vjp`: forward, some states are kept (`forward_pass`); on the way back the steps
-between them run again (`backward_pass`). Invariants:
+A `jax.custom_vjp`: the forward pass checkpoints some states (`forward_pass`), and the backward pass
+reruns the steps between them (`backward_pass`). Invariants:
 
 - The rules outlive the trace in which they are made, as long as a program that holds the loop. So
-  they hold functions, numbers and shapes, and no array: all arrays are operands and residuals.
-- Only what depends on what is differentiated has a cotangent. `find_perturbed` says what does;
-  without it, integers and constants in the carry would be given cotangents of `float0`, and what is
-  `nondifferentiable` would be differentiated.
-- Which places of a buffer were written is marked only if a derivative needs it: if what the buffer
-  held before the loop is differentiated, or if the loop reads a buffer.
+  they hold functions, numbers and shapes, but never arrays: arrays are operands or residuals.
+- Only arrays that depend on a differentiated input have cotangents; `find_perturbed` finds them.
+  Otherwise integers and constants in the carry would get `float0` cotangents, and
+  `nondifferentiable` values would be differentiated.
+- The written elements of buffers are marked only if a derivative needs it: if the first buffers are
+  perturbed, or if the loop reads a buffer.
 """
 
 import dataclasses
@@ -41,13 +41,13 @@ from .write_marks import Arrays, Marks
 
 
 class CheckpointedLoop(NamedTuple):
-    """A loop to be differentiated in reverse: functions, numbers and shapes, no array.
+    """A loop to be differentiated in reverse: functions, numbers and shapes, never arrays.
 
     - `loop`: its step and its condition.
     - `end`: when it ends.
-    - `checkpoints`: how many states may be kept at a time.
-    - `ys`: shapes and dtypes of what all steps return, stacked.
-    - `primal(loop, consts, carry, buffers, xs)`: how it runs if it is not differentiated.
+    - `checkpoints`: the greatest number of states kept at a time.
+    - `ys`: shapes and dtypes of the stacked outputs of the steps.
+    - `primal(loop, consts, carry, buffers, xs)`: runs the loop if it is not differentiated.
     """
 
     loop: TracedLoop
@@ -60,14 +60,14 @@ class CheckpointedLoop(NamedTuple):
 def run_checkpointed(
     what: CheckpointedLoop, consts: Arrays, xs: Arrays, state: LoopState
 ) -> tuple[Arrays, Arrays, Arrays]:
-    """The last carry and buffers, and what the steps returned, stacked.
+    """The last carry and buffers, and the stacked outputs of the steps.
 
     **Arguments:**
 
     - `what`: the loop.
-    - `consts`: the arrays that it closes over.
+    - `consts`: the arrays that the loop closes over.
     - `xs`: the stacked inputs of the steps.
-    - `state`: the state that it starts with.
+    - `state`: the initial state.
     """
     given = consts, *state.marks.asked(state.carry, state.buffers), xs
     rules = _Rules.of(what, state.marks, given)
@@ -82,14 +82,14 @@ def run_checkpointed(
 
 @dataclasses.dataclass(frozen=True)
 class _Rules:
-    """How the loop runs if it is differentiated, and how it is gone back through.
+    """The rules of the loop's `custom_vjp`: its forward pass and its backward pass.
 
-    - `marked`: the loop that marks which places of buffers are written; `plain`: the one that does
-      not; `asked`: the one of the two whose results the caller wants.
-    - `slots`: how many states are kept; `all_fit`: that is one for every step.
-    - `types`: those of what `asked` is given in one step.
-    - `known`: what is perturbed, by what is perturbed at the start. JAX calls the rules more than
-      once for one loop; to find it takes several traces of the step.
+    - `marked`: the loop that marks the written elements of buffers; `plain`: the loop without
+      marks; `asked`: the one of the two whose results the caller wants.
+    - `slots`: how many states are kept; `all_fit`: whether that is one for every step.
+    - `types`: those of the inputs of one step of `asked`.
+    - `known`: cache of `perturbed`. JAX calls the rules more than once for one loop, and the
+      analysis traces the step several times.
     """
 
     marked: TracedLoop
@@ -108,6 +108,7 @@ class _Rules:
         loop, end, checkpoints, ys, _ = what
         plain = loop.without_marks(marks)
         most = end.most()
+        # With a slot for the state before every step, no step reruns, and no schedule is needed.
         all_fit = most is not None and most <= checkpoints
         slots = max(most or 1, 1) if all_fit else checkpoints
         asked = loop if marks.is_asked else plain
@@ -116,27 +117,29 @@ class _Rules:
         return cls(loop, plain, asked, ys, end, marks, slots, all_fit, types, {})
 
     def perturbed(self, start: Any) -> Perturbed:
-        """What of the loop `asked` is perturbed, where `start` is."""
+        """Which arrays of the loop `asked` are perturbed if those in `start` are."""
         if start not in self.known:
             self.known[start] = find_perturbed(self.asked.steps.first, self.types, start)
         return self.known[start]
 
     def perturbed_out(self, start: Any) -> Any:
-        """What is perturbed of the last carry, the last buffers, and what the steps returned."""
+        """Which of the last carry, the last buffers, and the stacked outputs are perturbed."""
         found = self.perturbed(start)
         return found.carry, found.buffers, found.ys
 
     def forward(self, *args: Any) -> Any:
+        # With symbolic zeros, JAX wraps each argument together with whether it is perturbed.
         consts, carry, buffers, xs = jax.tree.map(lambda x: x.value, args, is_leaf=_is_primal)
         start: Any = tuple(
             tuple(x.perturbed and is_inexact(x.value) for x in group) for group in args
         )
         perturbed = self.perturbed(start)
-        # Not if buffers are only written, and what they held before has no derivative: marks cost
-        # as much memory as the buffers.
+        # No marks if buffers are only written, and were not perturbed before the loop: marks are as
+        # large as the buffers.
         is_marked = self.marks.is_asked or self.marks.timed or any(start[2])
         if is_marked and not self.marks.is_asked:
             carry, buffers = self.marks.added(carry, buffers)
+            # The analysis ran on the loop that the caller asked for. Marks are never perturbed.
             perturbed = perturbed._replace(
                 carry=padded(perturbed.carry, carry), buffers=padded(perturbed.buffers, buffers)
             )
@@ -145,7 +148,10 @@ class _Rules:
         running, kept = run_and_keep(
             run, run.begin(carry, buffers, empty), self.slots, self.all_fit
         )
+        # The outputs must have the structure of the primal's, which has marks only if asked. The
+        # residuals keep the marks: in the backward pass they tell what each step read.
         asked = self.marks.asked(running.carry, running.buffers)
+        # `Held`: the backward pass branches on these in Python. As leaves, JAX would trace them.
         residuals = consts, running.buffers, xs, (running.i, running.n), kept
         return (*asked, running.ys), (Held((perturbed, is_marked)), *residuals)
 
@@ -153,7 +159,8 @@ class _Rules:
         held, consts, buffers, xs, (i, n), kept = residuals
         perturbed, is_marked = held.value
         steps = (self.marked if is_marked else self.plain).steps
-        # They are the same for all examples, which `vmap` does not know.
+        # `vmap` may batch these residuals, but they are the same for all examples. Batched ones
+        # would make the conditions of the loops in the backward pass batched, too.
         top, order, at = jax.tree.map(same_for_all, (kept.top, kept.order, kept.steps))
         way = Reversal(
             linear=DifferentiableStep(steps.again, perturbed),
@@ -166,6 +173,7 @@ class _Rules:
             end=self.end,
             is_large=steps.size >= LARGE,
         )
+        # The masks may be longer than the groups: they also cover marks that were not asked for.
         cotangents = (
             [_dense(x) for x in pick(group, mask[: len(group)])]
             for group, mask in zip(cts, perturbed[1:3] + perturbed[4:], strict=True)
@@ -178,12 +186,13 @@ class _Rules:
         to_consts, to_carry, to_buffers, to_xs = (
             _spread(values, mask) for values, mask in zip(found, perturbed[:4], strict=True)
         )
+        # An element that the loop wrote does not depend on its value before the loop.
         to_buffers = self.marks.untouched(buffers, to_buffers)
         return to_consts, *self.marks.asked(to_carry, to_buffers), to_xs
 
 
 def _is_primal(x: Any) -> bool:
-    """Whether `x` is what `jax.custom_vjp` hands to a rule with symbolic zeros for an array."""
+    """Whether `x` is an argument as `jax.custom_vjp` wraps it with `symbolic_zeros=True`."""
     return hasattr(x, "perturbed")
 
 
@@ -193,6 +202,6 @@ def _dense(x: Any) -> Any:
 
 
 def _spread(values: Arrays, mask: tuple[bool, ...]) -> list[Any]:
-    """The values where `mask` is true, elsewhere `None`: no cotangent."""
+    """The values where `mask` is true, elsewhere `None` (no cotangent)."""
     values_ = iter(values)
     return [next(values_) if here else None for here in mask]

@@ -1,4 +1,4 @@
-"""Loops on `jax.lax.while_loop`, in which each example of a batch stops by itself."""
+"""Loops on `jax.lax.while_loop`, in which each example of a batch stops independently."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ def run_lax(
 ) -> tuple[Arrays, Arrays]:
     """The last carry and buffers of the loop.
 
-    JAX would select between all of the old and the new state when the condition is mapped. So the
-    condition is whether any example is to go on, and what has stopped keeps its carry; a buffer is
-    not selected, since writes to it know when they are void.
+    With a batched condition JAX would select between the whole old and new state. So the condition
+    is whether any example continues, and a stopped example keeps its carry. Buffers are not
+    selected: the writes of a stopped example are dropped.
     """
     limited = max_steps is not None
 

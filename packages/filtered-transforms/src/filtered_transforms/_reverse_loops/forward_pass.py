@@ -1,13 +1,13 @@
-"""A checkpointed loop run forward: three ways to keep states for the way back.
+"""The forward pass of a checkpointed loop: three ways to checkpoint states.
 
 Invariants, on which `backward_pass` relies:
 
-- The state before step 0 is always kept, and never given up.
-- What `Kept` holds is in the order of the steps, by way of `order`.
-- Under `vmap` all examples go in step: `i`, and which states are kept, are the same for all. Each
-  example has its own `pred`; one that has stopped keeps its carry.
-- Buffers are never kept: each place in one is written once, so that the last buffer tells what any
-  step had read.
+- The state before step 0 is always kept, and never overwritten.
+- `Kept.order` sorts the checkpoints by step.
+- Under `vmap` all examples run in lockstep: `i` and the checkpointed steps are the same for all.
+  Each example has its own `pred`; a stopped example keeps its carry.
+- Buffers are never checkpointed: each element is written once, so that the buffer after the loop
+  tells what any step read.
 """
 
 from typing import Any, NamedTuple
@@ -23,7 +23,10 @@ from .write_marks import NEVER, Arrays
 
 
 class Running(NamedTuple):
-    """The state of a loop that runs. `i` counts the steps of the longest example, `n` of each."""
+    """The state of a running loop.
+
+    `i` counts the steps of the longest example, `n` those of each example.
+    """
 
     pred: Any
     i: Any
@@ -36,8 +39,8 @@ class Running(NamedTuple):
 class Kept(NamedTuple):
     """The checkpoints: row `j` of `rows` is the carry before step `steps[j]`.
 
-    In the order of the steps they are the rows `order[0]` to `order[top]`; where `order` is `None`,
-    the rows `0` to `top`. One row, at the end, is for the state that the way back works on.
+    Sorted by step they are the rows `order[0]` to `order[top]`; if `order` is `None`, the rows `0`
+    to `top`. The last row is spare: the backward pass writes states to it that are no checkpoints.
     """
 
     top: Any
@@ -47,7 +50,7 @@ class Kept(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """The step of a loop, where all examples of a batch go in step."""
+    """The step of a loop; all examples of a batch run in lockstep."""
 
     loop: TracedLoop
     consts: Arrays
@@ -86,7 +89,7 @@ class Forward(NamedTuple):
 
 
 def run_and_keep(run: Forward, first: Running, slots: int, all_fit: bool) -> tuple[Running, Kept]:
-    """Run the loop to its end, and keep states on the way.
+    """Run the loop to its end, and checkpoint states.
 
     `all_fit`: there is a slot for the state before every step.
     """
@@ -98,7 +101,7 @@ def run_and_keep(run: Forward, first: Running, slots: int, all_fit: bool) -> tup
 
 
 def _slots(carry: Arrays, count: int) -> Arrays:
-    # Of the first carry, not of zeros: each slot holds a state in which a step can run.
+    # Copies of the first carry, not zeros: a step can run on the state in every slot.
     return [jnp.broadcast_to(x, (count, *x.shape)) for x in carry]
 
 
@@ -114,12 +117,14 @@ def _keep_all(run: Forward, first: Running, slots: int) -> tuple[Running, Kept]:
 
 
 def _keep_in_turns(run: Forward, first: Running, slots: int) -> tuple[Running, Kept]:
-    """Keep what `checkpoint_schedule.turns` says: arithmetic on `i`, no table in the program."""
+    """Keep states by `checkpoint_schedule.turns`: arithmetic on `i`, no table in the program."""
 
     def turn(state: Any) -> Any:
         at, steps, rows, k = state
         begin, k = turns(slots, k + 1), k + 1
 
+        # A turn has `slots - k + 1` steps. The state before the last one has no slot: it is written
+        # to the spare row, so that no branch is needed.
         def keep_and_advance(state: Any) -> Any:
             at, steps, rows = state
             slot = at.i - begin + k
@@ -140,10 +145,10 @@ def _keep_in_turns(run: Forward, first: Running, slots: int) -> tuple[Running, K
 
 
 def _order_in_turns(slots: int, k: Any, i: Any) -> tuple[Any, Any]:
-    """`top` and `order` of what was kept after `i` steps, in turn `k`."""
-    # The slots 0 to k - 1 hold one state of each turn before. From slot `k` on there are first the
-    # `new` states of this turn, which are later than what follows them: states of turn `k - 1` that
-    # this turn has not reached yet. In the order of the steps, those come before the new ones.
+    """`top` and `order` of the checkpoints after `i` steps, in turn `k`."""
+    # Slots 0 to k - 1 hold one state of each previous turn. From slot `k` on there are first the
+    # `new` states of this turn, then states of turn `k - 1` that this turn has not overwritten yet.
+    # Sorted by step, the states of turn `k - 1` come before the new ones.
     new = jnp.minimum(i - turns(slots, k), slots - k)
     top = jnp.where(k == 0, new, slots) - 1
     slot = jnp.arange(slots + 1, dtype=jnp.int32)
@@ -152,8 +157,9 @@ def _order_in_turns(slots: int, k: Any, i: Any) -> tuple[Any, Any]:
 
 
 def _keep_as_planned(run: Forward, first: Running, slots: int) -> tuple[Running, Kept]:
-    """Keep what the schedule says, which is a table in the program."""
+    """Keep states by the schedule, which is a table in the program."""
     planned = run.end.schedule(slots)
+    # After the last planned checkpoint the loop runs to its end, in one inner loop.
     planned_steps = jnp.array([*planned.steps, NEVER], jnp.int32)
     planned_slots = jnp.array(planned.slots, jnp.int32)
 
@@ -173,12 +179,12 @@ def _keep_as_planned(run: Forward, first: Running, slots: int) -> tuple[Running,
 
 
 def _order_as_planned(planned: Schedule, slots: int, j: Any, i: Any) -> tuple[Any, Any]:
-    """`top` and `order` of what was kept after `i` steps, the `j`th state last."""
+    """`top` and `order` of the checkpoints after `i` steps; the `j`th state was kept last."""
     top, orders = read_row(jnp.array(planned.slots, jnp.int32), j), planned.orders
     if planned.turns is not None:
         last = len(planned.turns)
         k = read_row(jnp.array([*planned.turns, 0], jnp.int32), jnp.minimum(j, last))
-        # In turn 0 the order is as they lie.
+        # In turn 0 the slots are sorted by step.
         first, order = _order_in_turns(slots, k, i)
         return jnp.where(j < last, first, top), order
     if orders is None:

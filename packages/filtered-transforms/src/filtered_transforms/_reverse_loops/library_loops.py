@@ -1,4 +1,4 @@
-"""`while_loop` and `scan` for libraries: the signatures, and the rules, of Equinox's."""
+"""`while_loop` and `scan` for libraries, with the signatures and rules of Equinox's loops."""
 
 from collections.abc import Callable
 from typing import Any, Literal, overload
@@ -51,17 +51,17 @@ def while_loop(
     checkpoints: int | None = None,
     base: int = 16,
 ) -> Any:
-    """As `filter_while_loop`, for libraries: numbers are arrays, and no option is in the way.
+    """As `filter_while_loop`, for libraries: numbers become arrays, unused options are ignored.
 
-    It has the signature of Equinox's `while_loop`, and its rules: Python numbers in the first state
-    become arrays, and options for which `kind` has no use are passed over, so that a library can
-    write them down and leave the kind to its user.
+    It has the signature and the rules of Equinox's `while_loop`: Python numbers in the first state
+    become arrays, and options that `kind` does not use are ignored. So a library can pass all
+    options and leave the kind to its user.
 
     **Arguments:**
 
     - `cond_fun`, `body_fun`, `init_val`, `max_steps`, `buffers`, `kind`, `checkpoints`: as for
         `filter_while_loop`.
-    - `base`: a bounded loop is made of blocks of at least so many steps.
+    - `base`: the least number of steps in a block of a bounded loop.
 
     **Returns:** the last state.
 
@@ -124,11 +124,10 @@ def scan(
     kind: LoopKind,
     checkpoints: int | Literal["all"] | None = None,
 ) -> tuple[Any, Any]:
-    """As `filter_scan`, for libraries: numbers are arrays, and no option is in the way.
+    """As `filter_scan`, for libraries: numbers become arrays, unused options are ignored.
 
-    It has the signature of Equinox's `scan`, and its rules: Python numbers in the first carry, and
-    in what `f` returns, become arrays, and `checkpoints` is passed over where `kind` has no use for
-    it.
+    It has the signature and the rules of Equinox's `scan`: Python numbers in the first carry and in
+    the outputs of `f` become arrays, and `checkpoints` is ignored if `kind` does not use it.
 
     **Arguments:** as for `filter_scan`.
 

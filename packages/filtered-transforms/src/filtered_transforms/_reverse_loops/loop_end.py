@@ -1,4 +1,4 @@
-"""When a loop ends, beside its own condition, and which row of stacked arrays a step has."""
+"""When a loop ends, besides its own condition, and the row of stacked arrays of each step."""
 
 from typing import Any, NamedTuple
 
@@ -9,11 +9,11 @@ IN_CONSTS = "in consts"
 
 
 class LoopEnd(NamedTuple):
-    """When a loop ends, beside its own condition.
+    """When a loop ends, besides its own condition.
 
     - `length`: the number of steps, if it is known; then there is no other condition.
-    - `limit`: the greatest number of steps, if there is one. A traced one is `IN_CONSTS`: the last
-        of the arrays that the loop closes over, since rules for derivatives may hold no tracer.
+    - `limit`: the greatest number of steps, if there is one. `IN_CONSTS` stands for a traced one,
+        which is the last of `consts`: derivative rules must not hold tracers.
     - `reverse`: whether step 0 takes the last row of the stacked inputs, as `jax.lax.scan` does.
         Only a loop of known length has rows.
     """
@@ -28,11 +28,11 @@ class LoopEnd(NamedTuple):
         return known if isinstance(known, int) else None
 
     def in_turns(self, slots: int) -> bool:
-        """Whether checkpoints are kept as `checkpoint_schedule.turns` says."""
+        """Whether checkpoints are kept by `checkpoint_schedule.turns`."""
         return self.length is None and in_turns(slots, self.most())
 
     def schedule(self, slots: int) -> Schedule:
-        """The schedule of checkpoints in so many slots."""
+        """The schedule for `slots` checkpoints."""
         return schedule(slots, self.length, self.most())
 
     def limit_of(self, consts: Arrays) -> Any:

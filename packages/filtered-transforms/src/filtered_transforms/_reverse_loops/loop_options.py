@@ -1,4 +1,4 @@
-"""The options of a loop: its kind is chosen here, and what the kind makes of the others."""
+"""The options of a loop, checked together: which of them its kind takes and requires."""
 
 import operator
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from filtered_transforms._types import LoopKind
 
 from .checkpoint_schedule import default_checkpoints
 
-_MOST_STEPS = 2**31 - 1  # counters of steps are of 32 bits
+_MOST_STEPS = 2**31 - 1  # step counters are `int32`
 _KINDS = get_args(LoopKind)
 
 Checkpoints = int | Literal["all"] | None
@@ -21,7 +21,7 @@ class Caller(NamedTuple):
     - `body`: the name of its parameter for the step.
     - `error`: the class of the error for a carry that changes its structure or its types. Those of
         Equinox's loops are `ValueError`, those of `jax.lax` `TypeError`.
-    - `depth`: how many keys at the start of a path into the carry the user does not know.
+    - `depth`: how many leading keys of a path into the carry are internal, and not shown.
     """
 
     name: str
@@ -34,9 +34,9 @@ class LoopOptions(NamedTuple):
     """The options of one loop, checked.
 
     - `max_steps`: the greatest number of steps: an `int`, traced, or `None` for no limit.
-    - `checkpoints`: how many states a checkpointed loop keeps; of other kinds without meaning.
-    - `base`: of how many steps at least the blocks of a bounded loop are.
-    - `buffers`: from the carry to those arrays in it that are written index by index.
+    - `checkpoints`: how many states a checkpointed loop keeps; unused by other kinds.
+    - `base`: the least number of steps in a block of a bounded loop.
+    - `buffers`: a function from the carry to its buffers.
     """
 
     caller: Caller
@@ -57,10 +57,10 @@ def choose(
     base: int = 16,
     buffers: Callable[[Any], Any] | None = None,
 ) -> LoopOptions:
-    """The options of a loop, where its user gave these. `length`: of a loop of known length.
+    """Check the options that a user gave. `length`: the number of steps, if it is known.
 
-    **Raises:** `ValueError` for a kind that is none, for options that contradict each other, and
-    for a missing option without which the memory of the loop is not known.
+    **Raises:** `ValueError` for an unknown kind, for options that contradict each other, and
+    for a missing option that determines the memory of the loop.
     """
     name = caller.name
     if kind not in _KINDS:

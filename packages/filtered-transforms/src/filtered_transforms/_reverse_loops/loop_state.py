@@ -1,14 +1,13 @@
-"""The state of a loop as flat lists of arrays: what is carried, and what are buffers.
+"""The state of a loop as two flat lists of arrays: the carry and the buffers.
 
 Invariants:
 
-- The functions of the loop are given the tree that the user wrote, with a `Buffer` for each array
-  that is a buffer, and must return the same tree: each buffer where it stood, static leaves as they
-  were, arrays of the same type.
-- Everything else sees two lists, `carry` and `buffers`. The carry is kept at checkpoints and
-  selected where an example of a batch has stopped. Buffers never are: so what a buffer needs beside
-  its array (which indices were written, or when) stands among the buffers if it is as large as the
-  array, and in the carry if it is a scalar.
+- The functions of the loop take the user's tree, with a `Buffer` in place of each array that is a
+  buffer. They must return the same tree: the same buffers at the same places, equal static leaves,
+  arrays of the same type.
+- Everything else takes two lists, `carry` and `buffers`. Checkpoints store the carry, and a stopped
+  example of a batch keeps its carry by a select. Neither happens to buffers. So the marks of a
+  buffer, which are as large as its array, are in `buffers`; its time, a scalar, is in the carry.
 """
 
 from collections.abc import Callable
@@ -35,10 +34,10 @@ from .write_marks import NEVER, Arrays, Marks, was_written
 
 
 class _Structure:
-    """The tree of the state: where its arrays stand, which are buffers, and what is static.
+    """The tree of the state: the positions of its arrays, buffers and static leaves.
 
-    Numbers are arrays here, as they are for `jax.lax`. A caller for whom they are static holds them
-    in nodes (`hold`), so that they are no leaves of this tree.
+    Numbers are arrays here, as for `jax.lax`. A caller for whom numbers are static wraps them in
+    nodes (`hold`), so that they are not leaves of this tree.
     """
 
     def __init__(self, init: Any, buffers: Callable[[Any], Any] | None, name: str):
@@ -61,17 +60,17 @@ class _Structure:
         return self.treedef.unflatten(merge(self.is_dynamic, dynamic, self.static))
 
     def example(self) -> Any:
-        """The tree of the state that the loop starts with."""
+        """The tree of the initial state."""
         return self.treedef.unflatten(self.leaves)
 
 
 class LoopState:
-    """The arrays that a loop starts with, and how its trees are made of arrays and taken apart.
+    """The initial arrays of a loop, and the conversions between its trees and lists of arrays.
 
-    - `carry`: what is carried; at its end the time of each buffer that has one.
-    - `buffers`: the arrays of the buffers. After them, for each that is tracked, its mark: which of
-        its indices were written, or, if `timed`, when. The marks are of this loop if `track`; else
-        they are those that an enclosing loop keeps.
+    - `carry`: the carry, followed by the time of each buffer that has one.
+    - `buffers`: the arrays of the buffers, followed by the mark of each tracked one: which of its
+        elements were written, or, if `timed`, when. With `track` the marks are those of this loop,
+        else those that an enclosing loop keeps.
     - `marks`: which of these arrays are marks.
     """
 
@@ -97,7 +96,10 @@ class LoopState:
         )
 
     def _begin(self, array: Any, outer: Buffer | None, timed: bool) -> tuple[Origin, Any, Any]:
-        """Of a buffer: its origin, which of its places are written, or when, and the time."""
+        """For one buffer: its origin, its initial mark, and its initial time.
+
+        Mark and time may be `None`.
+        """
         origin = Origin(not self._track, None if outer is None else outer.origin)
         around = None if outer is None or outer.now is None else outer
         if not self._track:
@@ -114,9 +116,9 @@ class LoopState:
 
     @property
     def needs_times(self) -> bool:
-        """Whether one of its buffers was read while it was traced without times.
+        """Whether to retrace with write times.
 
-        Not if a loop around it needs them for the same reason: then that is traced again anyhow.
+        That is: a buffer was read, and no enclosing loop will retrace anyway.
         """
         pairs = zip(self._origins, self._outer, strict=True)
         read = [outer for origin, outer in pairs if origin.is_read]
@@ -127,19 +129,19 @@ class LoopState:
         return self._structure.tree(carry[: self.marks.carried], buffers)
 
     def given(self, carry: Arrays, buffers: Arrays, pred: Any) -> Any:
-        """The state, as the functions of the loop see it while `pred`."""
+        """The state, as the functions of the loop see it. Buffers are written only if `pred`."""
         wrapped: Arrays = []
         parts = zip(
             *self.marks.parted(buffers), self._times(carry), self._outer, self._origins, strict=True
         )
         for array, written, now, outer, origin in parts:
-            # Within a loop that has stopped, for this example, nothing may be written either.
+            # If an enclosing loop has stopped for this example, no write may happen either.
             allowed = pred if outer is None else jnp.logical_and(pred, outer.pred)
             wrapped.append(Buffer(array, written, now, allowed, origin))
         return self._tree(carry, wrapped)
 
     def _times(self, carry: Arrays) -> Arrays:
-        """Of each buffer, the time, or `None`."""
+        """For each buffer its time, or `None`."""
         carried = self.marks.carried
         if len(carry) == carried:
             return [None] * len(self._timed)
@@ -159,10 +161,10 @@ class LoopState:
         return self._tree(carry, found)
 
     def returned(self, out: Any) -> tuple[Arrays, Arrays]:
-        """The arrays of what the body returned: the carry, and the buffers.
+        """The arrays of the tree that the body returned: the carry, and the buffers.
 
-        **Raises:** the error of the caller if the structure is another; `TypeError` if a static
-        leaf is.
+        **Raises:** the error of the caller if the structure differs; `TypeError` if a static
+        leaf does.
         """
         structure = self._structure
         leaves, treedef = jtu.tree_flatten(out, is_leaf=is_buffer)
@@ -205,18 +207,18 @@ class LoopState:
         ):
             if not dynamic and not same_value(old, new):
                 return (
-                    f"`{name}`: the state may not change in what is no array. At "
+                    f"`{name}`: the state may not change its non-array leaves. At "
                     f"{path_str(path)} it was {describe(old)}, and `{body}` returned "
                     f"{describe(new)}. {number_hint(old)}"
                 )
         raise AssertionError("nothing has changed")
 
     def fit(self, outs: list[Any]) -> bool:
-        """Whether the carry has the types `outs`, those of what the body returned for it.
+        """Whether the carry has the types `outs` that the body returned for it.
 
-        A weakly typed one (made of a Python number) is given the type that the body returns.
+        A weakly typed array (made from a Python number) is converted to the type of the output.
 
-        **Raises:** the error of the caller if it cannot be.
+        **Raises:** the error of the caller if the types differ otherwise.
         """
         fits = True
         for i, (x, out) in enumerate(zip(self.carry, outs, strict=True)):
@@ -239,21 +241,21 @@ class LoopState:
 
 
 def _unwrapped(buffers: list[Any]) -> tuple[Arrays, list[Buffer | None]]:
-    """The arrays of buffers, and for each the buffer of the enclosing loop, if it is one of its."""
+    """The arrays of buffers, and for each the `Buffer` of the enclosing loop, if there is one."""
     arrays = [x.array if is_buffer(x) else x for x in buffers]
     return arrays, [x if is_buffer(x) else None for x in buffers]
 
 
 def _present(values: list[Any]) -> tuple[list[bool], list[Any]]:
-    """Which values are there, and those that are."""
+    """Which values are not `None`, and these values."""
     mask = [x is not None for x in values]
     return mask, split(values, mask)[0]
 
 
 def check_buffers(given: Any, out: Any, caller: Caller) -> None:
-    """**Raises:** the error of the caller if `out` has no buffer where `given` has it, or another.
+    """**Raises:** the error of the caller if the buffers of `out` are not those of `given`.
 
-    Nothing is raised for trees of different structure: that is for whoever compares them.
+    Trees of different structure are ignored here: the caller compares the structures itself.
     """
     before, treedef = jtu.tree_flatten_with_path(given, is_leaf=is_buffer)
     after, found = jtu.tree_flatten(out, is_leaf=is_buffer)
@@ -283,7 +285,7 @@ def _misplaced_buffer(caller: Caller, where: str = " It") -> str:
 
 
 def _later(outer: Buffer, written: Any) -> tuple[Any, Any]:
-    """What a loop around knows, and its time, after a loop in it that wrote at `written`."""
+    """Marks and time of the enclosing loop after an inner loop wrote the elements in `written`."""
     if outer.written is None:
         return None, None
     if outer.now is None:

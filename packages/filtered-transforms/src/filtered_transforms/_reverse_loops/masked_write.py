@@ -1,8 +1,9 @@
-"""`maybe_set_p`: writing to an array in the midst of a loop that is differentiated.
+"""`maybe_set_p`: writing to a buffer in a differentiated loop.
 
 A write must not read the array, nor select between an old and a new one: either would make XLA copy
-it in each step. So a write that is not to happen goes out of bounds, where JAX drops it. The rules
-of its derivatives rely on each element being written once, which the loops see to with their marks.
+it in each step. So a write whose predicate is False goes out of bounds, where JAX drops it. The
+derivative rules are exact only if each element is written once, and if the loop masks the written
+elements by its marks.
 """
 
 import operator
@@ -23,7 +24,7 @@ from .materialise import materialise
 
 
 class StaticIndex:
-    """The static part of an index, with a hash: its arrays are operands of the primitive.
+    """The static part of an index, hashable; its arrays are operands of the primitive.
 
     `is_read`: whether the loop reads any of its buffers.
     """
@@ -59,7 +60,7 @@ class StaticIndex:
 
 
 def _bound(x: Any) -> int | None:
-    # An integer array has no hash.
+    # An integer array is not hashable.
     return None if x is None else operator.index(x)
 
 
@@ -73,8 +74,9 @@ def _shapes(array: Any, *_: Any, static: StaticIndex) -> list[Any]:
 
 
 def _jvp(primals: Any, tangents: Any, *, static: StaticIndex) -> Any:
-    # Differentiated once more, the array may be the buffer at the end of a loop. Then the place
-    # that is written again must not count, as it would by `_transpose`.
+    # In a higher derivative, `array` may be the buffer after a loop, which contains this write
+    # already. So the primal output is JAX's own scatter: its transpose gives the overwritten
+    # element a zero cotangent, `_transpose` does not.
     out = _set(*primals, static=static)
     array, x, *indices = primals
     array_t, x_t, *_ = tangents
@@ -85,10 +87,10 @@ def _jvp(primals: Any, tangents: Any, *, static: StaticIndex) -> Any:
 
 
 def _transpose(cts: Any, array: Any, x: Any, *indices: Any, static: StaticIndex) -> list[Any]:
-    # The cotangent of the array is that of the result, also where it was written. There it should
-    # be zero. But no earlier step uses those elements, since they are written once, and the loop
-    # masks them at its start (`Marks.untouched`). Without the zeros, the cotangent is only read
-    # here: if it was written too, XLA would copy it in each step.
+    # The cotangent of `array` should be zero at the written elements. It is left nonzero there: no
+    # earlier step uses these elements, since they are written once, and the loop masks them at its
+    # start (`Marks.untouched`). So this rule only reads the cotangent. If it also wrote zeros, XLA
+    # would copy the cotangent in each step.
     (ct,) = cts
     none = [None] * len(indices)
     if is_zero(ct):
@@ -102,9 +104,9 @@ maybe_set_p: Any = create_vprim("maybe_set", _set, _shapes, _jvp, _transpose)
 
 
 def locate(array: Any, item: Index, pred: Any) -> tuple[Any, ...] | None:
-    """An index of the same place if `pred`, else out of bounds, where JAX writes nothing.
+    """An equal index if `pred`, else one that is out of bounds, where JAX writes nothing.
 
-    `None` if there is no integer, or array of them, in it to be put out of bounds.
+    `None` if the index contains no integer or integer array that could be moved out of bounds.
     """
     items = list(item) if isinstance(item, tuple) else [item]
     found = _first_integer(items, array.ndim)
@@ -120,8 +122,8 @@ def locate(array: Any, item: Index, pred: Any) -> tuple[Any, ...] | None:
 def write(array: Any, item: Index, x: Any, pred: Any, exact: bool, is_read: bool = False) -> Any:
     """`array.at[item].set(x)` if `pred`, in a loop, without reading the array.
 
-    `exact`: it is differentiated as any function; else by the rules of `maybe_set_p`. `is_read`:
-    whether the loop reads any of its buffers.
+    `exact`: use JAX's derivative rules, else those of `maybe_set_p`. `is_read`: whether the loop
+    reads any of its buffers.
     """
     place = locate(array, item, pred)
     if place is None:
@@ -144,9 +146,9 @@ def write_anywhere(array: Any, item: Index, x: Any, pred: Any, **kwargs: Any) ->
 
 
 def _first_integer(items: list[Any], ndim: int) -> tuple[int, int] | None:
-    """Where an index has its first integer or array of them, and which axis that is of.
+    """The position of the first integer or integer array in an index, and the axis it indexes.
 
-    `None` if there is none, or if there is a mask or the like.
+    `None` if there is none, or if the index contains something else, such as a mask.
     """
     if not all(map(is_plain, items)):
         return None
@@ -161,7 +163,7 @@ def _first_integer(items: list[Any], ndim: int) -> tuple[int, int] | None:
 
 
 def is_plain(x: Any) -> bool:
-    """Whether `x`, part of an index, is an integer, an array of them, a slice, `...` or `None`."""
+    """Whether `x`, part of an index, is an integer, an integer array, a slice, `...` or `None`."""
     if x is None or isinstance(x, (slice, EllipsisType)):
         return True
     if is_array(x):

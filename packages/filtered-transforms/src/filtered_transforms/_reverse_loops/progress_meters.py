@@ -25,8 +25,8 @@ class AbstractProgressMeter(Module, Generic[_State]):
 
     `state = meter.init()` before the loop, `state = meter.step(state, progress)` in each step, with
     the state in the carry, and `meter.close(state)` after it. `AbstractProgressMeter[S]` has a
-    state of type `S`. Under `vmap` there is one meter for all examples, which shows the one that is
-    least far.
+    state of type `S`. Under `vmap` there is one meter for all examples, which shows the least
+    progress.
 
     It works by calling Python from the compiled program, which some accelerators do not allow
     within loops; the loops of this library never do so themselves.
@@ -106,7 +106,7 @@ class TextProgressMeter(AbstractProgressMeter[Any]):
 
     **Arguments:**
 
-    - `minimum_increase`: it prints when it is further than the last time by more than this.
+    - `minimum_increase`: it prints if progress has grown by more than this since the last print.
 
     ```python
     from filtered_transforms.extend import TextProgressMeter
@@ -139,7 +139,7 @@ class TextProgressMeter(AbstractProgressMeter[Any]):
 
 
 class _BarState(NamedTuple):
-    """The number of a bar in `_Bars`, and how many steps it was told of."""
+    """The number of a bar in `_Bars`, and how many steps it has had."""
 
     number: Any
     steps: Any
@@ -151,7 +151,7 @@ class TqdmProgressMeter(AbstractProgressMeter[Any]):
 
     **Arguments:**
 
-    - `refresh_steps`: it is drawn anew once in so many steps.
+    - `refresh_steps`: the bar is redrawn once in so many steps.
 
     ```python
     from filtered_transforms.extend import TqdmProgressMeter
@@ -192,13 +192,13 @@ def _float_dtype() -> Any:
 
 
 def _least(progress: Any) -> Any:
-    """The progress of the example that is least far."""
+    """The least progress of all examples."""
     progress = jax.lax.stop_gradient(jnp.asarray(progress))
     return unvmap_min(progress).astype(_float_dtype())
 
 
 def _same(x: Any) -> Any:
-    """What is the same for all examples: one for all."""
+    """`x`, which is the same for all examples, unbatched."""
     return unvmap_max(jax.lax.stop_gradient(x))
 
 

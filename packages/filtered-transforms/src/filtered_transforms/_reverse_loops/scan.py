@@ -1,4 +1,4 @@
-"""Loops of known length, of any kind: from the function of a user to flat lists of arrays."""
+"""Loops of known length of every kind: from the user's function to flat lists of arrays."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from .write_marks import Arrays
 
 
 class Order(NamedTuple):
-    """How `jax.lax.scan` goes over the rows: its options of these names."""
+    """The order in which a scan runs over the rows: options of `jax.lax.scan`."""
 
     reverse: bool = False
     unroll: int | bool = 1
@@ -46,8 +46,8 @@ def run_scan(
 ) -> tuple[Any, Any]:
     """The last carry, and the stacked results, of `for x in xs: carry, y = f(carry, x)`.
 
-    Numbers in `init`, and in what `f` returns, become arrays; a caller for whom they are static
-    holds them (`hold`). A bounded scan is one of `jax.lax`, which has all derivatives already.
+    Numbers in `init` and in the outputs of `f` become arrays; a caller for whom they are static
+    wraps them (`hold`). A bounded scan is a `jax.lax.scan`, which already has all derivatives.
     """
     if options.kind == "checkpointed" and length > 0:
         return _checkpointed(f, init, xs, length, options, order)
@@ -57,7 +57,7 @@ def run_scan(
 def scan_length(xs: Any, length: int | None, name: str) -> int:
     """How many steps a scan has.
 
-    **Raises:** `ValueError` if the arrays in `xs`, and `length`, do not agree, or do not tell.
+    **Raises:** `ValueError` if the arrays in `xs` and `length` disagree, or if there are neither.
     """
     leaves = jtu.tree_leaves(xs)
     arrays = split(leaves, array_mask(leaves))[0]
@@ -77,7 +77,7 @@ def scan_length(xs: Any, length: int | None, name: str) -> int:
 
 
 def check_pair(out: Any, name: str) -> tuple[Any, Any]:
-    """`out`. **Raises:** `TypeError` if it is no pair."""
+    """`out`. **Raises:** `TypeError` if it is not a pair."""
     if not isinstance(out, tuple) or len(out) != 2:
         raise TypeError(
             f"`{name}`: the function must return a pair `(carry, y)`, got a {type(out).__name__}."

@@ -1,4 +1,4 @@
-"""`show`: calls Python from a program, but not again where a derivative runs the program again."""
+"""`show`: calls Python from a program, but not when a derivative reruns the program."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,9 +31,9 @@ register_impl_finalisation(_show_p)
 
 
 def show(state: Any, pred: Any, function: Callable[..., None], *args: Any) -> Any:
-    """`state`, after `function(*args)` on the host if `pred`. No `vmap` may map any of them."""
+    """`state`, after `function(*args)` on the host if `pred`. No operand may be batched."""
     return _show_p.bind(state, pred, *args, function=function)
 
 
 WITHOUT_SHOW = Replacement(lambda eqn: eqn.primitive is _show_p, lambda _, __, inputs: inputs[:1])
-"""`show` is the identity: nothing is shown again."""
+"""For reruns: `show` becomes the identity, so that nothing is shown twice."""

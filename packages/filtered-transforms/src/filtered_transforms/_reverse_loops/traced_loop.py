@@ -2,10 +2,11 @@
 
 Invariants:
 
-- The user's functions run once, while the loop is traced (or twice: see `trace_exactly`). All that
-  comes after evaluates their jaxprs: forward, again on the way back, and under each transformation.
-- A function here closes over no traced array. What the user's function closes over is `consts`, an
-  operand: else a derivative that is taken after the trace has ended would meet its tracers.
+- The user's functions run once, while the loop is traced (or twice: see `trace_exactly`). The
+  forward pass, the backward pass and every transformation evaluate their jaxprs.
+- The functions here close over no tracers. The arrays that the user's function closes over are an
+  operand, `consts`: otherwise a derivative that is taken after the trace has ended would use leaked
+  tracers.
 """
 
 from collections.abc import Callable
@@ -43,10 +44,10 @@ class Steps(NamedTuple):
     It writes to buffers only if `pred`.
 
     - `first`: as the user wrote it.
-    - `again`: for steps that ran before: progress meters do not show it again.
-    - `forward`, `forward_again`: the same, where JAX does not differentiate it in reverse any more.
-        Functions with a rule for reverse mode alone (other loops) are what they compute there, so
-        that forward mode of the way back can go through them.
+    - `again`: for reruns: progress meters do not show these.
+    - `forward`, `forward_again`: the same two for programs that JAX does not differentiate in
+        reverse again. Functions with a reverse-mode rule only (other loops) are inlined there, so
+        that forward mode works through the backward pass.
     - `size`: how many equations of a step compute more than one number.
     """
 
@@ -62,12 +63,12 @@ class Steps(NamedTuple):
 
 
 class TracedLoop(NamedTuple):
-    """The step and the condition of a loop: functions alone, no array.
+    """The step and the condition of a loop: functions only, never arrays.
 
     - `steps`: the step.
     - `test(consts, carry, buffers)`: whether there is another step.
-    - `test_has_effects`: whether the condition may run once for each step only, since it calls
-        Python or the like.
+    - `test_has_effects`: whether the condition has side effects, such as calls of Python. Then it
+        may run only once for each step.
     """
 
     steps: Steps
@@ -75,7 +76,7 @@ class TracedLoop(NamedTuple):
     test_has_effects: bool = False
 
     def without_marks(self, marks: Marks) -> "TracedLoop":
-        """The loop that keeps no marks: its step is told that every element was written."""
+        """The loop without marks: its step gets marks that say that every element was written."""
 
         def without(step: Step) -> Step:
             def shorter(consts: Arrays, carry: Arrays, buffers: Arrays, *args: Any) -> Stepped:
@@ -93,11 +94,11 @@ class TracedLoop(NamedTuple):
 def trace_exactly(
     init: Any, options: LoopOptions, trace: Callable[[LoopState], T]
 ) -> tuple[LoopState, T]:
-    """The state of a loop that can be differentiated in reverse, and what `trace` makes of it.
+    """Trace a loop that can be differentiated in reverse. Returns its state and `trace(state)`.
 
-    Whether to retrace with write times: a buffer was read, and no enclosing loop will retrace
-    anyway. Without them a step that runs again on the way back would read what a later step wrote.
-    Times cost an `int32` for each element of a buffer, so that a loop that only writes has none.
+    Traces the loop. Traces again with write times if a buffer was read and no enclosing loop will
+    retrace anyway. Without times, a rerun step would read what a later step wrote. Times cost an
+    `int32` for each element of a buffer, so a loop that only writes has none.
     """
     state = LoopState(init, options, track=True)
     traced = trace(state)
@@ -112,10 +113,10 @@ def trace_body(
     state: LoopState,
     xs: Arrays,
 ) -> tuple[Arrays, Steps]:
-    """What `body(carry, buffers, xs, pred)` closes over, and it as a function of that, too."""
+    """Trace `body(carry, buffers, xs, pred)`: the arrays that it closes over, and its step."""
     pred = jnp.array(True)
-    # Once more where a weakly typed carry was given the type that the body returns. Types only
-    # widen, so that this ends.
+    # Traces again if `fit` converted a weakly typed carry to the type that the body returns. Types
+    # only widen, so this ends.
     while True:
         n_carry = len(state.carry)
         closed = handed_on(jax.make_jaxpr(body)(state.carry, state.buffers, xs, pred), read_p)
@@ -130,7 +131,7 @@ def trace_body(
 
         def step(consts: Arrays, carry: Arrays, buffers: Arrays, xs: Arrays, pred: Any) -> Stepped:
             out = run(jaxpr, [*carry, *buffers, *xs, pred], consts)
-            # Evaluating the jaxpr may make what was strongly typed weak; a loop wants one type.
+            # Evaluating the jaxpr may return weak types, but the carry must keep its type.
             new = [
                 jax.lax.convert_element_type(x, a.dtype) if _is_weak(x) and not a.weak_type else x
                 for x, a in zip(out[:n_carry], avals, strict=True)
@@ -144,7 +145,7 @@ def trace_body(
 
 
 def _size(jaxpr: Any) -> int:
-    """How many equations of a jaxpr, and within them, compute more than one number."""
+    """How many equations of a jaxpr and its inner jaxprs compute more than one number."""
     size = 0
     for equation in equations(jaxpr):
         shapes = [getattr(type_, "shape", ()) for type_ in equation.output_types]
@@ -160,7 +161,7 @@ def _is_weak(x: Any) -> bool:
 def trace_while(
     cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], state: LoopState
 ) -> tuple[Arrays, TracedLoop]:
-    """What the loop `while cond_fun(state): state = body_fun(state)` closes over, and it."""
+    """Trace `while cond_fun(state): state = body_fun(state)`: its `consts`, and the loop."""
 
     def body(carry: Arrays, buffers: Arrays, _: Arrays, pred: Any) -> Any:
         return *state.returned(body_fun(state.given(carry, buffers, pred))), []

@@ -1,4 +1,4 @@
-"""Loops of unknown length, of any kind: from the functions of a user to flat lists of arrays."""
+"""Loops of unknown length of every kind: from the user's functions to flat lists of arrays."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ def run_while(
 ) -> Any:
     """The last carry of `while cond_fun(carry): carry = body_fun(carry)`.
 
-    Numbers in `init` become arrays; a caller for whom they are static holds them (`hold`).
+    Numbers in `init` become arrays; a caller for whom they are static wraps them (`hold`).
     """
 
     def trace(state: LoopState) -> tuple[Arrays, TracedLoop]:

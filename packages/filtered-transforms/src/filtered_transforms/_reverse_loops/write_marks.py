@@ -1,9 +1,9 @@
-"""Marks of what a loop writes to its buffers, among the arrays of its state.
+"""Marks: which elements of its buffers a loop wrote. They are arrays of the loop's state.
 
-A mark is an array of the shape of its buffer: a `bool` says that an element was written, an `int32`
-says when. Derivatives need them: the cotangent of an element that the loop wrote is no cotangent of
-what the element was before the loop; and a read on the way back must know whether the element had
-been written by then. A loop that is not differentiated has none.
+A mark has the shape of its buffer: a `bool` says whether an element was written, an `int32` says
+when. Derivatives need marks for two reasons. The cotangent of a written element must not reach the
+buffer from before the loop. And a read in the backward pass must know whether the element had been
+written by then. A loop that is not differentiated has no marks.
 """
 
 from typing import Any, NamedTuple
@@ -15,17 +15,17 @@ from filtered_transforms._filters.partition import merge
 
 Arrays = list[Any]
 
-NEVER = 2**31 - 1  # the time of a write that has not been
+NEVER = 2**31 - 1  # the time of an element that has not been written
 
 
 class Marks(NamedTuple):
     """Which arrays of a loop's state are marks, and their shapes.
 
-    Not the arrays: the rules of a loop's derivatives hold this, and outlive the trace.
+    It holds no arrays: the derivative rules of a loop hold it, and outlive the trace.
 
-    - `carried`: how many arrays of the carry are no marks. After them stand `times` scalars: the
-        time now, of each buffer whose mark holds times.
-    - `tracked`: for each buffer, whether it has a mark. The marks stand after the buffers.
+    - `carried`: the length of the carry without times. It is followed by `times` scalars: the
+        current time of each buffer whose mark holds times.
+    - `tracked`: for each buffer, whether it has a mark. The marks follow the buffers.
     - `shapes`: those of the marks.
     - `is_asked`: whether an enclosing loop needs the marks at the end of this one.
     - `timed`: whether the marks are times.
@@ -41,9 +41,9 @@ class Marks(NamedTuple):
     def added(
         self, carry: Arrays, buffers: Arrays, all_written: bool = False
     ) -> tuple[Arrays, Arrays]:
-        """`carry` and `buffers`, with marks of what is written: nothing yet, or all.
+        """`carry` and `buffers` with new marks: no element is written, or all are.
 
-        The marks are made anew, in whatever is traced.
+        The marks are created in the current trace.
         """
         mark = -1 if all_written else NEVER
         times = [jnp.int32(0)] * self.times
@@ -72,7 +72,7 @@ class Marks(NamedTuple):
     def untouched(self, buffers: Arrays, values: Arrays) -> Arrays:
         """`values`, one for each array of `buffers`, with zeros where the loop wrote to a buffer.
 
-        Where it wrote, what was there before the loop has no part in the result.
+        The value of such an element before the loop does not affect the result.
         """
         masks = self.parted(buffers)[1]
         beyond = [None] * (len(values) - len(self.tracked))

@@ -1,4 +1,4 @@
-"""Functions as traced programs: closures as trees, jaxprs with other rules, callbacks, export.
+"""Functions as traced programs: closures as PyTrees, jaxprs with other rules, callbacks, export.
 
 Tests: `tests/filtered_transforms/_tracing`.
 """

@@ -1,4 +1,4 @@
-"""`filter_closure_convert`: a function with all that it closes over as arrays of a tree."""
+"""`filter_closure_convert`: a function as a PyTree of the arrays that it closes over."""
 
 import dataclasses
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class _Shape:
     def arrays(self, call: Any) -> list[Any]:
         """The arrays of a call.
 
-        **Raises:** `ValueError` if it is another call than was converted.
+        **Raises:** `ValueError` if the call differs from the converted one.
         """
         leaves, treedef = jtu.tree_flatten(call)
         expected, mask = self.tree, abstract_mask(leaves)
@@ -55,7 +55,7 @@ class _Shape:
         for i, (old, new) in enumerate(zip(jtu.tree_leaves(expected), leaves, strict=True)):
             was_array = self.rest[1][i]
             if was_array:
-                # Of an array only these count: not where it is, nor whether its type is weak.
+                # Devices and weak types of arrays may differ.
                 fits = mask[i] and old.shape == jnp.shape(new) and old.dtype == new.dtype
             else:
                 fits = not mask[i] and same_value(old, new)
@@ -88,10 +88,10 @@ class ClosureConverted(Module):
     ```
     """
 
-    # The program is a leaf, equal to itself alone; so what is no array can be exchanged between two
-    # conversions of one function, by `partition` and `combine`. All else is equal for them.
+    # The program is a leaf, compared by identity; so `partition` and `combine` can exchange the
+    # non-array leaves of two conversions of one function. Everything else compares equal.
 
-    __scope__ = None  # its calls are no layer
+    __scope__ = None  # its calls are not a layer
 
     jaxpr: "Jaxpr"
     consts: list[Any]
@@ -135,14 +135,14 @@ def filter_closure_convert(fn: Callable[..., Any], *args: Any, **kwargs: Any) ->
     **Returns:**
 
     A function that can be called with arguments of the same structure, shapes and dtypes, and the
-    same values where they are no arrays. Its leaves are the arrays, and the program. Its
+    same values for non-array leaves. Its leaves are the arrays, and the program. Its
     `in_struct` is `(args, kwargs)`, its `out_struct` the result, with a `jax.ShapeDtypeStruct` for
     each array.
     Inside of `jax.shard_map`, an example argument must vary over the same axes of the mesh as what
     it stands for.
 
     **Raises:** the result raises `ValueError` when it is called with other arguments, with the path
-    and what it was converted with.
+    and the example argument there.
 
     ```python
     import jax

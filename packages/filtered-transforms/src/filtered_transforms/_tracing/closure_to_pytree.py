@@ -11,9 +11,9 @@ from tree_surgery.extend import public
 
 
 class _Code:
-    """A function without the values that it captured.
+    """A function without its captured values.
 
-    Equal for two runs of one `def`, if the defaults are the same objects.
+    Equal for two executions of one `def`, if the defaults are the same objects.
     """
 
     __slots__ = ("function",)
@@ -49,7 +49,7 @@ class _Code:
 class Closure(Module):
     """A function whose captured values are children of the tree."""
 
-    __scope__ = None  # its calls are no layer
+    __scope__ = None  # its calls are not a layer
 
     fn: _Code = field(static=True)
     contents: tuple[Any, ...]
@@ -62,7 +62,7 @@ def _converted(leaf: Any, inside: tuple[types.FunctionType, ...]) -> Any:
     if type(leaf) is not types.FunctionType or leaf in inside:
         return leaf
     if leaf.__closure__ is None and "<locals>" not in leaf.__qualname__:
-        return leaf  # a global function, which is one for all
+        return leaf  # a global function: there is only one object
     contents: list[Any] = []
     for cell in leaf.__closure__ or ():
         try:
@@ -70,7 +70,7 @@ def _converted(leaf: Any, inside: tuple[types.FunctionType, ...]) -> Any:
         except ValueError:  # a variable without a value
             return leaf
         if value is leaf or any(value is f for f in inside):
-            return leaf  # a function that calls itself finds itself by the variable
+            return leaf  # a recursive function: its variable refers to itself
         contents.append(_tree(value, (*inside, leaf)))
     return Closure(_Code(leaf), tuple(contents))
 
@@ -81,16 +81,16 @@ def _tree(tree: Any, inside: tuple[types.FunctionType, ...]) -> Any:
 
 @public("filtered_transforms.extend")
 def closure_to_pytree(tree: T) -> T:
-    """The tree with each local function as a node whose children are the values that it captured.
+    """The tree with each local function as a node whose children are its captured values.
 
-    What is written with functions that return functions, as the optimisers of optax are, can so be
-    passed to a transformation by value: arrays that were captured are leaves, and the rest decides
-    whether two functions are equal.
+    So code that returns closures, such as the optimisers of optax, can be passed to a
+    transformation by value: captured arrays are leaves, and the rest decides whether two functions
+    are equal.
 
     **Arguments:**
 
-    - `tree`: any PyTree, or a function. Global variables are no children, nor are the variables of
-        a function that refers to itself.
+    - `tree`: any PyTree, or a function. Global variables are not children, nor are the variables
+        of a recursive function.
 
     **Returns:** a tree whose functions can be called as before.
 

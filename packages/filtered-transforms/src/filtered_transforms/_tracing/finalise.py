@@ -1,8 +1,8 @@
-"""Finalisation: programs in which primitives of libraries give way to what they are made of.
+"""Finalisation: replace the primitives of libraries by their implementations.
 
-Primitives of this library and of others exist to change a transformation: to forbid it, to see all
-examples of a `vmap` at once, to be differentiated by a rule. Once all transformations are done they
-may be replaced by what they compute, for tools that know JAX's own primitives alone.
+Some primitives exist only to change a transformation: to forbid it, to reduce over all examples of
+a `vmap`, to have a derivative rule. Once all transformations are done, such a primitive can be
+replaced by its implementation, for tools that only know JAX's own primitives.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from filtered_transforms._jax import ClosedJaxpr, Jaxpr
 
 primitive_finalisations: dict[Any, Callable[..., Any]] = {}
-"""Of each primitive that finalisation replaces, the function that takes its place."""
+"""For each primitive that finalisation replaces, the function that replaces it."""
 
 
 @public("filtered_transforms.extend")
 def register_impl_finalisation(prim: Primitive) -> None:
-    """Says that finalisation replaces a primitive by its `impl` rule.
+    """Makes finalisation replace a primitive by its `impl` rule.
 
     **Arguments:**
 
@@ -58,7 +58,7 @@ def register_impl_finalisation(prim: Primitive) -> None:
 
 @public("filtered_transforms.extend")
 def finalise_eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: ArrayLike) -> list[Any]:
-    """The results of a jaxpr, evaluated with what takes the place of its primitives.
+    """Evaluate a jaxpr, with its primitives finalised.
 
     **Arguments:**
 
@@ -77,19 +77,19 @@ def _finalised(_: Any, equation: Equation, inputs: list[Any]) -> Sequence[Any]:
 
 
 _FINALISED = Replacement(lambda eqn: eqn.primitive in primitive_finalisations, _finalised)
-# The rules of functions have had their day, too.
+# All transformations are done: inline custom derivative rules.
 _interpreter = Replacing(_FINALISED, WITHOUT_JVP, WITHOUT_VJP)
 
 
 @public("filtered_transforms.extend")
 def finalise_jaxpr(jaxpr: ClosedJaxpr) -> ClosedJaxpr:
-    """The jaxpr with what takes the place of its primitives.
+    """The jaxpr, with its primitives finalised.
 
     **Arguments:**
 
     - `jaxpr`: a `jax.extend.core.ClosedJaxpr`.
 
-    **Returns:** another, of the same arguments and results.
+    **Returns:** another closed jaxpr with the same arguments and results.
     """
     return retrace(jaxpr, _interpreter.run)
 
@@ -108,7 +108,7 @@ def finalise_jaxpr_as_fn(jaxpr: ClosedJaxpr) -> Callable[..., list[Any]]:
 
 @public("filtered_transforms.extend")
 def finalise_fn(fn: Callable[P, R]) -> Callable[P, R]:
-    """The function, traced and evaluated with what takes the place of its primitives.
+    """The function, traced and evaluated with its primitives finalised.
 
     **Arguments:**
 
@@ -145,7 +145,7 @@ def finalise_make_jaxpr(
 ) -> Callable[P, tuple[ClosedJaxpr, R]]: ...
 @public("filtered_transforms.extend")
 def finalise_make_jaxpr(fn: Callable[..., Any], *, return_shape: bool = False) -> Any:
-    """As `jax.make_jaxpr`, with what takes the place of the primitives.
+    """As `jax.make_jaxpr`, with the primitives finalised.
 
     **Arguments:**
 

@@ -9,14 +9,14 @@ from filtered_transforms._jaxprs.interpreter import EquationRule, Interpreter
 
 
 class Replacement(NamedTuple):
-    """A rule for all equations of which `applies` is true."""
+    """A rule for all equations for which `applies` is true."""
 
     applies: Callable[[Equation], bool]
     rule: EquationRule
 
 
 class Replacing(Interpreter):
-    """Computes in place of each equation what the first replacement that applies computes."""
+    """Evaluates each equation by the first replacement that applies to it."""
 
     def __init__(self, *replacements: Replacement):
         super().__init__({})
@@ -45,8 +45,8 @@ def _inlined(interpreter: Interpreter, equation: Equation, inputs: list[Any]) ->
 
 
 WITHOUT_VJP = Replacement(_calls("custom_vjp"), _inlined)
-"""Functions with a rule for reverse mode of their own are what they compute, so that they can be
-differentiated in forward mode: for what is not differentiated in reverse any more."""
+"""Inline `custom_vjp` calls, so that forward mode works. Only for programs that are not
+differentiated in reverse again."""
 
 WITHOUT_JVP = Replacement(_calls("custom_jvp"), _inlined)
-"""The same for functions with a rule for forward mode."""
+"""Inline `custom_jvp` calls. Only for programs that are not differentiated again."""

@@ -1,4 +1,4 @@
-"""`filter_make_jaxpr`: the program of a function, as JAX writes it down."""
+"""`filter_make_jaxpr`: the jaxpr of a function with any PyTrees."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,14 +1,14 @@
-"""`noinline`: a function that is compiled on its own, and called by the programs around it.
+"""`noinline`: a function that is compiled separately, and called by the programs that contain it.
 
-A program calls back to Python, which calls the function's own program. Which function that is, is a
-number among the arguments, so that the program around does not depend on it. Transformations do not
-look into the function either: they are written down (`_Jvp`, `_Transpose`, `_Batch`), and done to
+The outer program calls back to Python, which calls the function's own program. A number among the
+arguments identifies the function, so that the outer program does not depend on it. Transformations
+do not trace the function either: they are recorded (`_Jvp`, `_Transpose`, `_Batch`), and applied to
 the function when it is compiled.
 
-Numbers belong to functions of one `abstract_fn` (`_Interface`). A function is kept as long as what
-`noinline` has made of it, and as long as a program that was traced with it. A number, though, is
-data: a program that was traced with one function may return the number of another. So the
-`_MAX_IDLE` functions that were used last are kept as well.
+Numbers are unique among the functions of one `abstract_fn` (`_Interface`). A function lives as long
+as the result of `noinline`, and as long as a program that was traced with it. But a number is data:
+a program that was traced with one function may return the number of another. So the `_MAX_IDLE`
+most recently used functions are kept as well.
 """
 
 import dataclasses
@@ -47,14 +47,14 @@ Flat = Callable[..., list[Any]]  # of arrays, to arrays
 Shapes = tuple[jax.ShapeDtypeStruct, ...]
 
 _MAX_PROGRAMS = 1024  # of one interface
-_MAX_IDLE = 1024  # functions of one interface that nothing but their number may refer to
+_MAX_IDLE = 1024  # functions of one interface to which only their number may refer
 
 
 class _Numbered:
-    """A function, without its arrays, and its number: who holds this keeps the function.
+    """A function without its arrays, and its number. It keeps the function alive.
 
-    All are equal, since it is static in what `noinline` returns: no program may depend on which
-    function it was traced with. The number, which is data, tells them apart.
+    All instances are equal: it is a static field of the result of `noinline`, and no program may
+    depend on the function that it was traced with. The number, which is data, distinguishes them.
     """
 
     __slots__ = ("__weakref__", "function", "number")
@@ -74,9 +74,9 @@ class _Numbered:
 
 
 class _Interface:
-    """What a program knows of a function that it calls: how its results look.
+    """What an outer program knows about a function: the structure and shapes of its results.
 
-    And the functions of which that is so. Without `abstract_fn`, that is one.
+    It also holds the functions with this interface. Without `abstract_fn`, there is only one.
     """
 
     def __init__(self, abstract_fn: Callable[..., Any] | None):
@@ -104,7 +104,7 @@ class _Interface:
     def function(self, number: Any) -> Any:
         """The function of a number.
 
-        **Raises:** `RuntimeError` if it was let go.
+        **Raises:** `RuntimeError` if it was freed.
         """
         with self._lock:
             found = self._by_number.get(int(number))
@@ -125,10 +125,10 @@ class _Interface:
 
 
 class _Interfaces(weakref.WeakValueDictionary[Hashable, _Interface]):
-    """The `_Interface` of each `abstract_fn`; of each function, where there is none.
+    """The `_Interface` of each `abstract_fn`, or of each function without one.
 
-    Written and read by `noinline`. An entry lives as long as what `noinline` has returned with it,
-    and as long as a program that calls that.
+    Written and read by `noinline`. An entry lives as long as a result of `noinline` that uses it,
+    and as long as a program that calls such a result.
     """
 
     def __init__(self) -> None:
@@ -149,9 +149,9 @@ _INTERFACES = _Interfaces()
 
 @dataclasses.dataclass(frozen=True)
 class _Jvp:
-    """From `f(*args)` to the tangents of its inexact results.
+    """Maps `f(*args)` to the tangents of its inexact results.
 
-    As a function of `*args`, and of the tangents of those that are `moving`.
+    They are a function of `*args`, and of the tangents of the `moving` (perturbed) arguments.
     """
 
     moving: tuple[bool, ...]
@@ -172,9 +172,9 @@ class _Jvp:
 
 @dataclasses.dataclass(frozen=True)
 class _Transpose:
-    """From `f(*args)`, linear in some arguments, to the cotangents of these.
+    """Maps `f(*args)`, linear in some arguments, to the cotangents of these.
 
-    As a function of the other arguments, and of the cotangents of the results.
+    They are a function of the other arguments, and of the cotangents of the results.
     """
 
     linear: tuple[bool, ...]
@@ -195,7 +195,7 @@ class _Transpose:
 
 @dataclasses.dataclass(frozen=True)
 class _Batch:
-    """From `f(*args)` to its `vmap`."""
+    """Maps `f(*args)` to its `vmap`."""
 
     size: int
     axes: tuple[int | None, ...]
@@ -206,21 +206,21 @@ class _Batch:
 
 @dataclasses.dataclass(frozen=True)
 class _Call:
-    """All that is known of a call without its arrays, and without which function it is."""
+    """The static part of a call: everything except its arrays and the choice of the function."""
 
     interface: _Interface
     rest: Any
     transforms: tuple[_Jvp | _Transpose | _Batch, ...] = ()
-    # Of the function with which a program was traced, whose number may be a constant there.
+    # Keeps the traced function alive: its number may be a constant of the outer program.
     kept: _Numbered | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def then(self, transform: _Jvp | _Transpose | _Batch) -> "_Call":
         return dataclasses.replace(self, transforms=(*self.transforms, transform))
 
     def signed(self, number: int | None) -> Callable[..., tuple[list[Any], Signature]]:
-        """A function, or without a number what says its shapes, as a function of arrays.
+        """The function of a number, or `abstract_fn` without one, as a function of arrays.
 
-        Jitted, so that JAX traces it once for its shapes and for its results.
+        Jitted, so that JAX traces it once for both its shapes and its results.
         """
         interface, rest = self.interface, self.rest
         abstract_fn = interface.abstract_fn
@@ -240,9 +240,9 @@ class _Call:
         return interface.programs.add(key, jax.jit(f))
 
     def compiled(self, number: int | None) -> Flat:
-        """The same with its transformations, and without what is no array."""
+        """The same with the recorded transformations; it returns arrays only."""
         if number is not None:
-            self.interface.function(number)  # it was used now
+            self.interface.function(number)  # marks it as used
         key = (self.rest, number, self.transforms)
         program = self.interface.programs.get(key)
         if program is None:
@@ -260,9 +260,9 @@ class _Call:
         return f
 
     def results(self, arrays: Any) -> list[jax.ShapeDtypeStruct]:
-        """The shapes and dtypes of what it returns for arrays, or for avals.
+        """The shapes and dtypes of the results for arrays or avals.
 
-        Also asked for where JAX lowers a program, which would be another trace.
+        Cached: it is also needed when JAX lowers a program, which would otherwise trace again.
         """
         shapes = tuple(map(_shape, arrays))
         x64 = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
@@ -279,7 +279,7 @@ def _shape(x: Any) -> jax.ShapeDtypeStruct:
 
 
 def _strong(x: Any) -> Any:
-    # The function is called with arrays that have been through Python, where no type is weak.
+    # The callback passes arrays through Python, which drops weak types.
     return jax.lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
 
 
@@ -336,7 +336,7 @@ set_rules(noinline_p, _impl, _abstract, _jvp, _transpose, _batch)
 
 
 def _finalised(number: Any, *arrays: Any, call: _Call) -> list[Any]:
-    """The function itself, where it is known which: it may then go where Python cannot."""
+    """Inline the function if its number is concrete: then the program needs no Python."""
     if is_concrete(number):
         return call.flat(int(number))(*arrays)
     return _impl(number, *arrays, call=call)
@@ -348,7 +348,7 @@ primitive_finalisations[noinline_p] = _finalised
 class NoInline(Module):
     """A function by number. The number is an array, so that no program depends on it."""
 
-    __scope__ = None  # its calls are no layer
+    __scope__ = None  # its calls are not a layer
 
     number: np.ndarray
     dynamic_fn: Any
@@ -363,26 +363,26 @@ class NoInline(Module):
         return signature.result(noinline_p.bind(self.number, *map(_strong, arrays), call=call))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Elsewhere, other functions have these numbers.
+        # In another process, other functions have these numbers.
         fn = combine(self.dynamic_fn, self.interface.function(self.number))
         return noinline, (fn, self.interface.abstract_fn)
 
 
 @public("filtered_transforms.extend")
 def noinline(fn: Callable[P, R], abstract_fn: Callable[..., Any] | None = None) -> Function[P, R]:
-    """The function, compiled once on its own, and called by each program in which it stands.
+    """The function, compiled once separately, and called by each program that contains it.
 
-    A large function that stands in a program several times, or in several programs, is compiled a
-    single time, at the price of a call back to Python whenever it runs.
+    A large function that occurs several times, in one or more programs, is compiled only once. The
+    price is a callback to Python whenever it runs.
 
     **Arguments:**
 
-    - `fn`: any callable, itself possibly a PyTree, of any PyTrees; what is no array must have a
-        hash.
-    - `abstract_fn`: a function of `filter(fn, is_array)` and of the arguments, that returns what
-        `fn` returns, as far as structure, shapes, dtypes and other values go. Functions with the
-        same one can take each other's place in a program that is compiled already. Without, `fn`
-        itself is traced for it.
+    - `fn`: any callable, itself possibly a PyTree, of any PyTrees; non-array leaves must be
+        hashable.
+    - `abstract_fn`: a function of `filter(fn, is_array)` and of the arguments. It returns what
+        `fn` returns, with the same structure, shapes, dtypes and non-array leaves. Functions with
+        the same `abstract_fn` can replace each other in a compiled program. Left out, `fn` itself
+        is traced.
 
     **Returns:** a function, itself a PyTree. It can be differentiated in both modes, and mapped
     over. `fn` is kept as long as it, or a program that was traced with it.

@@ -28,7 +28,7 @@ def to_onnx(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     A function of example arguments, of which a `jax.ShapeDtypeStruct` may stand for an array. It
     returns an `onnx.ModelProto`, whose inputs are the arrays among the arguments, and whose outputs
-    those of the result, in the order of the leaves. What is no array is fixed in the model.
+    those of the result, in the order of the leaves. Non-array leaves are fixed in the model.
 
     **Raises:** the result raises `ImportError` if `jax2onnx` is not installed. Where it does not
     convert an operation, `jax.export.export(jax.jit(...))` writes StableHLO instead, which every

@@ -36,17 +36,18 @@ def filter_pure_callback(
 
     **Arguments:**
 
-    - `callback`: a function without side effects; it is called with arrays that have values.
+    - `callback`: a function without side effects; it is called with concrete arrays.
     - `*args`, `**kwargs`: its arguments, any PyTrees.
     - `result_shape_dtypes`: what it will return, with a `jax.ShapeDtypeStruct`, or an array of the
-        same shape and dtype, for each array; and the very values for what is no array.
+        same shape and dtype, for each array; and the values themselves for non-array leaves.
     - `sharding`, `vmap_method`: as for `jax.pure_callback`.
     - `vectorized`: the former form of `vmap_method`: `True` for `"legacy_vectorized"`, `False` for
         `"sequential"`.
 
     **Returns:** what `callback` returns.
 
-    **Raises:** when the program runs, if `callback` returns something else than was said.
+    **Raises:** when the program runs, if `callback` returns something that does not match
+    `result_shape_dtypes`.
 
     ```python
     import jax
@@ -75,7 +76,7 @@ def filter_pure_callback(
     out_mask = abstract_mask(expected)
     shapes, static = split(expected, out_mask)
     shapes = [jax.ShapeDtypeStruct(shape.shape, shape.dtype) for shape in shapes]
-    # Not `result_shape_dtypes`: traced arrays in it may not outlive their trace.
+    # Not `result_shape_dtypes` itself: it may hold tracers, which must not outlive their trace.
     promised = out_treedef.unflatten(merge(out_mask, shapes, static))
 
     def flat(*arrays: Any) -> list[Any]:
@@ -93,9 +94,9 @@ def filter_pure_callback(
 
 
 def _arrays_of(out: Any, promised: Any) -> list[Any]:
-    """The arrays of what a callback has returned.
+    """The arrays of the result of a callback.
 
-    **Raises:** `ValueError` if it is not as promised.
+    **Raises:** `ValueError` if the result does not match `promised`.
     """
     expected, treedef = jtu.tree_flatten(promised)
     found, found_treedef = jtu.tree_flatten(out)

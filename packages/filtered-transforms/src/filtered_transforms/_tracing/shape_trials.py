@@ -1,4 +1,4 @@
-"""Functions evaluated for their shapes, and functions compiled once though called several times."""
+"""Functions evaluated for shapes only, and functions compiled once for several calls."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,15 +16,15 @@ from tree_surgery.extend import public
 _MAX_RESULTS = 1024  # of one function, or of all callable PyTrees together
 
 _RESULTS: ByFunction[BoundedTable] = ByFunction(lambda fun: BoundedTable(_MAX_RESULTS))
-"""The results of `cached_filter_eval_shape`, which alone writes and reads them."""
+"""The results of `cached_filter_eval_shape`, the only reader and writer."""
 
 
 @public("filtered_transforms.extend")
 def cached_filter_eval_shape(fn: Callable[..., R], *args: PyTree, **kwargs: PyTree) -> R:
     """As `filter_eval_shape`; the function is traced once for the same shapes and static values.
 
-    **Arguments** and **Returns:** as `filter_eval_shape`. What is no array must have a hash, `fn`
-    included; without one, and inside another trace that `fn` closes over, it is traced each time.
+    **Arguments** and **Returns:** as `filter_eval_shape`. Non-array leaves must be hashable, `fn`
+    included; if one is not, and inside another trace that `fn` closes over, it is traced each time.
 
     ```python
     import jax.numpy as jnp
@@ -37,7 +37,7 @@ def cached_filter_eval_shape(fn: Callable[..., R], *args: PyTree, **kwargs: PyTr
     assert len(traced) == 1
     ```
     """
-    # Results that are kept for the function itself must not hold it, so it is no part of the key.
+    # `_RESULTS` refers to the function weakly, so its entry must not hold the function in a key.
     own = None if is_weak(fn) else fn
     arrays, static = hashable_partition((own, args, kwargs), is_abstract)
     shapes = tuple(map(_shape, arrays))
@@ -45,7 +45,7 @@ def cached_filter_eval_shape(fn: Callable[..., R], *args: PyTree, **kwargs: PyTr
     key, results = (static, shapes, x64), _RESULTS.of(fn)
     try:
         found = results.get(key)
-    except TypeError:  # a static value without a hash
+    except TypeError:  # an unhashable static value
         return filter_eval_shape(fn, *args, **kwargs)
     if found is None:
         own, args, kwargs = hashable_combine(list(shapes), static)
@@ -60,7 +60,7 @@ def _shape(array: Any) -> jax.ShapeDtypeStruct:
 
 @public("filtered_transforms.extend")
 def eval_zero(fn: Callable[..., R], *inputs: PyTree) -> R:
-    """Zeros of the shapes and dtypes of a result that is not computed.
+    """Zeros of the shapes and dtypes of a function's result, which is not computed.
 
     **Arguments:**
 
@@ -81,9 +81,9 @@ def eval_zero(fn: Callable[..., R], *inputs: PyTree) -> R:
 
 @public("filtered_transforms.extend")
 def eval_empty(fn: Callable[..., R], *inputs: PyTree) -> R:
-    """Arrays of the shapes and dtypes of a result that is not computed; their values mean nothing.
+    """Arrays of the shapes and dtypes of a function's result, with undefined values.
 
-    For what must be there, such as the first carry of a loop, and is never read.
+    For arrays that are required but never read, such as the first carry of some loops.
 
     **Arguments** and **Returns:** as `eval_zero`.
 
@@ -106,10 +106,10 @@ def _filled(make: Callable[..., jax.Array], fn: Callable[..., Any], inputs: Any)
 
 @public("filtered_transforms.extend")
 def scan_trick(fn: Callable[[T], T], intermediates: Sequence[Callable[[T], T]], init: T) -> T:
-    """A function called several times in a row, with others between, and compiled once.
+    """Calls a function several times, with other functions in between, and compiles it once.
 
-    `scan_trick(f, [g, h], x)` is `f(h(f(g(f(x)))))`: a loop whose body is `f` and then one of the
-    others, so that a large `f` is traced and compiled a single time.
+    `scan_trick(f, [g, h], x)` is `f(h(f(g(f(x)))))`: a loop whose body is `f` followed by one of
+    the others, so that a large `f` is traced and compiled only once.
 
     **Arguments:**
 

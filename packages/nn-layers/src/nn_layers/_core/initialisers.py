@@ -50,7 +50,7 @@ def _draw_parts(key: PRNGKeyArray, bound: Any, shape: tuple[int, ...], dtype: An
 
 
 def _assemble(parts: list[Array]) -> Array | None:
-    """The array of what `_draw_parts` drew; `None` of nothing."""
+    """Join the parts from `_draw_parts` to one array; `None` if there are none."""
     if len(parts) == 2:
         return jax.lax.complex(parts[0], parts[1])
     return parts[0] if parts else None
@@ -75,7 +75,7 @@ def draw_uniform(
 
     **Returns:** an array or `None` for each shape.
 
-    **Raises:** `TypeError` if `key` is no key, `ValueError` if the dtype is not inexact.
+    **Raises:** `TypeError` if `key` is not a key, `ValueError` if the dtype is not inexact.
     """
     dtype = default_dtype() if dtype is None else jnp.dtype(dtype)
     if not jnp.issubdtype(dtype, jnp.inexact):

@@ -11,7 +11,7 @@ from jaxtyping import Array
 def split_key(layer: str, key: Any, count: int) -> Array:
     """`jax.random.split(key, count)`.
 
-    **Raises:** `TypeError` naming the layer if `key` is no key.
+    **Raises:** `TypeError` naming the layer if `key` is not a key.
     """
     try:
         return jr.split(key, count)

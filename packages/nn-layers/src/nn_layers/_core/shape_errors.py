@@ -81,7 +81,7 @@ def add_layer_path(error: Exception, outer: Any, accessor: str, inner: Any) -> N
 def shape_of(layer: Any, x: Any) -> tuple[int, ...]:
     """The shape of what a layer was called on.
 
-    **Raises:** `TypeError` if `x` is no array, naming the layer.
+    **Raises:** `TypeError` if `x` is not an array, naming the layer.
     """
     try:
         return x.shape

@@ -109,7 +109,7 @@ class Embedding(Module):
 def _draw_table(shape: tuple[int, int], dtype: DType, key: PRNGKeyArray) -> Array:
     """A standard normal table.
 
-    **Raises:** `TypeError` if `key` is no key, `ValueError` if the dtype is not inexact.
+    **Raises:** `TypeError` if `key` is not a key, `ValueError` if the dtype is not inexact.
     """
     try:
         return jr.normal(key, shape, default_dtype() if dtype is None else dtype)

@@ -74,7 +74,7 @@ class _Elementwise:
 
 
 def _is_straight(jaxpr: Any) -> bool:
-    """Whether nothing in it but calls, so no loop and no branch, has a program of its own."""
+    """Whether all inner programs are plain calls: no loops, no branches."""
     return all(
         isinstance(inner_programs(equation), InnerCall)
         for inner in all_jaxprs(jaxpr)

@@ -26,7 +26,7 @@ class SharedNode:
 
 
 def _signature(tree: Any) -> Any:
-    """Structure, and of each leaf its shape and dtype, or the leaf itself if it is no array."""
+    """Structure, and the shape and dtype of each leaf, or the leaf itself if it is not an array."""
     leaves, treedef = jtu.tree_flatten(tree)
     is_array = [hasattr(x, "shape") and hasattr(x, "dtype") for x in leaves]
     return treedef, [

@@ -41,7 +41,7 @@ def _power_iterations(weight: Array, v: Array, eps: float, count: int) -> tuple[
 
 def _as_matrix(weight: Array) -> Array:
     """The weight as (first axis, product of the others), in float32 or better."""
-    # Not -1, which is nothing in particular if the first axis is empty.
+    # Not `reshape(..., -1)`, which is ambiguous if the first axis is empty.
     return at_least_float32(weight).reshape(weight.shape[0], math.prod(weight.shape[1:]))
 
 

@@ -20,7 +20,7 @@ from tree_surgery.extend import public
 def weight_of(wrapper: str, layer: Any, name: str) -> Array:
     """The parameter of that name.
 
-    **Raises:** `AttributeError` if there is none, `TypeError` if it is no array of numbers.
+    **Raises:** `AttributeError` if there is none, `TypeError` if it is not an array of numbers.
     """
     try:
         weight = getattr(layer, name)
@@ -89,7 +89,7 @@ class WeightNorm(Module, Generic[Layer_co]):
     - `axis`: the axis with a norm for each index; `None` for a single norm over all.
 
     **Raises:** `AttributeError`, `TypeError` or `ValueError` if there is no such parameter, it is
-    no array of floating-point or complex numbers, or it has no such axis.
+    not an array of floating-point or complex numbers, or it has no such axis.
 
     **Source:** [Salimans and Kingma, "Weight Normalization",
     2016](https://arxiv.org/abs/1602.07868).

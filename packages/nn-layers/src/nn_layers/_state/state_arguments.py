@@ -27,7 +27,7 @@ def pass_state_on(layer: Any, y: Any, state: Any, hint: str = "") -> Any:
 
 
 def check_state(layer: Any, state: Any) -> None:
-    """Refuses what is no `State`, naming the layer that was called with it."""
+    """Raise if an argument is not a `State`, naming the layer that was called with it."""
     if not isinstance(state, State):
         raise TypeError(
             f"`{type(layer).__name__}` takes a `State` as second argument, but received "

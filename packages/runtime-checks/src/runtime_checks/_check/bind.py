@@ -21,7 +21,7 @@ from .primitive import Check, check_p
 def predicate_of(pred: Any) -> Any:
     """A predicate as an array of bools.
 
-    **Raises:** `TypeError` if it is no array, nor a number.
+    **Raises:** `TypeError` if it is neither an array nor a number.
     """
     if not is_array_like(pred):
         raise TypeError(

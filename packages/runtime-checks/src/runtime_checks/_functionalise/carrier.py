@@ -1,4 +1,4 @@
-"""`Carrier`: evaluates a program without its checks, and returns what they have seen."""
+"""`Carrier`: evaluates a program without its checks, and returns their observed values."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,21 +18,22 @@ from runtime_checks._check.primitive import Check, check_p
 from runtime_checks._jax import varying
 
 Seen = list[Any]
-"""What one check has seen: its predicate, then its values."""
+"""The observed values of one check: its predicate, then its other values."""
 
 FunctionaliseRule = Callable[["Carrier", Equation, Any, list[Any]], tuple[list[Any], list[Seen]]]
-"""`rule(carrier, equation, inner, inputs)` returns the results of an equation with checks within
-it, and what these have seen. `inner` is what `inner_programs(equation)` says."""
+"""`rule(carrier, equation, inner, inputs)` returns the results of an equation that contains checks,
+and the values that these observed. `inner` is `inner_programs(equation)`."""
 
 
 class Carrier:
-    """Carries the checks out of one program.
+    """Turns the checks of one program into outputs.
 
-    An equation with checks within it is evaluated by the rule for its kind of inner program. Where
-    there is none, its checks stay, and call back.
+    An equation that contains checks is evaluated by the rule for its kind of inner program. If
+    there is no rule, its checks stay in the program, and use callbacks.
 
-    `checks` says before what `run` will find, in the same order: a loop must know what its body has
-    seen to carry it, and a branch what the other branches have seen, which it has not.
+    Invariant: `checks` lists, before evaluation, the checks that `run` finds, in the same order and
+    with the same shapes. A loop needs them for its initial carry, and a branch for the checks of
+    the other branches. If the order differed, a failure would be reported for another check.
 
     **Attributes:**
 
@@ -44,11 +45,11 @@ class Carrier:
     def __init__(self, rules: Mapping[type[InnerPrograms], FunctionaliseRule]):
         self.rules = rules
         self.rewritten: dict[int, Any] = {}
-        # With the jaxpr itself: an `id` is that of another object once the first is gone.
+        # Each entry holds the jaxpr itself: the `id` of a freed object may be reused.
         self._checks: dict[int, tuple[Any, list[tuple[Check, Seen]]]] = {}
 
     def checks(self, jaxpr: Any) -> list[tuple[Check, Seen]]:
-        """The checks that are carried out of a jaxpr, in order, with shapes for what they see."""
+        """The checks of a jaxpr that become outputs, in order, with the shapes of their values."""
         found = self._checks.get(id(jaxpr))
         if found is None:
             checks = [one for equation in equations(jaxpr) for one in self.checks_of(equation)]
@@ -70,7 +71,7 @@ class Carrier:
         return found
 
     def leaves(self, jaxpr: Any) -> bool:
-        """Whether there are checks that are not carried out."""
+        """Whether there are checks that do not become outputs."""
         for equation in equations(jaxpr):
             if equation.primitive is not check_p:
                 leaves = self.leaves if self.checks_of(equation) else has_check
@@ -79,13 +80,13 @@ class Carrier:
         return False
 
     def run(self, jaxpr: Any, args: Sequence[Any]) -> tuple[list[Any], list[Seen]]:
-        """The results of a jaxpr, and what its checks have seen."""
+        """The results of a jaxpr, and the observed values of its checks."""
         run = _Run(self)
         results = run.run(jaxpr, args)
         return results, run.seen
 
     def equation(self, equation: Equation, inputs: list[Any]) -> tuple[list[Any], list[Seen]]:
-        """The results of an equation that has checks, and what they have seen."""
+        """The results of an equation that contains checks, and their observed values."""
         if equation.primitive is check_p:
             before = 1 + len(equation.params["check"].names)
             return inputs[before:], [[varying(x) for x in inputs[:before]]]
@@ -95,7 +96,7 @@ class Carrier:
 
 
 class _Run(Interpreter):
-    """The evaluation of one jaxpr, which gathers what its checks see."""
+    """The evaluation of one jaxpr; collects the observed values of its checks."""
 
     def __init__(self, carrier: Carrier):
         super().__init__({})
@@ -113,7 +114,7 @@ def _gathered(run: _Run, equation: Equation, inputs: list[Any]) -> list[Any]:
 
 
 def has_check(jaxpr: Any, which: Callable[[Check], bool] = lambda check: True) -> bool:
-    """Whether such a check is anywhere in a jaxpr."""
+    """Whether a jaxpr contains a check for which `which` is true."""
     return any(
         equation.primitive is check_p and which(equation.params["check"])
         for inner in all_jaxprs(jaxpr)

@@ -1,8 +1,8 @@
-"""Checks without callbacks: what they looked at is carried out of the program as a result.
+"""Checks without callbacks: their observed values become outputs of the program.
 
-`filter_jit` hands us the jaxpr of a program with checks. We evaluate it anew, so that the
-predicates come out of all loops, branches and inner functions on the way, and the caller reads
-them after the call. Where we do not know a way out, the check stays, and calls back.
+`filter_jit` passes the jaxpr of a program with checks. It is evaluated here so that the predicates
+of all loops, branches and inner functions become outputs, which the caller reads after the call. A
+check inside an unknown primitive stays in the program, and uses a callback.
 """
 
 from typing import Any
@@ -18,10 +18,10 @@ from .rules import RULES, any_failed
 
 
 def functionalise(jaxpr: Any, args: list[Any]) -> Carried:
-    """A program without its checks, and what they have seen; see `extend.register_check`."""
+    """A program without its checks, and a report of them; see `extend.register_check`."""
     warn_of_unused(jaxpr)
     if has_check(jaxpr, lambda check: not check.kept):
-        jaxpr = without_dead_code(jaxpr)  # a result of the program would keep it
+        jaxpr = without_dead_code(jaxpr)  # as an output, such a check would keep dead code alive
     carrier = Carrier(RULES)
     results, seen = carrier.run(jaxpr, args)
     checks = [check for check, _ in carrier.checks(jaxpr)]
@@ -30,7 +30,7 @@ def functionalise(jaxpr: Any, args: list[Any]) -> Carried:
     def read(report: list[Any]) -> None:
         if not np.asarray(report[0]):  # a sixth of the cost of `bool(report[0])`
             return
-        # The flag is the same in all processes of a job, so all of them come by here.
+        # The flag is the same in all processes of a job, so all of them run this.
         for check, (predicate, *values) in zip(checks, unpack(map(whole, report)), strict=True):
             if np.any(predicate):
                 raise check.fail(predicate, values)

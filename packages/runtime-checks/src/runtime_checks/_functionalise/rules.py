@@ -1,4 +1,7 @@
-"""For each kind of inner program, how what its checks have seen gets out of it."""
+"""Functionalisation rules: how checks inside an inner program become outputs.
+
+One rule each for call, scan, while, cond, solve and shard_map.
+"""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -45,13 +48,13 @@ def _nothing_seen(checks: Sequence[tuple[Check, Seen]]) -> list[Seen]:
 def _call(carrier: Carrier, equation: Equation, inner: InnerCall, args: list[Any]) -> Outcome:
     if inner.kind == "jit":
         return _jit(carrier, equation, inner, args)
-    # Nothing will differentiate or map the call any more: its rules are not needed. A checkpoint is
-    # what JAX makes of it then.
+    # The call is not differentiated or batched again, so its rules are not needed. The second run
+    # of a checkpointed function gets a barrier, so that XLA does not merge it with the first run.
     return carrier.run(inner.jaxpr, jax.lax.optimization_barrier(args) if inner.is_apart else args)
 
 
 def _jit(carrier: Carrier, equation: Equation, inner: InnerCall, args: list[Any]) -> Outcome:
-    """The jitted function, which returns what its checks have seen beside its results."""
+    """The jitted function, which also returns the observed values of its checks."""
     jaxpr = inner.jaxpr
 
     def flat(*args: Any) -> list[Any]:
@@ -91,7 +94,7 @@ def _scan(carrier: Carrier, _: Equation, inner: InnerScan, args: list[Any]) -> O
         reverse=inner.reverse,
         unroll=inner.unroll,
     )
-    # Of all checks in the loop, those have failed that failed in the first step in which any did.
+    # Report only the checks that failed in the earliest failing step.
     step = functools.reduce(jnp.minimum, [first.min(initial=_NEVER) for first, *_ in firsts])
     failed = [[(first == step) & (first != _NEVER), *values] for first, *values in firsts]
     return [*state, *ys], failed
@@ -103,10 +106,11 @@ _NEVER = np.iinfo(np.int32).max
 def _earliest(
     checks: Sequence[tuple[Check, Seen]], firsts: list[Seen], seen: list[Seen], step: Any
 ) -> list[Seen]:
-    """For each element of each predicate, the step in which it was true for the first time.
+    """For each element of each predicate, the first step in which it was true.
 
-    No reduction: that would cost more than most loops do. Values are those of that step; those for
-    the debugger, as a whole, those of the first of all.
+    Elementwise: a reduction in each step would cost more than most loops. The observed values are
+    those of that step. Values for the debugger are not split by element: they are those of the
+    first failure of any element.
     """
     updated: list[Seen] = []
     for (check, _), (first, *old), (predicate, *new) in zip(checks, firsts, seen, strict=True):
@@ -131,7 +135,8 @@ def _while(carrier: Carrier, _: Equation, inner: InnerWhile, args: list[Any]) ->
     def body(state: Any) -> tuple[Any, list[Seen]]:
         return carrier.run(inner.body, [*body_consts, *state])
 
-    # A failure ends the loop, which may know no other end; what was seen last is what has failed.
+    # Stop at the first failure: without it the loop might not terminate. The last observed values
+    # are those of the failure.
     nothing = _nothing_seen(carrier.checks(inner.body))
     if carrier.checks(inner.cond) or jaxpr_output_types(inner.cond)[0].shape:
         return _while_by_flag(test, body, init, nothing)
@@ -149,12 +154,12 @@ def _while_by_flag(
     init: list[Any],
     nothing: list[Seen],
 ) -> tuple[list[Any], list[Seen]]:
-    # The first test is made before the loop, and each later one at the end of the body, so that
-    # what it sees can be carried.
+    # The first test runs before the loop, and each later one at the end of the body, so that its
+    # observed values can be part of the carry: the condition of a `while_loop` returns only a bool.
     def step(carry: Any) -> Any:
         state, go, _ = carry
         new, seen = body(state)
-        if jnp.ndim(go):  # mapped: an example that has come to its end stays as it is
+        if jnp.ndim(go):  # batched: a stopped example keeps its state
             new = [_select(go, a, b) for a, b in zip(new, state, strict=True)]
             seen = [_masked(go, one) for one in seen]
         go_on, seen_by_test = test(new)
@@ -208,7 +213,7 @@ def _linear_solve(
 
 
 def _shard_map(carrier: Carrier, _: Equation, inner: InnerShardMap, args: list[Any]) -> Outcome:
-    # Every shard hands out what it has seen. No shard waits for another.
+    # Every shard returns its own observed values, stacked along a new axis: no communication.
     def body(*args: Any) -> Any:
         out, seen = carrier.run(inner.jaxpr, args)
         return tuple(out), [[jnp.expand_dims(x, 0) for x in one] for one in seen]
@@ -221,7 +226,7 @@ def _shard_map(carrier: Carrier, _: Equation, inner: InnerShardMap, args: list[A
         axis_names=set(inner.axes),
         check_vma=inner.check_vma,
     )(*args)
-    # A shard_map around this one may count what comes out of it as the same on its shards.
+    # An enclosing shard_map may treat the outputs as replicated: mark them as varying.
     return list(out), [[varying(x) for x in one] for one in seen]
 
 

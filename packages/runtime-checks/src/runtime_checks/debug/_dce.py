@@ -75,7 +75,7 @@ def store_dce(x: T, name: Hashable = None) -> T:
 
     **Arguments:**
 
-    - `x`: any PyTree. What is no array is passed over.
+    - `x`: any PyTree. Non-array leaves are ignored.
     - `name`: any hashable value, to be given to `inspect_dce`.
 
     **Returns:** `x`.

@@ -133,7 +133,7 @@ class _Search(Interpreter):
         return _searched
 
     def outputs(self, equation: Equation, inputs: list[Any]) -> list[Any]:
-        """What an equation returns, if it makes nothing that is not finite of what is."""
+        """Evaluate one equation. Raises `_Found` if its inputs are finite and an output is not."""
         inner = inner_programs(equation)
         if isinstance(inner, InnerCall):
             return self.run(inner.jaxpr, inputs)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pytree_module import BoundMethod, Module, module_from_fields
 
-# From the path of a module and the function that is its call, the function to be called instead.
+# `wrap(path, call)` returns the function that replaces `call`, the `__call__` of the module there.
 Wrap = Callable[[str, Callable[..., Any]], Callable[..., Any]]
 
 

@@ -130,7 +130,7 @@ def _array_to_store(leaf: EncodedLeaf) -> Any:
             is_key = isinstance(leaf.source, jax.Array)
             return jax.random.key_data(leaf.source) if is_key else np.asarray(leaf.source)
         case Stored.ARRAY:
-            # A scalar of NumPy is no array to orbax, and would come back as a number of Python.
+            # orbax does not treat a NumPy scalar as an array; it would return a Python number.
             return leaf.source if isinstance(leaf.source, jax.Array) else np.asarray(leaf.source)
         case Stored.BYTES:
             return np.frombuffer(leaf.data(), np.uint8)

@@ -29,7 +29,7 @@ def tree_stack(trees: Sequence[Tree], axis: int = 0) -> Tree:
     **Returns:**
 
     A tree of the same structure. Arrays of NumPy are stacked to arrays of NumPy, and
-    `jax.ShapeDtypeStruct`s get the new axis; leaves that are no arrays are those of the first tree.
+    `jax.ShapeDtypeStruct`s get the new axis; non-array leaves are those of the first tree.
 
     **Raises:**
 
@@ -94,8 +94,8 @@ def tree_unstack(tree: Tree, axis: int = 0) -> list[Tree]:
 
     **Raises:**
 
-    `ValueError`, naming the path, if there are no arrays, if one has no such axis, or if they
-    differ in its length.
+    `ValueError`, naming the path, if the tree contains no array, if one has no such axis, or if
+    they differ in its length.
 
     ```python
     import jax.numpy as jnp

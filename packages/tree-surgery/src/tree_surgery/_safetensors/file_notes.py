@@ -93,7 +93,7 @@ def _check_version(version: Any) -> None:
 
 def _dictionary(x: Any) -> dict[str, Any]:
     if type(x) is not dict:
-        refuse("its notes are no dictionaries")
+        refuse("its notes are not dictionaries")
     return cast(dict[str, Any], x)
 
 

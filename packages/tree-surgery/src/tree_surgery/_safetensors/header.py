@@ -123,7 +123,7 @@ def read_header(file: IO[bytes], file_size: int | None) -> Header:
     content = _parse_json(text)
     metadata = content.pop(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        refuse("its metadata are no dictionary of strings")
+        refuse("its metadata are not a dictionary of strings")
     entries = {name: _parse_entry(name, entry) for name, entry in content.items()}
     header = Header(_sort_by_data(entries), metadata, 8 + len(text))
     if file_size is not None and header.file_size != file_size:

@@ -83,7 +83,7 @@ class EncodedLeaf(NamedTuple):
 
 
 def encode_leaf(leaf: Any) -> EncodedLeaf | None:
-    """Encode a leaf as a tensor. `None` if it is no array and does not write itself."""
+    """Encode a leaf as a tensor. `None` if it is not an array and does not write itself."""
     info = info_of(leaf)
     if info is None or info.shape is None:
         return _encode_own_format(leaf) if info == LeafInfo(OWN) else None

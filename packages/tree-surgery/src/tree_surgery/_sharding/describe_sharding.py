@@ -38,7 +38,7 @@ def describe_sharding(
     **Arguments:**
 
     - `tree`: a PyTree of arrays, of `jax.ShapeDtypeStruct`s with shardings, or of shardings beside
-        shapes. Leaves that are no arrays have no row.
+        shapes. Non-array leaves have no row.
     - `format`: `"text"`, `"markdown"`, `"html"`; or `"svg"`, a picture with a row for each array,
         in which each part of the array has the colour of the device that holds it.
 

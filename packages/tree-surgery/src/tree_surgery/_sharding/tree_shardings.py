@@ -142,7 +142,7 @@ def _sharding(spec: Any, path: str, leaf: Any, mesh: AnyMesh) -> NamedSharding:
 
 
 def _of_state(state: object, params: object, shardings: object, mesh: AnyMesh) -> Any:
-    # Not the leaves of `shardings`: `None` stands there for what is no array.
+    # Not the leaves of `shardings`: `None` stands there for non-array leaves.
     of_leaves = jtu.tree_structure(params).flatten_up_to(shardings)
     by_path = {
         path: (tuple(leaf.shape), sharding)

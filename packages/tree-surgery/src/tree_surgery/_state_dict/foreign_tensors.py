@@ -39,7 +39,7 @@ def to_value(name: str, x: Any) -> Any:
         raise SerialiseError(message).at(name) from error
     # `np.array` makes an array of Python objects of whatever it does not know.
     if array.dtype.hasobject:
-        raise SerialiseError(f"a `{type(x).__name__}` is no array of numbers.").at(name)
+        raise SerialiseError(f"a `{type(x).__name__}` is not an array of numbers.").at(name)
     return array
 
 

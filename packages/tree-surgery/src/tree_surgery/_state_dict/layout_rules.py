@@ -67,7 +67,7 @@ def _no_match_error(pattern: str, values: dict[str, Any]) -> SerialiseError:
 
 def _transpose(name: str, value: Any, rule: Any) -> Any:
     if not isinstance(value, np.ndarray):
-        raise SerialiseError("`transpose` has a rule for it, but it is no array.").at(name)
+        raise SerialiseError("`transpose` has a rule for it, but it is not an array.").at(name)
     try:
         new = rule(value) if callable(rule) else value.transpose(tuple(rule))
     except ValueError as error:
