@@ -71,10 +71,10 @@ SHARED = {
     "filtered_transforms._primitives.filter_primitive._out_of": (
         f"{LRU}; what two threads write is equal"
     ),
-    "filtered_transforms._jax.debug_effect": LRU,
-    "filtered_transforms._jax._core": LRU,
-    "filtered_transforms._jax._drop_var": LRU,
-    "filtered_transforms._jax.unspecified_sharding": LRU,
+    "filtered_transforms._jax.equations.debug_effect": LRU,
+    "filtered_transforms._jax.equations._core": LRU,
+    "filtered_transforms._jax.equations._drop_var": LRU,
+    "filtered_transforms._jax.equations.unspecified_sharding": LRU,
     # the others
     "tree_surgery._select.path_pattern.parse": LRU,
     "pytree_module._functions_by_name._public_modules": LRU,

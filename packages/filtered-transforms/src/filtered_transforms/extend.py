@@ -38,19 +38,19 @@ from tree_surgery.extend import lazy_names as _lazy_names
 if _typing.TYPE_CHECKING:
     from ._filters.hashable import hashable_combine as hashable_combine
     from ._filters.hashable import hashable_partition as hashable_partition
-    from ._jax import Equation as Equation
-    from ._jax import all_jaxprs as all_jaxprs
-    from ._jax import bind_jit as bind_jit
-    from ._jax import debug_effect as debug_effect
-    from ._jax import equations as equations
-    from ._jax import is_dropped as is_dropped
-    from ._jax import is_literal as is_literal
-    from ._jax import jaxpr_as_function as jaxpr_as_function
-    from ._jax import jaxpr_input_types as jaxpr_input_types
-    from ._jax import jaxpr_output_types as jaxpr_output_types
-    from ._jax import jaxpr_results as jaxpr_results
-    from ._jax import retrace as retrace
-    from ._jax import without_dead_code as without_dead_code
+    from ._jax.equations import Equation as Equation
+    from ._jax.equations import all_jaxprs as all_jaxprs
+    from ._jax.equations import bind_jit as bind_jit
+    from ._jax.equations import debug_effect as debug_effect
+    from ._jax.equations import equations as equations
+    from ._jax.equations import is_dropped as is_dropped
+    from ._jax.equations import is_literal as is_literal
+    from ._jax.equations import jaxpr_as_function as jaxpr_as_function
+    from ._jax.equations import jaxpr_input_types as jaxpr_input_types
+    from ._jax.equations import jaxpr_output_types as jaxpr_output_types
+    from ._jax.equations import jaxpr_results as jaxpr_results
+    from ._jax.equations import retrace as retrace
+    from ._jax.equations import without_dead_code as without_dead_code
     from ._jaxprs.inner_programs import InnerCall as InnerCall
     from ._jaxprs.inner_programs import InnerCond as InnerCond
     from ._jaxprs.inner_programs import InnerLinearSolve as InnerLinearSolve
@@ -132,7 +132,7 @@ else:
         __name__,
         {
             "._filters.hashable": "hashable_combine, hashable_partition",
-            "._jax": (
+            "._jax.equations": (
                 "Equation, all_jaxprs, bind_jit, debug_effect, equations, is_dropped, "
                 "is_literal, jaxpr_as_function, jaxpr_input_types, jaxpr_output_types, "
                 "jaxpr_results, retrace, without_dead_code"

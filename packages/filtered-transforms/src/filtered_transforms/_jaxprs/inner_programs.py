@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from jax.sharding import AbstractMesh, Mesh
 
-from filtered_transforms._jax import AnyJaxpr, Equation, scan_sizes
+from filtered_transforms._jax.equations import AnyJaxpr, Equation, scan_sizes
 from tree_surgery.extend import public
 
 CallKind = Literal["jit", "checkpoint", "custom_jvp", "custom_vjp", "other"]

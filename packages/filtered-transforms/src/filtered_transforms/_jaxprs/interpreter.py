@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from filtered_transforms._jax import (
+from filtered_transforms._jax.equations import (
     AnyJaxpr,
     Equation,
     constants,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from filtered_transforms._jax import Primitive, all_jaxprs, equations, is_concrete
+from filtered_transforms._jax.equations import Primitive, all_jaxprs, equations, is_concrete
 from tree_surgery.extend import public
 
 Translate = Callable[[Exception], BaseException | None]

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.tree_util as jtu
 
-from filtered_transforms._jax import is_concrete, jaxpr_input_types, program_of
+from filtered_transforms._jax.equations import is_concrete, jaxpr_input_types, program_of
 
 from .check_registry import any_checks, carry_of, wait
 

@@ -17,7 +17,7 @@ import numpy as np
 from filtered_transforms._filters.hashable import hashable_combine, hashable_partition
 from filtered_transforms._filters.partition import merge
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._jax import (
+from filtered_transforms._jax.equations import (
     Primitive,
     ShapedArray,
     Zero,

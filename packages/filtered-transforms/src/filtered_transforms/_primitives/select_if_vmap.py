@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from filtered_transforms._jax import (
+from filtered_transforms._jax.equations import (
     Primitive,
     is_undefined,
     is_zero,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from filtered_transforms._filters.partition import merge, split
-from filtered_transforms._jax import (
+from filtered_transforms._jax.equations import (
     Primitive,
     ShapedArray,
     UndefinedPrimal,

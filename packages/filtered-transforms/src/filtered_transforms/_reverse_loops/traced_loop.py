@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from filtered_transforms._jax import equations, handed_on, jaxpr_output_types, opened
+from filtered_transforms._jax.equations import equations, handed_on, jaxpr_output_types, opened
 from filtered_transforms._tracing.jaxpr_rules import WITHOUT_VJP, Replacement, Replacing
 
 from .buffer_read import read_p

@@ -26,7 +26,7 @@ from filtered_transforms._filters.hashable import hashable_combine, hashable_par
 from filtered_transforms._filters.output_structure import Signature, sign
 from filtered_transforms._filters.partition import combine, filter, merge, split
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._jax import (
+from filtered_transforms._jax.equations import (
     Primitive,
     is_concrete,
     is_undefined,
