@@ -1,4 +1,4 @@
-"""What is in a jaxpr: the programs within equations, and the one interpreter that evaluates them.
+"""The one interpreter of jaxprs, with rules in the place of some of their equations.
 
-Tests: `tests/filtered_transforms/_jaxprs`.
+How jaxprs are read is decided in `_jax`. Tests: `tests/filtered_transforms/_jaxprs`.
 """

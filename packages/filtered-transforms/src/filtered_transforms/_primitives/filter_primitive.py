@@ -17,8 +17,8 @@ import numpy as np
 from filtered_transforms._filters.hashable import hashable_combine, hashable_partition
 from filtered_transforms._filters.partition import merge
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._jax.equations import (
-    Primitive,
+from filtered_transforms._jax.jaxpr_classes import Primitive
+from filtered_transforms._jax.operands import (
     ShapedArray,
     Zero,
     as_array,

@@ -8,17 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from filtered_transforms._filters.partition import merge, split
-from filtered_transforms._jax.equations import (
-    Primitive,
+from filtered_transforms._jax.jaxpr_classes import Primitive
+from filtered_transforms._jax.operands import (
     ShapedArray,
     UndefinedPrimal,
     Zero,
     is_undefined,
     is_zero,
-    new_primitive,
-    set_rules,
     zero_tangent,
 )
+from filtered_transforms._jax.primitives import new_primitive, set_rules
 from filtered_transforms._tracing.finalise import primitive_finalisations
 from tree_surgery.extend import public
 

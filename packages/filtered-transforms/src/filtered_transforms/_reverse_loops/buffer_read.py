@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._jax.equations import is_zero, shaped_array, zero_tangent
+from filtered_transforms._jax.operands import is_zero, shaped_array, zero_tangent
 from filtered_transforms._primitives.vprim import create_vprim
 from filtered_transforms._types import Index
 

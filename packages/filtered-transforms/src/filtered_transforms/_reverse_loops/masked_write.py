@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._jax.equations import Zero, is_zero, shaped_array, zero_tangent
+from filtered_transforms._jax.operands import Zero, is_zero, shaped_array, zero_tangent
 from filtered_transforms._primitives.vprim import create_vprim
 from filtered_transforms._types import Index
 

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from filtered_transforms._jax.equations import equations, handed_on, jaxpr_output_types, opened
+from filtered_transforms._jax.equations import equations
+from filtered_transforms._jax.jaxprs import jaxpr_output_types, opened
+from filtered_transforms._jax.rewrite import handed_on
 from filtered_transforms._tracing.jaxpr_rules import WITHOUT_VJP, Replacement, Replacing
 
 from .buffer_read import read_p

@@ -26,16 +26,10 @@ from filtered_transforms._filters.hashable import hashable_combine, hashable_par
 from filtered_transforms._filters.output_structure import Signature, sign
 from filtered_transforms._filters.partition import combine, filter, merge, split
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._jax.equations import (
-    Primitive,
-    is_concrete,
-    is_undefined,
-    is_zero,
-    new_primitive,
-    set_rules,
-    shaped_array,
-    zero_tangent,
-)
+from filtered_transforms._jax.jaxpr_classes import Primitive
+from filtered_transforms._jax.operands import is_undefined, is_zero, shaped_array, zero_tangent
+from filtered_transforms._jax.primitives import new_primitive, set_rules
+from filtered_transforms._jax.tracers import is_concrete
 from filtered_transforms._jit.bounded_table import BoundedTable
 from filtered_transforms._types import Function, P, R
 from pytree_module import Module, field
