@@ -1,8 +1,12 @@
 """How jaxprs are read, and others made of them, in the same way under every JAX."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from filtered_transforms.extend import (
     all_jaxprs,
@@ -12,6 +16,7 @@ from filtered_transforms.extend import (
     is_dropped,
     is_literal,
     jaxpr_as_function,
+    jaxpr_has_effects,
     jaxpr_input_types,
     jaxpr_output_types,
     jaxpr_results,
@@ -35,6 +40,28 @@ def test_how_an_equation_is_read():
         top.params["k"] == 2 and "top_k" in repr(top) and not any(map(is_dropped, double.outputs))
     )
     assert inner_programs(top) is None and not top.jaxprs
+
+
+def test_what_a_derivative_has_traced():
+    def cube(x: jax.Array) -> jax.Array:
+        return x**3
+
+    (own,) = equations(jax.make_jaxpr(cube)(1.0))
+    assert not own.is_of_derivative
+    both = jax.make_jaxpr(lambda x: jnp.sin(jax.grad(cube)(x)))(1.0)
+    *of_gradient, outside = equations(both)
+    assert of_gradient and any(e.is_of_derivative for e in of_gradient)
+    assert outside.name == "sin" and not outside.is_of_derivative
+
+
+@pytest.mark.parametrize("wrapped", [lambda f: f, jax.jit, lambda f: lambda x: jax.lax.map(f, x)])
+def test_effects_are_seen_also_within(wrapped: Callable[..., Any]):
+    def shown(x: jax.Array) -> jax.Array:
+        jax.debug.print("{}", x)
+        return x
+
+    assert jaxpr_has_effects(jax.make_jaxpr(wrapped(shown))(X))
+    assert not jaxpr_has_effects(jax.make_jaxpr(wrapped(jnp.sin))(X))
 
 
 def test_a_jaxpr_within_is_found_once():

@@ -25,10 +25,11 @@
 The names that end in `_p` are the primitives themselves.
 - Interpreters of jaxprs, which hide how the JAX at hand writes them: `Interpreter`, with rules for
   some equations; `equations`, `Equation`, `is_literal`, `is_dropped`, `jaxpr_input_types`,
-  `jaxpr_output_types`, `jaxpr_results`, to read a jaxpr; `inner_programs`, `all_jaxprs`, for what
-  is within its equations (`InnerPrograms`: `InnerCall`, `InnerScan`, `InnerWhile`, `InnerCond`,
-  `InnerLinearSolve`, `InnerShardMap`); `retrace`, `without_dead_code`, `bind_jit`,
-  `jaxpr_as_function`, to make others and to run them; `debug_effect`, for primitives to keep.
+  `jaxpr_output_types`, `jaxpr_results`, `jaxpr_has_effects`, to read a jaxpr; `inner_programs`,
+  `all_jaxprs`, for what is within its equations (`InnerPrograms`: `InnerCall`, `InnerScan`,
+  `InnerWhile`, `InnerCond`, `InnerLinearSolve`, `InnerShardMap`); `retrace`, `without_dead_code`,
+  `bind_jit`, `jaxpr_as_function`, to make others and to run them; `debug_effect`, for primitives to
+  keep.
 """
 
 import typing as _typing
@@ -39,6 +40,7 @@ if _typing.TYPE_CHECKING:
     from ._filters.hashable import hashable_combine as hashable_combine
     from ._filters.hashable import hashable_partition as hashable_partition
     from ._jax.effects import debug_effect as debug_effect
+    from ._jax.effects import jaxpr_has_effects as jaxpr_has_effects
     from ._jax.equations import Equation as Equation
     from ._jax.equations import all_jaxprs as all_jaxprs
     from ._jax.equations import equations as equations
@@ -132,7 +134,7 @@ else:
         __name__,
         {
             "._filters.hashable": "hashable_combine, hashable_partition",
-            "._jax.effects": "debug_effect",
+            "._jax.effects": "debug_effect, jaxpr_has_effects",
             "._jax.equations": "Equation, all_jaxprs, equations, is_dropped, is_literal",
             "._jax.evaluate": "jaxpr_as_function, retrace",
             "._jax.inner_programs": (

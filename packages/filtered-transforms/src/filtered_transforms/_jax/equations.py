@@ -60,6 +60,8 @@ class Equation:
         Variables have a hash, and are equal to themselves alone.
     - `input_types`, `output_types`: shape, dtype and the rest, as from `jax.typeof`.
     - `scope`: the named scopes in which it was traced, outermost first, separated by `/`.
+    - `is_of_derivative`: whether its scopes say that it was traced for a derivative: by `jax.jvp`,
+        or by what is made of that, such as `jax.grad`.
     - `lines`: file, line and function of the Python frames that made it, JAX's included,
         innermost first.
     - `jaxprs`: all jaxprs among its parameters. `inner_programs` says what they are.
@@ -115,6 +117,10 @@ class Equation:
     @property
     def scope(self) -> str:
         return str(self._eqn.source_info.name_stack)
+
+    @property
+    def is_of_derivative(self) -> bool:
+        return "jvp(" in self.scope  # also where it is transposed
 
     @property
     def lines(self) -> list[tuple[str, int, str]]:

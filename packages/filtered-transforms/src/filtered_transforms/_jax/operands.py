@@ -14,8 +14,6 @@ import numpy as np
 from jax.interpreters import ad
 
 ShapedArray = jax.core.ShapedArray
-Zero = ad.Zero
-UndefinedPrimal = ad.UndefinedPrimal
 
 
 def is_zero(tangent: Any) -> bool:
@@ -34,10 +32,31 @@ def zero_tangent(x: Any) -> Any:
     return ad.Zero(aval.to_tangent_aval())
 
 
+def zero_cotangent(x: Any) -> Any:
+    """The symbolic zero among cotangents, for anything that has a shape and dtype."""
+    return ad.Zero(shaped_array(x))
+
+
+def zeros_of(x: Any) -> jax.Array:
+    """An array of zeros, for a symbolic zero or an undefined operand."""
+    aval = shaped_array(x)
+    return jnp.zeros(aval.shape, aval.dtype)
+
+
+def undefined(x: Any) -> Any:
+    """What stands for a linear argument of this shape and dtype, for a transpose rule."""
+    return ad.UndefinedPrimal(shaped_array(x))
+
+
 def shaped_array(x: Any) -> Any:
-    """The abstract value of an array, or of a `jax.ShapeDtypeStruct`."""
+    """The abstract value of what a rule is given: an array, a symbolic zero, an undefined operand.
+
+    Also of a `jax.ShapeDtypeStruct`, and of an abstract value itself.
+    """
     if isinstance(x, ShapedArray):
         return x
+    if isinstance(x, (ad.Zero, ad.UndefinedPrimal)):
+        return x.aval
     if isinstance(x, jax.ShapeDtypeStruct):
         return ShapedArray(x.shape, x.dtype, weak_type=getattr(x, "weak_type", False))
     return jax.typeof(x)

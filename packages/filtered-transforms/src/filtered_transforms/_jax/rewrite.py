@@ -11,13 +11,14 @@ from jax.interpreters import partial_eval
 
 from tree_surgery.extend import public
 
-from .equations import is_dropped, is_literal, jaxprs_among
+from .equations import Equation, is_dropped, is_literal, jaxprs_among
 from .jaxpr_classes import JaxprT, core, is_jaxpr, own
 from .jaxprs import opened
 
 
-def with_jaxprs(params: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+def with_jaxprs(equation: Equation, change: Callable[[Any], Any]) -> dict[str, Any]:
     """Those of the parameters of an equation that hold jaxprs, each of them changed."""
+    params = equation.params
 
     def changed(value: Any) -> Any:
         if is_jaxpr(value):

@@ -123,4 +123,4 @@ def _interpreting_inner_jaxprs(
         has_rules = interpreter.has_rules_in(jaxpr)
         return retrace(jaxpr, interpreter.run) if has_rules else jaxpr
 
-    return equation.bind(inputs, **with_jaxprs(equation.params, interpreted))
+    return equation.bind(inputs, **with_jaxprs(equation, interpreted))
