@@ -43,14 +43,9 @@ def _transpose(cts: Any, array: Any, *indices: Any, static: StaticIndex) -> list
     if is_zero(to_found):
         return [to_array, *none]
     if is_zero(to_array):
-<<<<<<< HEAD
-        to_array = jnp.zeros(array.aval.shape, array.aval.dtype)
+        to_array = zeros_of(array)
     # Same out-of-bounds modes as the gradient of JAX's indexing: clip for scalar indices, drop for
     # index arrays.
-=======
-        to_array = zeros_of(array)
-    # As JAX does: out of bounds, an integer is clipped, and what is of an array of them is dropped.
->>>>>>> jaxpkg
     mode = "clip" if all(x.ndim == 0 for x in indices) else "drop"
     return [to_array.at[static.index(indices)].add(to_found, mode=mode), *none]
 
