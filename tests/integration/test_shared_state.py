@@ -71,10 +71,10 @@ SHARED = {
     "filtered_transforms._primitives.filter_primitive._out_of": (
         f"{LRU}; what two threads write is equal"
     ),
-    "filtered_transforms._jax.debug_effect": LRU,
-    "filtered_transforms._jax._core": LRU,
-    "filtered_transforms._jax._drop_var": LRU,
-    "filtered_transforms._jax.unspecified_sharding": LRU,
+    "filtered_transforms._jax.effects.debug_effect": LRU,
+    "filtered_transforms._jax.jaxpr_classes.core": LRU,
+    "filtered_transforms._jax.jaxpr_classes.drop_var": LRU,
+    "filtered_transforms._jax.jitted.unspecified_sharding": LRU,
     # the others
     "tree_surgery._select.path_pattern.parse": LRU,
     "pytree_module._functions_by_name._public_modules": LRU,
@@ -97,7 +97,7 @@ CONSTANT = {  # never written once they are made
     "tree_surgery._moved.MOVED",
     "filtered_transforms._derivatives.jacobian._JAX",
     "filtered_transforms._filters.partition._MASKS",
-    "filtered_transforms._jaxprs.inner_programs._READERS",
+    "filtered_transforms._jax.inner_programs._READERS",
     "filtered_transforms._tracing.finalise._interpreter",
     "nn_layers._attention.softmax_attention._LOGIT_BYTES_AT_ONCE",
     "nn_layers._conv.conv._PAD_MODES",

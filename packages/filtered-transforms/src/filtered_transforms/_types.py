@@ -26,7 +26,7 @@ import jax
 import numpy as np
 
 if TYPE_CHECKING:
-    from ._jax import ClosedJaxpr
+    from ._jax.jaxpr_classes import ClosedJaxpr
 
     PyTree: TypeAlias = Any
 else:

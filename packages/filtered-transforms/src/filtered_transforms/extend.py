@@ -25,10 +25,11 @@
 The names that end in `_p` are the primitives themselves.
 - Interpreters of jaxprs, which hide how the JAX at hand writes them: `Interpreter`, with rules for
   some equations; `equations`, `Equation`, `is_literal`, `is_dropped`, `jaxpr_input_types`,
-  `jaxpr_output_types`, `jaxpr_results`, to read a jaxpr; `inner_programs`, `all_jaxprs`, for what
-  is within its equations (`InnerPrograms`: `InnerCall`, `InnerScan`, `InnerWhile`, `InnerCond`,
-  `InnerLinearSolve`, `InnerShardMap`); `retrace`, `without_dead_code`, `bind_jit`,
-  `jaxpr_as_function`, to make others and to run them; `debug_effect`, for primitives to keep.
+  `jaxpr_output_types`, `jaxpr_results`, `jaxpr_has_effects`, to read a jaxpr; `inner_programs`,
+  `all_jaxprs`, for what is within its equations (`InnerPrograms`: `InnerCall`, `InnerScan`,
+  `InnerWhile`, `InnerCond`, `InnerLinearSolve`, `InnerShardMap`); `retrace`, `without_dead_code`,
+  `bind_jit`, `jaxpr_as_function`, to make others and to run them; `debug_effect`, for primitives to
+  keep.
 """
 
 import typing as _typing
@@ -38,27 +39,28 @@ from tree_surgery.extend import lazy_names as _lazy_names
 if _typing.TYPE_CHECKING:
     from ._filters.hashable import hashable_combine as hashable_combine
     from ._filters.hashable import hashable_partition as hashable_partition
-    from ._jax import Equation as Equation
-    from ._jax import all_jaxprs as all_jaxprs
-    from ._jax import bind_jit as bind_jit
-    from ._jax import debug_effect as debug_effect
-    from ._jax import equations as equations
-    from ._jax import is_dropped as is_dropped
-    from ._jax import is_literal as is_literal
-    from ._jax import jaxpr_as_function as jaxpr_as_function
-    from ._jax import jaxpr_input_types as jaxpr_input_types
-    from ._jax import jaxpr_output_types as jaxpr_output_types
-    from ._jax import jaxpr_results as jaxpr_results
-    from ._jax import retrace as retrace
-    from ._jax import without_dead_code as without_dead_code
-    from ._jaxprs.inner_programs import InnerCall as InnerCall
-    from ._jaxprs.inner_programs import InnerCond as InnerCond
-    from ._jaxprs.inner_programs import InnerLinearSolve as InnerLinearSolve
-    from ._jaxprs.inner_programs import InnerPrograms as InnerPrograms
-    from ._jaxprs.inner_programs import InnerScan as InnerScan
-    from ._jaxprs.inner_programs import InnerShardMap as InnerShardMap
-    from ._jaxprs.inner_programs import InnerWhile as InnerWhile
-    from ._jaxprs.inner_programs import inner_programs as inner_programs
+    from ._jax.effects import debug_effect as debug_effect
+    from ._jax.effects import jaxpr_has_effects as jaxpr_has_effects
+    from ._jax.equations import Equation as Equation
+    from ._jax.equations import all_jaxprs as all_jaxprs
+    from ._jax.equations import equations as equations
+    from ._jax.equations import is_dropped as is_dropped
+    from ._jax.equations import is_literal as is_literal
+    from ._jax.evaluate import jaxpr_as_function as jaxpr_as_function
+    from ._jax.evaluate import retrace as retrace
+    from ._jax.inner_programs import InnerCall as InnerCall
+    from ._jax.inner_programs import InnerCond as InnerCond
+    from ._jax.inner_programs import InnerLinearSolve as InnerLinearSolve
+    from ._jax.inner_programs import InnerPrograms as InnerPrograms
+    from ._jax.inner_programs import InnerScan as InnerScan
+    from ._jax.inner_programs import InnerShardMap as InnerShardMap
+    from ._jax.inner_programs import InnerWhile as InnerWhile
+    from ._jax.inner_programs import inner_programs as inner_programs
+    from ._jax.jaxprs import jaxpr_input_types as jaxpr_input_types
+    from ._jax.jaxprs import jaxpr_output_types as jaxpr_output_types
+    from ._jax.jaxprs import jaxpr_results as jaxpr_results
+    from ._jax.jitted import bind_jit as bind_jit
+    from ._jax.rewrite import without_dead_code as without_dead_code
     from ._jaxprs.interpreter import Interpreter as Interpreter
     from ._jit.check_registry import Carried as Carried
     from ._jit.check_registry import register_check as register_check
@@ -132,15 +134,16 @@ else:
         __name__,
         {
             "._filters.hashable": "hashable_combine, hashable_partition",
-            "._jax": (
-                "Equation, all_jaxprs, bind_jit, debug_effect, equations, is_dropped, "
-                "is_literal, jaxpr_as_function, jaxpr_input_types, jaxpr_output_types, "
-                "jaxpr_results, retrace, without_dead_code"
-            ),
-            "._jaxprs.inner_programs": (
+            "._jax.effects": "debug_effect, jaxpr_has_effects",
+            "._jax.equations": "Equation, all_jaxprs, equations, is_dropped, is_literal",
+            "._jax.evaluate": "jaxpr_as_function, retrace",
+            "._jax.inner_programs": (
                 "InnerCall, InnerCond, InnerLinearSolve, InnerPrograms, InnerScan, "
                 "InnerShardMap, InnerWhile, inner_programs"
             ),
+            "._jax.jaxprs": "jaxpr_input_types, jaxpr_output_types, jaxpr_results",
+            "._jax.jitted": "bind_jit",
+            "._jax.rewrite": "without_dead_code",
             "._jaxprs.interpreter": "Interpreter",
             "._jit.check_registry": "Carried, register_check",
             "._jit.trace_observers": "observe_traces",

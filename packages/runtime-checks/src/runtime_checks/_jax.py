@@ -11,7 +11,7 @@ import jax.extend.core
 import jax.numpy as jnp
 from jax.interpreters import ad, batching, mlir
 
-from filtered_transforms.extend import debug_effect
+from filtered_transforms.extend import Equation, debug_effect
 
 Tracer: type = jax.core.Tracer
 """The class of traced values. All JAX versions."""
@@ -289,3 +289,15 @@ def identity_primitive(name: str, on_event: Callable[[str, dict[str, Any]], dict
     ad.primitive_transposes[primitive] = transpose
     mlir.register_lowering(primitive, lower)
     return primitive
+
+
+def contracted_sizes(dot: Equation) -> list[int]:
+    """The sizes of the axes that a `dot_general` sums over. All JAX versions."""
+    (contracted, _), _ = dot.params["dimension_numbers"]
+    return [dot.input_types[0].shape[axis] for axis in contracted]
+
+
+def out_features(convolution: Equation) -> int:
+    """How many features a `conv_general_dilated` makes. All JAX versions."""
+    axis, *_ = convolution.params["dimension_numbers"].rhs_spec
+    return convolution.input_types[1].shape[axis]

@@ -10,7 +10,7 @@ from filtered_transforms._filters.partition import merge, split
 from filtered_transforms._filters.predicates import array_mask, is_inexact_array
 from filtered_transforms._filters.static_nodes import hold, release
 from filtered_transforms._filters.structure_errors import describe
-from filtered_transforms._jax import as_array
+from filtered_transforms._jax.operands import as_array
 from filtered_transforms._types import P, R
 from tree_surgery import path_str
 from tree_surgery.extend import public

@@ -11,7 +11,7 @@ import jax.tree_util as jtu
 from jax.custom_derivatives import SymbolicZero
 
 from filtered_transforms._filters.static_nodes import Held, check_callable
-from filtered_transforms._jax import as_array
+from filtered_transforms._jax.operands import as_array
 from filtered_transforms._types import P, Q, R, T, TakesFirst, Wrapped
 from pytree_module import BoundMethod
 from tree_surgery import path_str

@@ -11,7 +11,7 @@ from filtered_transforms._filters.partition import merge, split
 from filtered_transforms._filters.predicates import array_mask, inexact_mask, is_inexact_array
 from filtered_transforms._filters.static_nodes import Held, hold, release
 from filtered_transforms._filters.structure_errors import describe
-from filtered_transforms._jax import as_array
+from filtered_transforms._jax.operands import as_array
 from filtered_transforms._types import P, PyTree, R
 from tree_surgery.extend import public
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from filtered_transforms._jax import Tracer
+from filtered_transforms._jax.tracers import Tracer
 from filtered_transforms._types import AnyArray
 from tree_surgery.extend import public
 

@@ -3,20 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from filtered_transforms._jax import (
-    AnyJaxpr,
-    Equation,
-    constants,
-    equations,
-    evaluate,
-    evaluate_part,
-    is_literal,
-    jaxpr_results,
-    opened,
-    retrace,
-    variables_of,
-    with_jaxprs,
-)
+from filtered_transforms._jax.equations import Equation, equations, is_literal
+from filtered_transforms._jax.evaluate import evaluate, evaluate_part, retrace
+from filtered_transforms._jax.jaxpr_classes import AnyJaxpr
+from filtered_transforms._jax.jaxprs import constants, jaxpr_results, opened, variables_of
+from filtered_transforms._jax.rewrite import with_jaxprs
 from tree_surgery.extend import public
 
 EquationRule = Callable[[Any, Equation, list[Any]], Sequence[Any]]
@@ -140,4 +131,4 @@ def _interpreting_inner_jaxprs(
         has_rules = interpreter.has_rules_in(jaxpr)
         return retrace(jaxpr, interpreter.run) if has_rules else jaxpr
 
-    return equation.bind(inputs, **with_jaxprs(equation.params, interpreted))
+    return equation.bind(inputs, **with_jaxprs(equation, interpreted))

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from filtered_transforms._jax import Primitive, all_jaxprs, equations, is_concrete
+from filtered_transforms._jax.equations import all_jaxprs, equations
+from filtered_transforms._jax.jaxpr_classes import Primitive
+from filtered_transforms._jax.tracers import is_concrete
 from tree_surgery.extend import public
 
 Translate = Callable[[Exception], BaseException | None]

@@ -6,7 +6,9 @@ from typing import Any
 import jax
 import jax.tree_util as jtu
 
-from filtered_transforms._jax import is_concrete, jaxpr_input_types, program_of
+from filtered_transforms._jax.jaxprs import jaxpr_input_types
+from filtered_transforms._jax.jitted import program_of
+from filtered_transforms._jax.tracers import is_concrete
 
 from .check_registry import any_checks, carry_of, wait
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from filtered_transforms._filters.static_leaf import StaticLeaf
-from filtered_transforms._jax import jitted_as
+from filtered_transforms._jax.jitted import jitted_as
 
 _JITTED = type(jax.jit(lambda: None))
 

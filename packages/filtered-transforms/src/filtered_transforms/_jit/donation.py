@@ -12,7 +12,8 @@ from typing import Any
 
 import jax
 
-from filtered_transforms._jax import ShapeAndDtype, ends_on_a_device, used_arguments
+from filtered_transforms._jax.jaxprs import ShapeAndDtype, ends_on_a_device
+from filtered_transforms._jax.rewrite import used_arguments
 
 from .bounded_table import BoundedTable
 from .checked_program import jit_is_disabled

@@ -11,7 +11,7 @@ import jax.tree_util as jtu
 
 from filtered_transforms._filters.output_structure import Signature
 from filtered_transforms._filters.predicates import all_arrays
-from filtered_transforms._jax import program_of
+from filtered_transforms._jax.jitted import program_of
 from filtered_transforms._types import (
     Donate,
     JitDecorator,

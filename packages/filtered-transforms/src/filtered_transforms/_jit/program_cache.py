@@ -17,7 +17,7 @@ import jax.tree_util as jtu
 from filtered_transforms._filters.output_structure import sign
 from filtered_transforms._filters.partition import merge
 from filtered_transforms._filters.predicates import ARRAY_TYPES, array_mask
-from filtered_transforms._jax import Tracer
+from filtered_transforms._jax.tracers import Tracer
 from filtered_transforms._placement.placements import is_place
 from tree_surgery import path_str
 

@@ -14,7 +14,8 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from filtered_transforms._filters.if_array import if_array
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._jax import is_concrete, unspecified_sharding
+from filtered_transforms._jax.jitted import unspecified_sharding
+from filtered_transforms._jax.tracers import is_concrete
 from filtered_transforms._placement.placements import check_parts, constrained, placements_of
 from tree_surgery import ShardingRules, path_str
 

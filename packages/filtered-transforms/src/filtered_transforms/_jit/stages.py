@@ -8,7 +8,7 @@ import jax.tree_util as jtu
 from filtered_transforms._filters.eval_shape import abstract_mask, is_abstract
 from filtered_transforms._filters.output_structure import Signature
 from filtered_transforms._filters.static_leaf import same_value
-from filtered_transforms._jax import program_of
+from filtered_transforms._jax.jitted import program_of
 from tree_surgery import path_str
 
 from .check_registry import any_checks, has_checks, translated, wait

@@ -14,7 +14,9 @@ from filtered_transforms._filters.output_structure import Signature
 from filtered_transforms._filters.partition import merge
 from filtered_transforms._filters.predicates import array_mask
 from filtered_transforms._filters.static_leaf import StaticLeaf
-from filtered_transforms._jax import ShapeAndDtype, ends_on_a_device, is_concrete, used_arguments
+from filtered_transforms._jax.jaxprs import ShapeAndDtype, ends_on_a_device
+from filtered_transforms._jax.rewrite import used_arguments
+from filtered_transforms._jax.tracers import is_concrete
 from filtered_transforms._jit.bounded_table import BoundedTable
 from filtered_transforms._jit.by_function import ByFunction, is_weak
 from filtered_transforms._jit.check_registry import any_checks, has_checks, translated, wait

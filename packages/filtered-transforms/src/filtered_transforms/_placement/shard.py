@@ -6,7 +6,7 @@ import jax
 import jax.tree_util as jtu
 
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._jax import is_concrete
+from filtered_transforms._jax.tracers import is_concrete
 from filtered_transforms._types import PyTree, T
 from tree_surgery.extend import public
 

@@ -17,15 +17,17 @@ import numpy as np
 from filtered_transforms._filters.hashable import hashable_combine, hashable_partition
 from filtered_transforms._filters.partition import merge
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._jax import (
-    Primitive,
+from filtered_transforms._jax.jaxpr_classes import Primitive
+from filtered_transforms._jax.operands import (
     ShapedArray,
-    Zero,
     as_array,
     as_arrays,
     is_undefined,
     is_zero,
+    shaped_array,
+    zero_cotangent,
     zero_tangent,
+    zeros_of,
 )
 from filtered_transforms._types import PyTree
 from tree_surgery.extend import public
@@ -210,7 +212,7 @@ def filter_primitive_transpose(rule: Any = ..., *, materialise_zeros: bool = Fal
         found = rule(hashable_combine(as_arrays(inputs), static), _beside(known, out.rest))
         leaves = _leaves_beside(found, static, "the cotangents of the arguments")
         return [
-            Zero(x.aval) if ct is None and is_undefined(x) else ct
+            zero_cotangent(x) if ct is None and is_undefined(x) else ct
             for x, ct in zip(inputs, leaves, strict=True)
         ]
 
@@ -220,8 +222,8 @@ def filter_primitive_transpose(rule: Any = ..., *, materialise_zeros: bool = Fal
 def _cotangent(ct: Any, materialise: bool) -> Any:
     if not is_zero(ct):
         return as_array(ct)
-    if materialise and ct.aval.dtype != jax.dtypes.float0:
-        return jnp.zeros(ct.aval.shape, ct.aval.dtype)
+    if materialise and shaped_array(ct).dtype != jax.dtypes.float0:
+        return zeros_of(ct)
     return None
 
 

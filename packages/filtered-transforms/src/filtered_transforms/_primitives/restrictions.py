@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 
 from filtered_transforms._filters.predicates import is_array, is_inexact_array
-from filtered_transforms._jax import Primitive, is_zero, new_primitive, set_rules, zero_tangent
+from filtered_transforms._jax.jaxpr_classes import Primitive
+from filtered_transforms._jax.operands import is_zero, zero_tangent
+from filtered_transforms._jax.primitives import new_primitive, set_rules
 from filtered_transforms._tracing.finalise import register_impl_finalisation
 from filtered_transforms._types import T
 from tree_surgery.extend import public

@@ -5,14 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from filtered_transforms._jax import (
-    Primitive,
-    is_undefined,
-    is_zero,
-    new_primitive,
-    set_rules,
-    zero_tangent,
-)
+from filtered_transforms._jax.jaxpr_classes import Primitive
+from filtered_transforms._jax.operands import is_undefined, is_zero, zero_tangent
+from filtered_transforms._jax.primitives import new_primitive, set_rules
 from filtered_transforms._tracing.finalise import register_impl_finalisation
 
 select_if_vmap_p: Primitive = new_primitive("select_if_vmap", multiple_results=False)

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from filtered_transforms._jax import Primitive, ShapedArray, new_primitive, set_rules
+from filtered_transforms._jax.jaxpr_classes import Primitive
+from filtered_transforms._jax.operands import ShapedArray
+from filtered_transforms._jax.primitives import new_primitive, set_rules
 from filtered_transforms._tracing.finalise import register_impl_finalisation
 from tree_surgery.extend import public
 

@@ -5,20 +5,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from filtered_transforms._filters.partition import merge, split
-from filtered_transforms._jax import (
-    Primitive,
+from filtered_transforms._jax.jaxpr_classes import Primitive
+from filtered_transforms._jax.operands import (
     ShapedArray,
-    UndefinedPrimal,
-    Zero,
     is_undefined,
     is_zero,
-    new_primitive,
-    set_rules,
+    shaped_array,
+    undefined,
+    zero_cotangent,
     zero_tangent,
+    zeros_of,
 )
+from filtered_transforms._jax.primitives import new_primitive, set_rules
 from filtered_transforms._tracing.finalise import primitive_finalisations
 from tree_surgery.extend import public
 
@@ -158,17 +158,17 @@ def _mapped_transpose(transpose: VPrimRule) -> VPrimRule:
         zero = [is_zero(ct) for ct in cotangents]
         zeros, given = split(list(cotangents), zero)
         zeros = [
-            Zero(_resized(ct.aval, ct.aval.shape[len(levels) :])) for ct in zeros
+            zero_cotangent(_resized(aval, aval.shape[len(levels) :]))
+            for aval in map(shaped_array, zeros)
         ]  # without the axes of all levels, which come first
-        avals = [x.aval if is_undefined(x) else jax.typeof(x) for x in operands]
+        avals = list(map(shaped_array, operands))
         inside = [aval for aval, here in zip(_inner(avals, levels), linear, strict=True) if here]
 
         def one(known: Sequence[Any], given: Sequence[Any]) -> list[Any]:
-            undefined = [UndefinedPrimal(aval) for aval in inside]
-            filled = merge(linear, undefined, list(known))
+            filled = merge(linear, list(map(undefined, inside)), list(known))
             found = transpose(merge(zero, zeros, list(given)), *filled, **params)
             return [
-                jnp.zeros(aval.shape, aval.dtype) if ct is None or is_zero(ct) else ct
+                zeros_of(aval) if ct is None or is_zero(ct) else ct
                 for aval, ct in zip(inside, split(list(found), linear)[0], strict=True)
             ]
 

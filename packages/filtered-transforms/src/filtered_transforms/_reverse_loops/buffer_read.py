@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._jax import is_zero, shaped_array, zero_tangent
+from filtered_transforms._jax.operands import is_zero, shaped_array, zero_tangent, zeros_of
 from filtered_transforms._primitives.vprim import create_vprim
 from filtered_transforms._types import Index
 
@@ -43,7 +43,7 @@ def _transpose(cts: Any, array: Any, *indices: Any, static: StaticIndex) -> list
     if is_zero(to_found):
         return [to_array, *none]
     if is_zero(to_array):
-        to_array = jnp.zeros(array.aval.shape, array.aval.dtype)
+        to_array = zeros_of(array)
     # Same out-of-bounds modes as the gradient of JAX's indexing: clip for scalar indices, drop for
     # index arrays.
     mode = "clip" if all(x.ndim == 0 for x in indices) else "drop"

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._jax import Zero, is_zero, shaped_array, zero_tangent
+from filtered_transforms._jax.operands import is_zero, shaped_array, zero_cotangent, zero_tangent
 from filtered_transforms._primitives.vprim import create_vprim
 from filtered_transforms._types import Index
 
@@ -94,7 +94,7 @@ def _transpose(cts: Any, array: Any, x: Any, *indices: Any, static: StaticIndex)
     (ct,) = cts
     none = [None] * len(indices)
     if is_zero(ct):
-        return [ct, Zero(x.aval) if hasattr(x, "aval") else ct, *none]
+        return [ct, zero_cotangent(x), *none]
     found = ct.at[static.index(indices)].get(mode="fill", fill_value=0)
     return [ct, materialise(found, indices) if static.is_read else found, *none]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from filtered_transforms._jax import new_primitive, set_rules
+from filtered_transforms._jax.primitives import new_primitive, set_rules
 from filtered_transforms._tracing.finalise import register_impl_finalisation
 from filtered_transforms._tracing.jaxpr_rules import Replacement
 

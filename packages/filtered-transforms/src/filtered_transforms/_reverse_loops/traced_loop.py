@@ -15,7 +15,10 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from filtered_transforms._jax import equations, handed_on, jaxpr_output_types, opened
+from filtered_transforms._jax.effects import jaxpr_has_effects
+from filtered_transforms._jax.equations import equations
+from filtered_transforms._jax.jaxprs import jaxpr_output_types, opened
+from filtered_transforms._jax.rewrite import handed_on
 from filtered_transforms._tracing.jaxpr_rules import WITHOUT_VJP, Replacement, Replacing
 
 from .buffer_read import read_p
@@ -181,7 +184,7 @@ def trace_while(
     def test(consts: Arrays, carry: Arrays, buffers: Arrays) -> Any:
         return run(jaxpr, [*carry, *buffers], consts[count:both])[0]
 
-    return [*of_body, *of_test], TracedLoop(steps.map(of_all), test, bool(closed.effects))
+    return [*of_body, *of_test], TracedLoop(steps.map(of_all), test, jaxpr_has_effects(closed))
 
 
 def _checked(found: Any, name: str) -> Any:

@@ -14,14 +14,15 @@ from filtered_transforms._filters.partition import split
 from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._filters.static_leaf import same_value
 from filtered_transforms._filters.structure_errors import describe, structure_difference
-from filtered_transforms._jax import evaluate, jaxpr_output_types, opened
+from filtered_transforms._jax.evaluate import evaluate
+from filtered_transforms._jax.jaxprs import jaxpr_output_types, opened
 from filtered_transforms._types import Converted, P, PyTree, R
 from pytree_module import Module, field
 from tree_surgery import path_str
 from tree_surgery.extend import public
 
 if TYPE_CHECKING:
-    from filtered_transforms._jax import Jaxpr
+    from filtered_transforms._jax.jaxpr_classes import Jaxpr
 
 
 @dataclasses.dataclass(frozen=True)

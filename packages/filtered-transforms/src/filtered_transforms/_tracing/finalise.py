@@ -14,14 +14,17 @@ import jax
 import jax.tree_util as jtu
 from jax.typing import ArrayLike
 
-from filtered_transforms._jax import Equation, Primitive, opened, retrace
+from filtered_transforms._jax.equations import Equation
+from filtered_transforms._jax.evaluate import retrace
+from filtered_transforms._jax.jaxpr_classes import Primitive
+from filtered_transforms._jax.jaxprs import opened
 from filtered_transforms._types import P, R
 from tree_surgery.extend import public
 
 from .jaxpr_rules import WITHOUT_JVP, WITHOUT_VJP, Replacement, Replacing
 
 if TYPE_CHECKING:
-    from filtered_transforms._jax import ClosedJaxpr, Jaxpr
+    from filtered_transforms._jax.jaxpr_classes import ClosedJaxpr, Jaxpr
 
 primitive_finalisations: dict[Any, Callable[..., Any]] = {}
 """For each primitive that finalisation replaces, the function that replaces it."""

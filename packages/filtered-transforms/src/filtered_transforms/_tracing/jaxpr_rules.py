@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from filtered_transforms._jax import Equation
-from filtered_transforms._jaxprs.inner_programs import InnerCall, inner_programs
+from filtered_transforms._jax.equations import Equation
+from filtered_transforms._jax.inner_programs import InnerCall, inner_programs
 from filtered_transforms._jaxprs.interpreter import EquationRule, Interpreter
 
 

@@ -26,16 +26,16 @@ from filtered_transforms._filters.hashable import hashable_combine, hashable_par
 from filtered_transforms._filters.output_structure import Signature, sign
 from filtered_transforms._filters.partition import combine, filter, merge, split
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._jax import (
-    Primitive,
-    is_concrete,
+from filtered_transforms._jax.jaxpr_classes import Primitive
+from filtered_transforms._jax.operands import (
     is_undefined,
     is_zero,
-    new_primitive,
-    set_rules,
     shaped_array,
     zero_tangent,
+    zeros_of,
 )
+from filtered_transforms._jax.primitives import new_primitive, set_rules
+from filtered_transforms._jax.tracers import is_concrete
 from filtered_transforms._jit.bounded_table import BoundedTable
 from filtered_transforms._types import Function, P, R
 from pytree_module import Module, field
@@ -318,8 +318,8 @@ def _jvp(primals: Any, tangents: Any, *, call: _Call) -> Any:
 def _transpose(cotangents: Any, number: Any, *arrays: Any, call: _Call) -> list[Any]:
     linear = tuple(map(is_undefined, arrays))
     unknown, known = split(list(arrays), list(linear))
-    transform = _Transpose(linear, tuple(_shape(x.aval) for x in unknown))
-    given = [jnp.zeros(ct.aval.shape, ct.aval.dtype) if is_zero(ct) else ct for ct in cotangents]
+    transform = _Transpose(linear, tuple(_shape(shaped_array(x)) for x in unknown))
+    given = [zeros_of(ct) if is_zero(ct) else ct for ct in cotangents]
     found = noinline_p.bind(number, *known, *given, call=call.then(transform))
     return [None, *merge(list(linear), found, [None] * len(known))]
 

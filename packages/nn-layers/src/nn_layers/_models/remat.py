@@ -13,6 +13,7 @@ from filtered_transforms.extend import (
     equations,
     inner_programs,
     jaxpr_as_function,
+    jaxpr_has_effects,
 )
 
 GATHERED = "gathered"
@@ -66,7 +67,7 @@ class _Elementwise:
     def __call__(self, *args: Any) -> Any:
         closed, shapes = jax.make_jaxpr(self.step, return_shape=True)(*args)
         run: Any = jaxpr_as_function(closed)
-        if not closed.effects and _is_straight(closed):
+        if not jaxpr_has_effects(closed) and _is_straight(closed):
             run = jax.checkpoint(run, prevent_cse=False, policy=_is_kept)
         elif _has_gathered(closed):
             run = jax.checkpoint(run, prevent_cse=False, policy=keep_all_but_gathered)

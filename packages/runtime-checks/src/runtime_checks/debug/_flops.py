@@ -13,6 +13,7 @@ from filtered_transforms.extend import (
     equations,
     inner_programs,
 )
+from runtime_checks._jax import contracted_sizes, out_features
 
 
 def flops_of(jaxpr: Any) -> tuple[int, bool]:
@@ -57,16 +58,12 @@ def _of_inner(inner: InnerPrograms) -> tuple[int, bool]:
 
 
 def _of_dot(equation: Equation) -> int:
-    (contracted, _), _ = equation.params["dimension_numbers"]
-    shape = equation.input_types[0].shape
-    return 2 * math.prod(equation.output_types[0].shape) * math.prod(shape[i] for i in contracted)
+    return 2 * math.prod(equation.output_types[0].shape) * math.prod(contracted_sizes(equation))
 
 
 def _of_convolution(equation: Equation) -> int:
-    numbers = equation.params["dimension_numbers"]
-    kernel = equation.input_types[1].shape
-    out_features = kernel[numbers.rhs_spec[0]]
-    return 2 * math.prod(equation.output_types[0].shape) * math.prod(kernel) // out_features
+    kernel = math.prod(equation.input_types[1].shape) // out_features(equation)
+    return 2 * math.prod(equation.output_types[0].shape) * kernel
 
 
 def _of_ragged_dot(equation: Equation) -> tuple[int, bool]:

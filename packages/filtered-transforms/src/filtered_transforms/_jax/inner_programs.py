@@ -1,6 +1,7 @@
 """What the jaxprs in an equation are for: which one is run with which operands, and how often.
 
-One table of JAX's primitives that hold jaxprs. Whoever adds a primitive to it adds its reader.
+Decided here: how the parameters of JAX's primitives that hold jaxprs are read. There is one table
+of them: whoever adds a primitive to it adds its reader. Seen to work with JAX 0.7.2 to 0.12.
 """
 
 import abc
@@ -11,8 +12,10 @@ from typing import Any, Literal
 
 from jax.sharding import AbstractMesh, Mesh
 
-from filtered_transforms._jax import AnyJaxpr, Equation, scan_sizes
 from tree_surgery.extend import public
+
+from .equations import Equation
+from .jaxpr_classes import AnyJaxpr
 
 CallKind = Literal["jit", "checkpoint", "custom_jvp", "custom_vjp", "other"]
 
@@ -196,7 +199,7 @@ class InnerShardMap(InnerPrograms):
         return math.prod(self.mesh.shape[name] for name in self.axes)
 
 
-# --- how JAX writes them; the parameters of its primitives, JAX 0.7.2 to 0.12
+# --- how JAX writes them: the parameters of its primitives
 
 Reader = Callable[[Equation], InnerPrograms]
 
@@ -221,7 +224,15 @@ def _checkpoint(equation: Equation) -> InnerCall:
 def _scan(equation: Equation) -> InnerScan:
     params = equation.params
     ends = params["length"], params["reverse"], params["unroll"]
-    return InnerScan(params["jaxpr"], *scan_sizes(params), *ends)
+    return InnerScan(params["jaxpr"], *_scan_sizes(params), *ends)
+
+
+def _scan_sizes(params: dict[str, Any]) -> tuple[int, int]:
+    """How many constants and how many values in the carry a scan has. JAX 0.12 keeps trees."""
+    if "num_carry" in params:
+        return params["num_consts"], params["num_carry"]
+    consts, carry, _ = params["ft_in"].unpack()
+    return len(consts.vals), len(carry.vals)
 
 
 def _while(equation: Equation) -> InnerWhile:
