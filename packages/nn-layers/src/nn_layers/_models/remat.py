@@ -87,9 +87,7 @@ def _is_straight(jaxpr: Any) -> bool:
 def _has_gathered(jaxpr: Any) -> bool:
     """Whether parameters are gathered in it (`gather_where_used`)."""
     return any(
-        equation.name == "name" and equation.params["name"] == GATHERED
-        for inner in all_jaxprs(jaxpr)
-        for equation in equations(inner)
+        equation.name == "reshard" for inner in all_jaxprs(jaxpr) for equation in equations(inner)
     )
 
 
