@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from filtered_transforms._jax import (
@@ -15,6 +14,8 @@ from filtered_transforms._jax import (
 )
 from filtered_transforms._tracing.finalise import register_impl_finalisation
 
+from .identity import identity
+
 select_if_vmap_p: Primitive = new_primitive("select_if_vmap", multiple_results=False)
 """`(pred, x, y)` is `x` where `pred`, a boolean scalar, is not batched; under a `vmap` of `pred` it
 is `x` for the examples of which `pred` is true, and `y` for the others.
@@ -22,10 +23,6 @@ is `x` for the examples of which `pred` is true, and `y` for the others.
 For the body of a loop that runs as long as `pred` holds: one example that runs has no choice, and
 pays for none; of several, those that have stopped keep their `y`.
 """
-
-
-def _impl(pred: Any, x: Any, y: Any) -> Any:
-    return x if isinstance(x, jax.Array) else jnp.asarray(x)
 
 
 def _batch(operands: Any, dims: Any) -> Any:
@@ -65,7 +62,7 @@ def _transpose(ct: Any, pred: Any, x: Any, y: Any) -> list[Any]:
 
 set_rules(
     select_if_vmap_p,
-    _impl,
+    lambda pred, x, y: identity(x),
     lambda pred, x, y: x,
     jvp=_jvp,
     transpose=_transpose,

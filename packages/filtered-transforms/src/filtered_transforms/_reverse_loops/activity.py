@@ -88,6 +88,7 @@ def padded(mask: Mask, values: Arrays) -> Mask:
 
 def is_inexact(x: Any) -> bool:
     """Whether an array, possibly abstract, or a number has a tangent of its own type."""
+    # Not `is_inexact_array`, which takes no abstract value and no number.
     dtype = getattr(x, "dtype", None)  # what a program returns may be a number that it holds
     return jnp.issubdtype(jnp.result_type(x) if dtype is None else dtype, jnp.inexact)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.tree_util as jtu
-import numpy as np
 
 from filtered_transforms import is_array
 from pytree_module import Module
@@ -39,7 +38,7 @@ class Leaf:
 def leaf_of(x: Any, numbers_are_arrays: bool) -> Leaf:
     """`numbers_are_arrays`: as for `jax.jit`; for `filter_jit` a Python number is static."""
     number = numbers_are_arrays and type(x) in _NUMBERS
-    if not (is_array(x) or number or isinstance(x, np.ndarray | np.generic)):
+    if not (is_array(x) or number):
         return Leaf("static", value=x)
     aval = jax.typeof(x)
     sharding = "" if isinstance(x, Tracer) else _sharding(x)
