@@ -14,6 +14,7 @@ from filtered_transforms import is_array
 from pytree_module import Module
 from runtime_checks._jax import Tracer
 from tree_surgery import path_str
+from tree_surgery.extend import array_text
 
 _NUMBERS = (bool, int, float, complex)
 
@@ -32,7 +33,7 @@ class Leaf:
     def __str__(self) -> str:
         if self.kind != "array":
             return _shown(self.value)
-        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+        return array_text(self)
 
 
 def leaf_of(x: Any, numbers_are_arrays: bool) -> Leaf:
