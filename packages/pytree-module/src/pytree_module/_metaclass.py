@@ -128,7 +128,7 @@ def _note_open_abstract(cls: Any) -> None:
 
 
 def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
-    """What calling a class does: see `_construct` for the steps."""
+    """What calling a class does: see `_construction.py` for the steps."""
     info = cls.__info__
     if info is None or info.owner is not cls:
         info = info_of(cls)
