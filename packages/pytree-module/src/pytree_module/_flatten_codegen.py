@@ -10,9 +10,9 @@ The static part of an instance is the values of its static fields, after the typ
 annotation does not say it: to Python `1`, `1.0` and `True` are equal, to a program they are not.
 
 The generated code reads the fields and nothing else. An instance that lacks one (a method called in
-`__init__`) takes the way through `flatten_irregular`. So does one that holds more than its fields (the
-names that `module_update_wrapper` adds, static values that `==` does not tell apart), but only a
-class that has such an instance pays for finding them: `expect_irregular`. What is found for an
+`__init__`) takes the way through `flatten_irregular`. So does one that holds more than its fields
+(the names that `module_update_wrapper` adds, static values that `==` does not tell apart), but only
+a class that has such an instance pays for finding them: `expect_irregular`. What is found for an
 instance does not depend on that: of one that holds its fields alone, both ways make the same.
 """
 

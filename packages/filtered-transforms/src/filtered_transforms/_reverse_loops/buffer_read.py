@@ -1,7 +1,7 @@
 """`read_p`: reading an array in the midst of a loop that writes to it and is differentiated.
 
-A read returns the array as well, and what comes after it in the body uses that one. So
-in reverse the cotangent of what was read is added to that of the array in place. As two uses of one
+A read returns the array as well, and what comes after it in the body uses that one. So in
+reverse the cotangent of what was read is added to that of the array in place. As two uses of one
 array, the read would have a cotangent of its own, of zeros and as large as the array, in each step.
 """
 
