@@ -178,7 +178,7 @@ def draw_folders(own: str, every: Mapping[str, Source]) -> str:
     lines = [mermaid(reduced(inner)), ""]
     if leaves:
         shown = ", ".join(f"`{name}`" for name in RULES[own]["leaves"])
-        lines += [f"Not drawn, and used by all: {shown}.", ""]
+        lines += [f"Not drawn, since every folder may use them: {shown}.", ""]
     lines += ["| floor | folder | what is decided there | tests |", "|---|---|---|---|"]
     for name in sorted(graph, key=lambda name: (height[name], order[name])):
         source = every[f"{own}.{name}"]

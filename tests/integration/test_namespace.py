@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
 PARTS = ["tree_surgery", "pytree_module", "filtered_transforms", "runtime_checks", "nn_layers"]
 FOLDERS = {f.parent.name: f.parents[2] for f in sorted(ROOT.glob("packages/*/src/*/__init__.py"))}
+EXTENSIONS = sorted(ROOT.glob("packages/*/src/*/extend.py"))
 # namespace -> name -> what is promised.
 PROMISED = json.loads((DATA / "namespace.json").read_text())["namespaces"]
 
@@ -61,6 +62,13 @@ def test_every_public_name_is_documented(name: str):
             inherited = any(document == base.__doc__ for base in bases)
             assert not inherited, f"{name}.{key} has the docstring of a base"
         assert f"`{key}`" in readme, f"{name}.{key} is not named in the README of {name}"
+
+
+@pytest.mark.parametrize("name", [f.parent.name for f in EXTENSIONS])
+def test_every_name_for_libraries_is_in_the_readme(name: str):
+    readme = (FOLDERS[name] / "README.md").read_text()
+    names = importlib.import_module(f"{name}.extend").__all__
+    assert not [key for key in names if f"`{key}`" not in readme]
 
 
 @pytest.mark.parametrize("name", PARTS)

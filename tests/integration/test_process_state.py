@@ -76,5 +76,11 @@ def changes() -> set[tuple[str, str]]:
     return found
 
 
+def test_the_page_names_each_change_and_says_what_it_is():
+    section = (ROOT / "docs/state.md").read_text().split("## What others own")[1]
+    rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| .+ \| .+ \|$", section, re.MULTILINE)
+    assert sorted(rows) == sorted(MAY)
+
+
 def test_only_what_is_listed_changes_what_the_process_shares():
     assert changes() == set(MAY)

@@ -15,7 +15,9 @@ import pytest
 
 import filtered_transforms as ft
 from filtered_transforms._reverse_loops import (
+    backward_pass,
     batching,
+    bounded,
     buffer,
     buffer_read,
     forward_only,
@@ -136,3 +138,73 @@ def test_without_it_a_loop_selects(monkeypatch: pytest.MonkeyPatch):
 def test_without_it_a_loop_carries_its_condition(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(forward_only, "any_of_kept", lambda pred, _: batching.any_of(pred))
     assert carries_predicate(plain()), "`any_of_kept` can go"
+
+
+WIDTH = 37  # of the matrix, and of nothing else
+
+
+def multiplications_in_the_outer_product() -> int:
+    """How many each element of the gradient by a matrix takes, in the way back through a loop."""
+
+    def loss(x: Any, w: Any) -> Any:
+        def step(state: Any) -> Any:
+            i, y = state
+            for _ in range(8):
+                y = y * y * 0.9 + 0.1 * y - 0.01
+            return i + 1, w @ y
+
+        options: Any = {"kind": "checkpointed", "max_steps": 20, "checkpoints": 4}
+        return ft.filter_while_loop(lambda s: s[0] < 20, step, (jnp.array(0), x), **options)[
+            1
+        ].sum()
+
+    arguments = jnp.ones(WIDTH), jnp.ones((WIDTH, WIDTH))
+    text = jax.jit(jax.grad(loss, (0, 1))).lower(*arguments).compile().as_text()
+    assert text is not None
+    parts = text.split("\n\n")
+    kernels = [p for p in parts if "fused" in p.split("(")[0] and f"f32[{WIDTH},{WIDTH}]" in p]
+    assert kernels
+    return max(kernel.count(" multiply(") for kernel in kernels)
+
+
+def test_a_step_is_not_written_into_an_outer_product():
+    assert multiplications_in_the_outer_product() <= 4
+
+
+def by_select(pred: Any, back: Any, cts: Any, ys: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(pred, a, b), back(cts, ys), cts)
+
+
+def test_without_it_a_step_is_recomputed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(backward_pass, "_if", by_select)
+    assert multiplications_in_the_outer_product() > 16, "`_if` can go"
+
+
+def second_derivative_through_a_scan() -> Any:
+    def step(y: Any, _: Any) -> Any:
+        options: Any = {"kind": "bounded", "max_steps": 4}
+        return ft.filter_while_loop(lambda s: s < 3, lambda s: s * s * 1.5, y, **options), None
+
+    return jax.grad(jax.grad(lambda y: jax.lax.scan(step, y, None, length=2)[0]))(1.2)
+
+
+def test_a_bounded_loop_in_a_scan_has_a_second_derivative():
+    # 1.2 becomes 2.16, then 6.9984, and stays: 1.5 * (1.5 * y**2) ** 2, twice differentiated.
+    assert jnp.isclose(second_derivative_through_a_scan(), 40.5 * 1.2**2)
+
+
+def with_one_rule(run: Any, jvp: Any) -> Any:
+    ruled = jax.custom_jvp(run)
+    ruled.defjvp(jvp, symbolic_zeros=True)
+    return ruled
+
+
+def test_without_it_a_bounded_loop_in_a_scan_has_no_second_derivative(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(bounded, "_lasting", with_one_rule)
+    if jax.__version_info__ < (0, 11):
+        with pytest.raises(ValueError, match="Reverse-mode differentiation does not work"):
+            second_derivative_through_a_scan()
+    elif jax.__version_info__ >= (0, 12):
+        second_derivative_through_a_scan()

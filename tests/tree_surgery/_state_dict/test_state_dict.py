@@ -254,3 +254,10 @@ def test_tensors_of_pytorch():
     assert new["layers"][0].bias.dtype == jnp.bfloat16 and new["layers"][0].bias.tolist() == [1, 2]
     with pytest.raises(SerialiseError, match="`x`.*cannot be made an array"):
         from_state_dict({"x": type("Far", (Tensor,), {"cpu": lambda s: s})(np.ones(1))}, {"x": 1})
+
+
+def test_what_comes_after_rename_is_given_by_name():
+    with pytest.raises(TypeError, match="positional"):
+        to_state_dict(MODEL, None, {})
+    with pytest.raises(TypeError, match="positional"):
+        from_state_dict({}, {}, None, {})

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from tree_surgery import (
     tree_size,
@@ -57,3 +58,9 @@ def test_size_under_jit():
     sizes = []
     jax.jit(lambda tree: sizes.append(tree_size(tree)))({"a": jnp.ones(3), "b": jnp.arange(2)})
     assert sizes == [(3, 20, {})]
+
+
+def test_shapes_on_an_abstract_mesh_are_on_no_device():
+    place = NamedSharding(AbstractMesh((2,), ("data",)), PartitionSpec("data"))
+    size = tree_size(jax.ShapeDtypeStruct((4, 3), jnp.float32, sharding=place))
+    assert size == (12, 48, {})

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import wadler_lindig as wl
 
+from filtered_transforms import is_array
 from pytree_module import Module, field
 from tree_surgery.extend import public
 
@@ -142,7 +143,7 @@ class _EnumerationMeta(type):
         if item.is_traced():
             return "traced"
         value = item._value
-        if not isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        if not is_array(value):
             return repr(value)  # what a transformation has put there: a shape, an axis, None
         if value.ndim == 0:
             return cls._texts[int(value)]
@@ -175,8 +176,7 @@ class _EnumerationMeta(type):
             )
         if isinstance(pred, (bool, np.bool_)):
             return a if pred else b
-        is_array = isinstance(pred, (jax.Array, np.ndarray))
-        if not is_array or pred.shape != () or pred.dtype != bool:
+        if not is_array(pred) or pred.shape != () or pred.dtype != bool:
             raise ValueError(
                 f"`where` requires a scalar boolean predicate; got {pred!r}. Use `jax.vmap`."
             )

@@ -5,6 +5,7 @@ comparison of structures.
 - `lazy_names`: a module's names, each loaded when it is first asked for.
 - `moved_names`: modules that a package once had, for old pickles.
 - `first_difference`: the first place at which two trees differ, a `Difference`.
+- `array_text`: an array in the text of an error, `float32[2,3]`.
 """
 
 import typing as _typing
@@ -16,6 +17,7 @@ from ._public import public as public
 if _typing.TYPE_CHECKING:
     from ._compare.first_difference import Difference as Difference
     from ._compare.first_difference import first_difference as first_difference
+    from ._show.array_text import array_text as array_text
 else:
     __all__, __getattr__, __dir__ = lazy_names(
         __name__,
@@ -23,5 +25,6 @@ else:
             "._compare.first_difference": "Difference, first_difference",
             "._lazy": "lazy_names, moved_names",
             "._public": "public",
+            "._show.array_text": "array_text",
         },
     )

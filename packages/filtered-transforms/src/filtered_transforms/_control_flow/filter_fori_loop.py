@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from filtered_transforms._filters.static_nodes import check_callable, hold, release
+from filtered_transforms._filters.structure_errors import describe
 from filtered_transforms._reverse_loops.loop_options import Caller, choose
 from filtered_transforms._reverse_loops.scan import Order, run_scan
 from filtered_transforms._reverse_loops.while_loop import run_while
@@ -145,10 +146,7 @@ def _bounds(lower: Any, upper: Any) -> tuple[Any, Any]:
     first, end = jnp.asarray(lower), jnp.asarray(upper)
     for name, x in (("lower", first), ("upper", end)):
         if x.shape != () or not jnp.issubdtype(x.dtype, jnp.integer):
-            raise TypeError(
-                f"`{_NAME}`: `{name}` must be an integer, got an array "
-                f"{x.dtype}[{','.join(map(str, x.shape))}]."
-            )
+            raise TypeError(f"`{_NAME}`: `{name}` must be an integer, got {describe(x)}.")
     if first.dtype == end.dtype:
         return first, end
     if first.weak_type != end.weak_type:

@@ -107,7 +107,7 @@ def _no_first_argument(name: str, kwargs: dict[str, Any]) -> TypeError:
 
 
 def _nothing_to_differentiate(name: str, leaves: list[Any], first: Any, wrt: Any) -> TypeError:
-    found = ", ".join(sorted({_describe(leaf) for leaf in leaves})) or "no leaves"
+    found = ", ".join(sorted({_kind(leaf) for leaf in leaves})) or "no leaves"
     selected = "" if wrt is None else f" among what `wrt={wrt!r}` selects"
     return TypeError(
         f"`{name}` found nothing to differentiate: the first argument, a {type(first).__name__}, "
@@ -116,7 +116,8 @@ def _nothing_to_differentiate(name: str, leaves: list[Any], first: Any, wrt: Any
     )
 
 
-def _describe(leaf: Any) -> str:
+def _kind(leaf: Any) -> str:
+    # Without shapes: a model may have many, and what matters here is that none is inexact.
     dtype = getattr(leaf, "dtype", None)
     return type(leaf).__name__ if dtype is None else f"array of {dtype}"
 

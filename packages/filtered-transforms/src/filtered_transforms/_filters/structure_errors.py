@@ -9,7 +9,7 @@ from typing import Any
 import jax.tree_util as jtu
 
 from tree_surgery import path_str, tree_pformat
-from tree_surgery.extend import first_difference
+from tree_surgery.extend import array_text, first_difference
 
 from .eval_shape import abstract_mask
 from .predicates import array_mask
@@ -26,7 +26,7 @@ def structure_difference(x: Any, y: Any) -> tuple[str, Any, Any]:
 def describe(x: Any) -> str:
     """A leaf or a node in an error message: arrays by dtype and shape, large nodes by size."""
     if hasattr(x, "dtype") and hasattr(x, "shape"):
-        return f"an array {x.dtype}[{','.join(map(str, x.shape))}]"
+        return f"an array {array_text(x)}"
     shown = repr(x) if jtu.all_leaves([x]) else tree_pformat(x, width=1000)
     if len(shown) <= 80:
         return shown

@@ -14,15 +14,12 @@ from filtered_transforms._tracing.finalise import register_impl_finalisation
 from filtered_transforms._types import T
 from tree_surgery.extend import public
 
+from .identity import identity
 from .raise_hook import raise_if
 
 
 def _each(x: Any, function: Any, is_meant: Any) -> Any:
     return jtu.tree_map(lambda leaf: function(leaf) if is_meant(leaf) else leaf, x)
-
-
-def _identity(x: Any, **_: Any) -> Any:
-    return x if isinstance(x, jax.Array) else jnp.asarray(x)
 
 
 def _same(aval: Any, **_: Any) -> Any:
@@ -49,7 +46,7 @@ def _nonbatchable_batch(
     ), None
 
 
-set_rules(nonbatchable_p, _identity, _same, batch=_nonbatchable_batch)
+set_rules(nonbatchable_p, identity, _same, batch=_nonbatchable_batch)
 register_impl_finalisation(nonbatchable_p)
 
 
@@ -116,7 +113,7 @@ def _refuse(what: str) -> Any:
 
 set_rules(
     nontraceable_p,
-    _identity,
+    identity,
     _same,
     jvp=_refuse("differentiation"),
     transpose=_refuse("transposition"),
@@ -187,7 +184,7 @@ def _refuse_tangent(primals: Any, tangents: Any, *, msg: str) -> Any:
 _nondifferentiable_p: Primitive = new_primitive("nondifferentiable", multiple_results=False)
 set_rules(
     _nondifferentiable_p,
-    _identity,
+    identity,
     _same,
     jvp=_refuse_tangent,
     batch=lambda operands, dims, *, msg: (
@@ -220,7 +217,7 @@ def _refuse_cotangent(cotangent: Any, x: Any, *, msg: str, symbolic: bool) -> An
 
 set_rules(
     nondifferentiable_backward_p,
-    _identity,
+    identity,
     _same,
     jvp=_pass_tangent,
     transpose=_refuse_cotangent,

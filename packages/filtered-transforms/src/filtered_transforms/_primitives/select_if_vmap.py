@@ -2,13 +2,14 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from filtered_transforms._jax.jaxpr_classes import Primitive
 from filtered_transforms._jax.operands import is_undefined, is_zero, zero_tangent
 from filtered_transforms._jax.primitives import new_primitive, set_rules
 from filtered_transforms._tracing.finalise import register_impl_finalisation
+
+from .identity import identity
 
 select_if_vmap_p: Primitive = new_primitive("select_if_vmap", multiple_results=False)
 """`(pred, x, y)` is `x` where `pred`, a boolean scalar, is not batched; under a `vmap` of `pred` it
@@ -17,10 +18,6 @@ is `x` for the examples of which `pred` is true, and `y` for the others.
 For the body of a loop that runs as long as `pred` holds: one example that runs has no choice, and
 pays for none; of several, those that have stopped keep their `y`.
 """
-
-
-def _impl(pred: Any, x: Any, y: Any) -> Any:
-    return x if isinstance(x, jax.Array) else jnp.asarray(x)
 
 
 def _batch(operands: Any, dims: Any) -> Any:
@@ -60,7 +57,7 @@ def _transpose(ct: Any, pred: Any, x: Any, y: Any) -> list[Any]:
 
 set_rules(
     select_if_vmap_p,
-    _impl,
+    lambda pred, x, y: identity(x),
     lambda pred, x, y: x,
     jvp=_jvp,
     transpose=_transpose,

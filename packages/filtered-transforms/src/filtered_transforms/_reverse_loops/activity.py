@@ -88,7 +88,9 @@ def padded(mask: Mask, values: Arrays) -> Mask:
 
 def is_inexact(x: Any) -> bool:
     """Whether the tangent of `x`, a number or a possibly abstract array, has the type of `x`."""
-    dtype = getattr(x, "dtype", None)  # an output of a jaxpr may be a literal
+    # Not `is_inexact_array`, which takes neither abstract values nor numbers. An output of a jaxpr
+    # may be a literal.
+    dtype = getattr(x, "dtype", None)
     return jnp.issubdtype(jnp.result_type(x) if dtype is None else dtype, jnp.inexact)
 
 

@@ -87,9 +87,12 @@ def _tangents(xs: Arrays, tangents: Arrays, mask: tuple[bool, ...]) -> Arrays:
 def _lasting(run: Callable[..., Any], jvp: Callable[..., Any]) -> Callable[..., Any]:
     """`run`, of which the derivative in forward mode is `jvp`, also in a scan.
 
-    Where JAX evaluates a function in part, it drops the rules of those within that it leaves for
-    later: so in a `jax.lax.scan` that is differentiated in reverse, where it looks for what is the
-    same in each step. It does not look into what is checkpointed: so the rule is there once more.
+    When JAX partially evaluates a scan body, it drops the custom rules of the deferred part. It
+    does not look into `jax.checkpoint`, so the rule is attached inside as well as outside.
+
+    Seen to be needed with JAX 0.7.2 and 0.10.2, and not with 0.12.0: it can go when JAX before 0.12
+    is no longer supported. `test_without_it_a_bounded_loop_in_a_scan_has_no_second_derivative`
+    tests it.
     """
 
     def with_rule(run: Callable[..., Any]) -> Callable[..., Any]:

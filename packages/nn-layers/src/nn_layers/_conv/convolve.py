@@ -66,7 +66,7 @@ def _conv(x: Array, weight: Array, geometry: _Geometry) -> Array:
 
 # Until the oldest JAX that is supported has an XLA that adds up the parts of a convolution over
 # the devices that hold different ones only: then `_conv` alone is enough. No release does so far
-# (JAX 0.7.2 to 0.12). A test fails on the first that does.
+# (JAX 0.7.2 to 0.12). `test_xla_still_needs_another_gradient_from_us` fails on the first that does.
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _in_groups(x: Array, weight: Array, geometry: _Geometry) -> Array:
     """`_conv`, whose derivative by the weight is not a convolution."""

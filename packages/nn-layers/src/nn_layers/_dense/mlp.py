@@ -6,10 +6,10 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
-import numpy as np
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
+from filtered_transforms import is_array
 from nn_layers._core.explicit_sharding import with_sharding_of
 from nn_layers._core.key_arguments import split_key
 from nn_layers._core.shape_errors import add_layer_path, validate_size
@@ -25,16 +25,11 @@ def _identity(x: Any) -> Any:
     return x
 
 
-def _is_array(x: Any) -> bool:
-    """Whether a leaf of an activation function is one of its parameters."""
-    return isinstance(x, (jax.Array, np.ndarray))
-
-
 def _broadcast_arrays(activation: Any, *axes: int) -> Any:
     """The activation function with new leading axes for every array in it."""
 
     def repeat(x: Any) -> Any:
-        return jax.lax.broadcast(x, axes) if _is_array(x) else x
+        return jax.lax.broadcast(x, axes) if is_array(x) else x
 
     return jtu.tree_map(repeat, activation)
 
@@ -42,7 +37,7 @@ def _broadcast_arrays(activation: Any, *axes: int) -> Any:
 def _split_arrays(activation: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     """The arrays in an activation function, and a function that puts others in their place."""
     leaves, treedef = jtu.tree_flatten(activation)
-    where = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
+    where = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
 
     def rebuild(arrays: list[Any]) -> Any:
         full = list(leaves)

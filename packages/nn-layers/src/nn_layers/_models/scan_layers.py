@@ -11,6 +11,7 @@ from nn_layers._core.explicit_sharding import with_sharding_of
 from nn_layers._core.layer_protocol import takes_key
 from nn_layers._core.shape_errors import ShapeError, add_layer_path
 from tree_surgery import path_str
+from tree_surgery.extend import array_text
 
 from .remat import rematerialised
 
@@ -111,7 +112,7 @@ def _check_same_signature(layer: Any, given: Any, out: Any) -> None:
         for t in (given, out)
     )
     if given_signature != out_signature:
-        old, new = (jtu.tree_map(_dtype_and_shape, t) for t in (given, out))
+        old, new = (jtu.tree_map(array_text, t) for t in (given, out))
         raise ShapeError(
             f"`Stacked`: each {type(layer).__name__} must return what is of the structure, shape "
             f"and dtype of its input, since the next one takes it. It was given {old} and returned "
@@ -120,8 +121,3 @@ def _check_same_signature(layer: Any, given: Any, out: Any) -> None:
             getattr(given, "shape", None),
             getattr(out, "shape", None),
         )
-
-
-def _dtype_and_shape(x: Array) -> str:
-    """Such as `float32[2,3]`."""
-    return f"{x.dtype}[{','.join(map(str, jax.numpy.shape(x)))}]"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Generic
 
+import jax
 import jax.tree_util as jtu
 
 from filtered_transforms import filter_eval_shape
@@ -28,9 +29,9 @@ class SharedNode:
 def _signature(tree: Any) -> Any:
     """Structure, and the shape and dtype of each leaf, or the leaf itself if it is not an array."""
     leaves, treedef = jtu.tree_flatten(tree)
-    is_array = [hasattr(x, "shape") and hasattr(x, "dtype") for x in leaves]
+    # `filter_eval_shape` gives structs for the arrays.
     return treedef, [
-        (x.shape, x.dtype) if yes else (type(x), x) for x, yes in zip(leaves, is_array, strict=True)
+        (x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else (type(x), x) for x in leaves
     ]
 
 

@@ -13,7 +13,7 @@ from nn_layers._recurrent.rnn import RNN
 from nn_layers._state.state import State
 from pytree_module import Module, module_from_fields
 from tree_surgery import path_str, tree_size
-from tree_surgery.extend import public
+from tree_surgery.extend import array_text, public
 
 from .stacked import Stacked
 
@@ -176,7 +176,7 @@ def _output_shapes(out: Any) -> str:
         out = [x for x in out if not isinstance(x, State)]
         out = out[0] if len(out) == 1 else out
     leaves = [x for x in jtu.tree_leaves(out) if hasattr(x, "shape") and hasattr(x, "dtype")]
-    return ", ".join(f"{x.dtype}[{','.join(map(str, x.shape))}]" for x in leaves)
+    return ", ".join(map(array_text, leaves))
 
 
 def _to_text(rows: Sequence[Sequence[str]], total: Sequence[str]) -> str:

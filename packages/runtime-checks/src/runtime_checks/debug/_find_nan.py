@@ -224,6 +224,8 @@ def _has(test: Callable[[Any], Any], x: Any) -> bool:
 
 
 def _is_inexact(x: Any) -> bool:
+    # Not `is_inexact_array`: a constant in a program is of a class of JAX's own, which knows its
+    # dtype, but is no array.
     return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact)
 
 

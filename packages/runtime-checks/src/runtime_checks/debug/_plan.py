@@ -11,7 +11,7 @@ import jax.tree_util as jtu
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
-from filtered_transforms import filter_jit
+from filtered_transforms import filter_jit, is_array
 from tree_surgery.extend import public
 
 from ._flops import flops_of
@@ -178,7 +178,7 @@ def _asked_for() -> int:
 def _bytes_on_each(tree: Any) -> int:
     total = 0
     for leaf in jtu.tree_leaves(tree):
-        if isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct, np.ndarray, np.generic)):
+        if is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct):
             sharding, shape = getattr(leaf, "sharding", None), tuple(leaf.shape)
             shape = shape if sharding is None else sharding.shard_shape(shape)
             total += int(np.prod(shape, dtype=np.int64)) * leaf.dtype.itemsize

@@ -9,12 +9,12 @@ from typing import Any
 
 import jax
 import jax.tree_util as jtu
-import numpy as np
 
 from filtered_transforms import is_array
 from pytree_module import Module
 from runtime_checks._jax import Tracer
 from tree_surgery import path_str
+from tree_surgery.extend import array_text
 
 _NUMBERS = (bool, int, float, complex)
 
@@ -33,13 +33,13 @@ class Leaf:
     def __str__(self) -> str:
         if self.kind != "array":
             return _shown(self.value)
-        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+        return array_text(self)
 
 
 def leaf_of(x: Any, numbers_are_arrays: bool) -> Leaf:
     """`numbers_are_arrays`: as for `jax.jit`; for `filter_jit` a Python number is static."""
     number = numbers_are_arrays and type(x) in _NUMBERS
-    if not (is_array(x) or number or isinstance(x, np.ndarray | np.generic)):
+    if not (is_array(x) or number):
         return Leaf("static", value=x)
     aval = jax.typeof(x)
     sharding = "" if isinstance(x, Tracer) else _sharding(x)

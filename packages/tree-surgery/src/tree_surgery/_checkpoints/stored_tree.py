@@ -37,9 +37,9 @@ from tree_surgery._safetensors.leaf_encoding import (
 VERSION = 1
 
 # The dtypes that TensorStore has, by the names of NumPy and JAX. Others are stored as bytes.
-_FLOATS = ["bfloat16", "float16", "float32", "float64", "complex64", "complex128"]
-_FLOATS8 = ["e4m3fn", "e4m3fnuz", "e4m3b11fnuz", "e5m2", "e5m2fnuz"]
-_INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+_FLOATS = ("bfloat16", "float16", "float32", "float64", "complex64", "complex128")
+_FLOATS8 = ("e4m3fn", "e4m3fnuz", "e4m3b11fnuz", "e5m2", "e5m2fnuz")
+_INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 _STORABLE = frozenset(["bool", "int4", *_INTEGERS, *_FLOATS, *(f"float8_{x}" for x in _FLOATS8)])
 
 

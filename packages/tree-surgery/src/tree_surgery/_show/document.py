@@ -69,7 +69,7 @@ class Writer:
             return write(self, x)
         if kind in self.fields:
             return self.dataclass(x)
-        if isinstance(x, jax.Array | np.ndarray | jax.ShapeDtypeStruct):
+        if is_shown_by_shape(x):
             return short_array(x, self.short_arrays, self.struct_as_array)
         if isinstance(x, type) or hasattr(kind, "__pdoc__"):
             return None
@@ -145,6 +145,15 @@ _BY_TYPE: dict[type, Callable[[Writer, Any], _Doc]] = {
 def truncated(x: Any) -> _Doc:
     """A node of which only the type is shown, as `Linear(...)`."""
     return wl.TextDoc(f"{type(x).__name__}(...)")
+
+
+def is_shown_by_shape(x: Any) -> bool:
+    """Whether a leaf is shown by dtype and shape, if arrays are short.
+
+    Not `is_array_or_struct` of `_nodes`: for that a NumPy scalar is an array; here it shows its
+    value.
+    """
+    return isinstance(x, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
 
 
 def short_array(x: Any, short_arrays: bool, struct_as_array: bool) -> _Doc | None:

@@ -4,13 +4,11 @@ import dataclasses as dc
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import numpy as np
 import wadler_lindig as wl
 
 from tree_surgery._public import public
 
-from .document import short_array, truncated, wrapper_document
+from .document import is_shown_by_shape, short_array, truncated, wrapper_document
 
 
 @public
@@ -45,6 +43,6 @@ class TreeWLCustom:
     def __call__(self, obj: object) -> wl.AbstractDoc | None:
         if self.truncate_leaf(obj):
             return truncated(obj)
-        if isinstance(obj, jax.Array | np.ndarray | jax.ShapeDtypeStruct):
+        if is_shown_by_shape(obj):
             return short_array(obj, self.short_arrays, self.struct_as_array)
         return wrapper_document(obj) if callable(obj) else None

@@ -21,6 +21,7 @@ from .layout_rules import LayoutRules, Transpose
 def to_state_dict(
     tree: object,
     rename: Rename | None = None,
+    *,
     transpose: Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
@@ -74,6 +75,7 @@ def from_state_dict(
     state_dict: Mapping[str, Any],
     like: Tree,
     rename: Rename | None = None,
+    *,
     transpose: Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
@@ -85,11 +87,11 @@ def from_state_dict(
     state_dict: Mapping[str, Any],
     like: Tree,
     rename: Rename | None = None,
+    *,
     transpose: Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
     dtype: CastTo = None,
-    *,
     strict: Literal[False],
 ) -> tuple[Tree, LoadReport]: ...
 @overload
@@ -97,6 +99,7 @@ def from_state_dict(
     state_dict: Mapping[str, Any],
     like: Tree,
     rename: Rename | None = None,
+    *,
     transpose: Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),
@@ -104,10 +107,11 @@ def from_state_dict(
     strict: bool = True,
 ) -> Tree | tuple[Tree, LoadReport]: ...
 @public
-def from_state_dict(  # noqa: PLR0917 - public since before the rule
+def from_state_dict(
     state_dict: Mapping[str, Any],
     like: Tree,
     rename: Rename | None = None,
+    *,
     transpose: Transpose | None = None,
     split: Sequence[str] | str = (),
     join: Sequence[str] | str = (),

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+from jax.sharding import AbstractMesh
 
 from tree_surgery._nodes.arrays import bytes_of, has_dtype, is_array_or_struct, sharding_of
 from tree_surgery._public import public
@@ -17,8 +18,8 @@ class TreeSize(NamedTuple):
 
     - `parameters`: the elements of all floating and complex arrays.
     - `bytes`: of all arrays.
-    - `per_device`: the bytes on each device; arrays of NumPy, and shapes without a sharding, are on
-        none.
+    - `per_device`: the bytes on each device; arrays of NumPy, and shapes without a sharding or
+        with one on an abstract mesh, are on none.
 
     ```python
     from tree_surgery import TreeSize
@@ -74,7 +75,7 @@ def size_of(leaves: Iterable[Any]) -> TreeSize:
 def _shards(x: Any) -> list[tuple[Any, int]]:
     """The devices that hold a part of an array, each with the bytes of the part."""
     sharding = sharding_of(x)
-    if sharding is None:
+    if sharding is None or isinstance(getattr(sharding, "mesh", None), AbstractMesh):
         return []
     size = int(np.prod(sharding.shard_shape(x.shape), dtype=np.int64)) * int(x.dtype.itemsize)
     return [(device, size) for device in sharding.device_set]
