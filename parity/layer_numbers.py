@@ -148,7 +148,8 @@ def same(ours: Any, peers: Any, tolerance: float) -> bool:
             if x.dtype != y.dtype or x.shape != y.shape:
                 return False
             wide = np.complex128 if np.iscomplexobj(x) else np.float64
-            near = tolerance * (float(jnp.finfo(x.dtype).eps) if tolerance else 0)
+            rounded = tolerance and jnp.issubdtype(x.dtype, jnp.inexact)
+            near = tolerance * float(jnp.finfo(x.dtype).eps) if rounded else 0
             if not np.allclose(x.astype(wide), y.astype(wide), near, near, equal_nan=True):
                 return False
         elif x != y:

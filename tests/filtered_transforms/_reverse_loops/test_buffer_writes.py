@@ -91,5 +91,5 @@ def test_a_buffer_is_no_array(read: Any):
         return state[0] + 1, state[1]
 
     state = (0, jnp.zeros(2))
-    with pytest.raises(TypeError, match="place by place"):
+    with pytest.raises(TypeError, match="element by element"):
         ft.while_loop(lambda s: s[0] < 2, body, state, buffers=lambda s: s[1], kind="lax")
