@@ -46,8 +46,11 @@ def test_lower_and_compile():
     assert f.trace(Scale(X), X).jaxpr.jaxpr.eqns
     with pytest.raises(TypeError, match=r"kwargs\['n'\] it was 2, got 3"):
         compiled(Scale(X), X, n=3)
-    with pytest.raises(TypeError, match="structure for which it was lowered"):
+    found = r"structure for which it was lowered\. At kwargs it was {'n': a leaf}, got {}"
+    with pytest.raises(TypeError, match=found):
         compiled(Scale(X), X)
+    with pytest.raises(TypeError, match=r"At args\[0\] it was Scale\(.*, got an array float"):
+        compiled(X, X, n=2)
 
 
 @pytest.mark.parametrize("with_static", [False, True])

@@ -229,8 +229,14 @@ def test_layers_whose_output_is_no_input():
     x = jnp.ones(3)
     with pytest.raises(ShapeError, match=r"each Linear must return.*float32\[3\].*float32\[4\]"):
         Stacked(lambda key: Linear(3, 4, key=key), 2, key=KEY)(x)
-    with pytest.raises(ShapeError, match=r"float32\[3\] and returned bfloat16\[3\]"):
+    with pytest.raises(ShapeError, match=r"At <root> .* float32\[3\] and returned bfloat16\[3\]"):
         Stacked(lambda key: Lowered(), 2, key=KEY)(x)
+    # The place in a tree is named, and a number of Python is no array.
+    half = Stacked.from_layers([Lambda(lambda x: {"a": x["a"], "b": x["b"].astype("bfloat16")})])
+    with pytest.raises(ShapeError, match=r"At \['b'\] it was given float32\[3\] and returned bf"):
+        half({"a": x, "b": x})
+    with pytest.raises(ShapeError, match=r"given float32\[3\] and returned a float"):
+        Stacked.from_layers([Lambda(lambda x: 1.0)])(x)
     stacked = Stacked(Block, 3, key=KEY)
     with pytest.raises(ValueError, match=r"each\['scale'\].*size 3.*\(2,\).*shared"):
         stacked(x, each={"scale": jnp.ones(2)})

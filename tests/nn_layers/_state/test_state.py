@@ -82,7 +82,9 @@ def test_a_spent_state_says_so():
 @pytest.mark.parametrize("value", [1, jnp.ones(2), (1.0,), None, jnp.ones((), jnp.bfloat16)])
 def test_a_value_of_another_kind(value):
     model, state = make_with_state(Pair)()
-    with pytest.raises(ValueError, match=r"at Pair\.a is .*f32\[\] and the new value is"):
+    with pytest.raises(
+        ValueError, match=r"at Pair\.a, at <root> .* is float32\[\] and the new one is"
+    ):
         state.set(model.a, value)
     assert state.get(model.a) == 1  # not spent
 

@@ -1,15 +1,17 @@
 """The results of `filter_jit(...).trace` and `.lower`: JAX's stages for the user's function."""
 
 from itertools import compress
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import jax.tree_util as jtu
 
 from filtered_transforms._filters.eval_shape import abstract_mask, is_abstract
 from filtered_transforms._filters.output_structure import Signature
 from filtered_transforms._filters.static_leaf import same_value
+from filtered_transforms._filters.structure_errors import describe
 from filtered_transforms._jax.jitted import program_of
 from tree_surgery import path_str
+from tree_surgery.extend import first_difference
 
 from .check_registry import any_checks, has_checks, translated, wait
 from .checked_program import CheckedProgram, FirstCall, read_checks
@@ -39,21 +41,49 @@ class _Call:
         args = (*self.bound, *args)
         leaves, treedef = jtu.tree_flatten((*self.fun, args, kwargs))
         if treedef != self.treedef:
-            raise TypeError(
-                f"A compiled function takes arguments of the structure for which it was lowered. "
-                f"It was {self.treedef}, got {treedef}."
-            )
+            self._refuse_structure((*self.fun, args, kwargs))
         found = list(compress(leaves, self.split.static))
         for i, (old, new) in enumerate(zip(self.static, found, strict=True)):
             if not same_value(old, new):
                 paths = jtu.tree_leaves_with_path((*self.fun, args, kwargs))
                 path = list(compress(paths, self.split.static))[i][0]
-                where = ("function", "args", "kwargs")[path[0].idx + 1 - len(self.fun)]
                 raise TypeError(
                     f"A compiled function takes the static values for which it was lowered. At "
-                    f"{where}{path_str(path[1:])} it was {old!r}, got {new!r}. Lower it again."
+                    f"{self._where(path)} it was {old!r}, got {new!r}. Lower it again."
                 )
         return args if self.quick else self.split.arguments(leaves)
+
+    def _where(self, path: tuple[Any, ...]) -> str:
+        """A path in `(*self.fun, args, kwargs)` as a path in one of these."""
+        part = ("function", "args", "kwargs")[path[0].idx + 1 - len(self.fun)]
+        return part + (path_str(path[1:]) if path[1:] else "")
+
+    def _refuse_structure(self, tree: Any) -> NoReturn:
+        """Raises the error for a call of another structure. `tree`: function and arguments."""
+        lowered_for = self.treedef.unflatten([_LEAF] * self.treedef.num_leaves)
+        found = first_difference(lowered_for, tree, static_equal=same_value)
+        where = (
+            ""
+            if found is None
+            else (
+                f" At {self._where(found.path)} it was {describe(found.one)}, got "
+                f"{describe(found.other)}."
+            )
+        )
+        raise TypeError(
+            f"A compiled function takes arguments of the structure for which it was lowered.{where}"
+            " Lower it again."
+        )
+
+
+class _Leaf:
+    """Stands for a leaf in the structure for which a function was lowered."""
+
+    def __repr__(self) -> str:
+        return "a leaf"
+
+
+_LEAF = _Leaf()
 
 
 class _Stage:

@@ -10,8 +10,8 @@ from filtered_transforms import combine, filter_jit, is_array, partition
 from nn_layers._core.explicit_sharding import with_sharding_of
 from nn_layers._core.layer_protocol import takes_key
 from nn_layers._core.shape_errors import ShapeError, add_layer_path
+from nn_layers._core.signatures import signature_difference
 from tree_surgery import path_str
-from tree_surgery.extend import array_text
 
 from .remat import rematerialised
 
@@ -107,16 +107,12 @@ def check_named_arguments(stacked: Any, named: NamedArguments) -> None:
 
 def _check_same_signature(layer: Any, given: Any, out: Any) -> None:
     """Refuses a layer whose output differs from its input in structure, shape or dtype."""
-    given_signature, out_signature = (
-        (jtu.tree_structure(t), [(jax.numpy.shape(x), x.dtype) for x in jtu.tree_leaves(t)])
-        for t in (given, out)
-    )
-    if given_signature != out_signature:
-        old, new = (jtu.tree_map(array_text, t) for t in (given, out))
+    difference = signature_difference(given, out)
+    if difference is not None:
         raise ShapeError(
             f"`Stacked`: each {type(layer).__name__} must return what is of the structure, shape "
-            f"and dtype of its input, since the next one takes it. It was given {old} and returned "
-            f"{new}.",
+            f"and dtype of its input, since the next one takes it. At {difference.path} it was "
+            f"given {difference.expected} and returned {difference.found}.",
             layer,
             getattr(given, "shape", None),
             getattr(out, "shape", None),

@@ -8,6 +8,7 @@ import jax.tree_util as jtu
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.shape_errors import ShapeError
+from nn_layers._core.signatures import structure_difference
 from nn_layers._types import Cell, H, Layer_co
 from pytree_module import Module, field
 from tree_surgery.extend import public
@@ -166,11 +167,12 @@ class RNN(Module, Generic[Layer_co]):
 def _check_initial(layer: RNN[Any], cell: Any, initial: Any) -> None:
     """Refuses a first hidden state that is not like what `cell.initial_state()` returns."""
     expected: Any = jax.eval_shape(lambda: cell.initial_state())
-    if jtu.tree_structure(initial) != jtu.tree_structure(expected):
+    difference = structure_difference(expected, initial)
+    if difference is not None:
         raise TypeError(
-            f"`RNN`: the initial state of {type(cell).__name__} has the structure "
-            f"{jtu.tree_structure(expected)}, but that received has "
-            f"{jtu.tree_structure(initial)}."
+            f"`RNN`: the initial state of {type(cell).__name__} has another structure. At "
+            f"{difference.path} it has {difference.expected}, but that received has "
+            f"{difference.found}."
         )
     for like, leaf in zip(jtu.tree_leaves(expected), jtu.tree_leaves(initial), strict=True):
         if jnp.shape(leaf) != like.shape:

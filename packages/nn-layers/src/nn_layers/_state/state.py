@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import wadler_lindig as wl
 
+from nn_layers._core.signatures import signature_difference
 from nn_layers._types import Value
 from tree_surgery import tree_pformat
 from tree_surgery.extend import public
@@ -222,13 +223,10 @@ class State:
 
 def _check_same_signature(item: StateIndex[Any], old: Any, new: Any) -> None:
     """Refuses a new value whose structure, shapes or dtypes are not those of the old one."""
-    old_signature, new_signature = (
-        (jtu.tree_structure(x), [(leaf.shape, leaf.dtype) for leaf in jtu.tree_leaves(x)])
-        for x in (old, new)
-    )
-    if old_signature != new_signature:
+    difference = signature_difference(old, new)
+    if difference is not None:
         raise ValueError(
-            f"Old and new values of a state have different structures, shapes or dtypes. The old "
-            f"value at {item.marker} is {tree_pformat(old)} and the new value is "
-            f"{tree_pformat(new)}."
+            f"Old and new values of a state have different structures, shapes or dtypes. Of the "
+            f"value at {item.marker}, at {difference.path} the old one is {difference.expected} "
+            f"and the new one is {difference.found}."
         )
