@@ -35,6 +35,14 @@ def test_what_a_page_names_is_there(page: Path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_private_files_that_a_page_names_are_there(page: Path):
+    """Such as `_jax.py`, without a folder."""
+    there = {file.name for file in ROOT.glob("packages/*/src/**/*.py")}
+    named = re.findall(r"`(_\w+\.py)`", CODE.sub("", page.read_text()))
+    assert not set(named) - there - {"_x.py"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_link_that_reads_as_a_path_leads_there(page: Path):
     wrong = []
     for text, target in links(page):
