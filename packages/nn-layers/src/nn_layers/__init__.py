@@ -44,6 +44,7 @@ if _typing.TYPE_CHECKING:
     from ._models.gather import gather_where_used as gather_where_used
     from ._models.inference import inference_mode as inference_mode
     from ._models.inference import tree_inference as tree_inference
+    from ._models.sequence_parallel import sequence_parallel as sequence_parallel
     from ._models.sequential import Lambda as Lambda
     from ._models.sequential import Sequential as Sequential
     from ._models.shared import Shared as Shared
@@ -89,6 +90,7 @@ else:
             "._dense.prelu": "PReLU",
             "._models.gather": "gather_where_used",
             "._models.inference": "inference_mode, tree_inference",
+            "._models.sequence_parallel": "sequence_parallel",
             "._models.sequential": "Lambda, Sequential",
             "._models.shared": "Shared",
             "._models.stacked": "Stacked",
