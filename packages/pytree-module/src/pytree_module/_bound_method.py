@@ -21,7 +21,7 @@ from tree_surgery import tree_pformat
 from tree_surgery.extend import public
 
 from ._named_scope import in_scope
-from ._value_equality import same_value, value_hash
+from ._value_equality import same_tree, value_hash
 
 
 class _ModuleOfFunction(str):
@@ -166,7 +166,7 @@ class BoundMethod(functools.partial[Any]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BoundMethod):
             return NotImplemented
-        return self.func == other.func and same_value(self.args[0], other.args[0])
+        return self.func == other.func and same_tree(self.args[0], other.args[0])
 
     def __hash__(self) -> int:
         return hash((self.func, value_hash(self.args[0])))

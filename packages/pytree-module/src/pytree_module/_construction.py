@@ -97,8 +97,8 @@ class ClassInfo:
         return info
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # cloudpickle pickles the attributes of a class of `__main__`. `None` there makes `info_of`
-        # compute this again.
+        # cloudpickle pickles the attributes of a class of `__main__`. `None` there makes
+        # `class_info_of` compute this again.
         return type(None), ()
 
 
@@ -220,7 +220,7 @@ def _set_box(info: ClassInfo, name: str, values: dict[str, Any]) -> None:
         expect_irregular(info.owner)
 
 
-def info_of(cls: Any) -> ClassInfo:
+def class_info_of(cls: Any) -> ClassInfo:
     """The `ClassInfo` of a class, made when it is first asked for."""
     info: ClassInfo | None = cls.__info__
     if info is None or info.owner is not cls:
@@ -237,7 +237,7 @@ def finish_from_fields(module: Any, required: bool) -> None:
 
     - `required`: whether a field without a value and without a default is an error.
     """
-    info, values = info_of(type(module)), module.__dict__
+    info, values = class_info_of(type(module)), module.__dict__
     values.pop(UNDER_CONSTRUCTION, None)
     values.pop(BOXES, None)  # they may belong to former values
     if not values.keys() >= info.names:
@@ -252,7 +252,7 @@ def finish_from_fields(module: Any, required: bool) -> None:
 
 def replaced(module: Any, fields: dict[str, Any]) -> Any:
     """A copy of `module` with other values for some fields, checked as in a new instance."""
-    info = info_of(type(module))
+    info = class_info_of(type(module))
     new = with_values(type(module), module, fields)
     for name, value in fields.items():
         if name in info.dynamic and not is_plain_dynamic(value):
@@ -264,7 +264,7 @@ def replaced(module: Any, fields: dict[str, Any]) -> Any:
 
 def with_values(cls: Any, like: Any, fields: dict[str, Any]) -> Any:
     """An instance of `cls` with these fields; the remaining fields are those of `like`."""
-    info = info_of(cls)
+    info = class_info_of(cls)
     new = bare_instance(cls)
     if like is not None:
         # Not the whole `__dict__`: values of `functools.cached_property` may depend on old fields.

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from tree_surgery.extend import public
 
-from ._construction import info_of, refuse_abstract, with_values
+from ._construction import class_info_of, refuse_abstract, with_values
 from ._module import Module
 
 _M = TypeVar("_M", bound=Module)
@@ -50,7 +50,7 @@ def module_from_fields(cls: type[_M], like: Module | None = None, /, **fields: A
     """
     if not (isinstance(cls, type) and issubclass(cls, Module)):  # pyright: ignore[reportUnnecessaryIsInstance] (a user's mistake)
         raise TypeError(f"`module_from_fields` expects a class of modules, got {cls!r}.")
-    info = info_of(cls)
+    info = class_info_of(cls)
     if info.is_abstract:
         refuse_abstract(cls, info.open_abstract)
     unknown = [name for name in fields if name not in info.names]

@@ -13,9 +13,9 @@ from ._bound_method import as_method
 from ._construction import (
     UNDER_CONSTRUCTION,
     ClassInfo,
+    class_info_of,
     finish,
     finish_from_fields,
-    info_of,
     is_initialised,
     refuse_abstract,
 )
@@ -132,7 +132,7 @@ def construct(cls: "ModuleMeta", /, *args: Any, **kwargs: Any) -> Any:
     """Make an instance: the call of a class. The steps are in the docstring of `_construction`."""
     info = cls.__info__
     if info is None or info.owner is not cls:
-        info = info_of(cls)
+        info = class_info_of(cls)
     if info.is_abstract:
         refuse_abstract(cls, info.open_abstract)
     if info.plain_new:

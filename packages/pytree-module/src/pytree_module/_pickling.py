@@ -23,11 +23,11 @@ import jax.tree_util as jtu
 import numpy as np
 
 from ._bound_method import BoundMethod
-from ._construction import UNDER_CONSTRUCTION, info_of
+from ._construction import UNDER_CONSTRUCTION, class_info_of
 from ._field_checks import dotted_path, is_module
 from ._functions_by_name import name_of, pickler_writes_functions, wraps_function
 from ._irregular_instances import BOXES
-from ._value_equality import ByValue, same_value
+from ._value_equality import ByValue, same_tree
 
 _Path = tuple[Any, ...]
 
@@ -104,7 +104,7 @@ def reduction_to_name(module: Any) -> tuple[Any, ...] | None:
 
 
 def _is_equal(found: Any, module: Any) -> bool:
-    return type(found) is type(module) and same_value(found, module)
+    return type(found) is type(module) and same_tree(found, module)
 
 
 def picklable_state(module: Any, getstate: Any) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class _FunctionReplacer:
 
     def replace_in_state(self, module: Any, path: _Path, seen: frozenset[int]) -> dict[str, Any]:
         cls: Any = type(module)
-        names = info_of(cls).names
+        names = class_info_of(cls).names
         fields = {
             name: value
             for name, value in vars(module).items()

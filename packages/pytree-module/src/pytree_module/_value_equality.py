@@ -138,7 +138,7 @@ def _holds_numbers(value: Any) -> bool:
     )
 
 
-def same_value(x: Any, y: Any) -> bool:
+def same_tree(x: Any, y: Any) -> bool:
     """Whether two trees have the same structure and leaves. Tracers are compared by identity."""
     if x is y:
         return True
@@ -157,7 +157,7 @@ def _leaf_hash(leaf: Any) -> int:
 
 
 def value_hash(tree: Any) -> int:
-    """A hash that agrees with `same_value`. It uses only the shapes of arrays."""
+    """A hash that agrees with `same_tree`. It uses only the shapes of arrays."""
     leaves, treedef = jtu.tree_flatten(tree)
     return hash((treedef, *map(_leaf_hash, leaves)))
 
@@ -171,7 +171,7 @@ class ByValue:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ByValue) and same_value(self.value, other.value)
+        return isinstance(other, ByValue) and same_tree(self.value, other.value)
 
     def __hash__(self) -> int:
         return value_hash(self.value)

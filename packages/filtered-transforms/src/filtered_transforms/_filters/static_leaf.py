@@ -23,7 +23,7 @@ class StaticLeaf:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StaticLeaf):
             return NotImplemented
-        return self.value is other.value or same_value(self.value, other.value)
+        return self.value is other.value or same_static(self.value, other.value)
 
     def __hash__(self) -> int:
         try:
@@ -35,7 +35,7 @@ class StaticLeaf:
         return repr(self.value)
 
 
-def same_value(x: Any, y: Any) -> bool:
+def same_static(x: Any, y: Any) -> bool:
     """Whether two static values are equal and of one type; never raises."""
     if x is y:
         return True

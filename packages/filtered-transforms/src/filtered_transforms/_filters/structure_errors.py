@@ -13,13 +13,13 @@ from tree_surgery.extend import array_text, first_difference
 
 from .eval_shape import abstract_mask
 from .predicates import array_mask
-from .static_leaf import same_value
+from .static_leaf import same_static
 from .static_nodes import Held, is_number
 
 
 def structure_difference(x: Any, y: Any) -> tuple[str, Any, Any]:
     """Where two trees with different treedefs first differ: the path, and what each has there."""
-    found = first_difference(x, y, static_equal=same_value)
+    found = first_difference(x, y, static_equal=same_static)
     return ("<root>", x, y) if found is None else (path_str(found.path), found.one, found.other)
 
 
@@ -65,7 +65,7 @@ def hold_like(expected: Any, found: Any, name: str, what: str) -> Any:
             fits = arrays_after[i] or is_number(new)  # JAX makes an array of a number
             rest = "It must stay an array."
         else:
-            fits = not arrays_after[i] and same_value(old, new)
+            fits = not arrays_after[i] and same_static(old, new)
             rest = number_hint(old)
         if not fits:
             path = path_str(jtu.tree_leaves_with_path(expected)[i][0])
@@ -111,7 +111,7 @@ def _leaf_agreement(name: str, branch: int, first: Any, out: Any) -> set[int]:
             continue
         if (is_array and is_number(y)) or (is_other_array and is_number(x)):
             numbers.add(i)
-        elif is_array or is_other_array or not same_value(x, y):
+        elif is_array or is_other_array or not same_static(x, y):
             raise TypeError(
                 f"`{name}`: the branches returned different non-array leaves. At "
                 f"{path_str(jtu.tree_leaves_with_path(first)[i][0])}, "

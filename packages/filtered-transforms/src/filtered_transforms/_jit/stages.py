@@ -7,7 +7,7 @@ import jax.tree_util as jtu
 
 from filtered_transforms._filters.eval_shape import abstract_mask, is_abstract
 from filtered_transforms._filters.output_structure import Signature
-from filtered_transforms._filters.static_leaf import same_value
+from filtered_transforms._filters.static_leaf import same_static
 from filtered_transforms._filters.structure_errors import describe
 from filtered_transforms._jax.jitted import program_of
 from tree_surgery import path_str
@@ -44,7 +44,7 @@ class _Call:
             self._refuse_structure((*self.fun, args, kwargs))
         found = list(compress(leaves, self.split.static))
         for i, (old, new) in enumerate(zip(self.static, found, strict=True)):
-            if not same_value(old, new):
+            if not same_static(old, new):
                 paths = jtu.tree_leaves_with_path((*self.fun, args, kwargs))
                 path = list(compress(paths, self.split.static))[i][0]
                 raise TypeError(
@@ -61,7 +61,7 @@ class _Call:
     def _refuse_structure(self, tree: Any) -> NoReturn:
         """Raises the error for a call of another structure. `tree`: function and arguments."""
         lowered_for = self.treedef.unflatten([_LEAF] * self.treedef.num_leaves)
-        found = first_difference(lowered_for, tree, static_equal=same_value)
+        found = first_difference(lowered_for, tree, static_equal=same_static)
         where = (
             ""
             if found is None

@@ -19,7 +19,7 @@ import jax.tree_util as jtu
 
 from filtered_transforms._filters.partition import merge, split
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._filters.static_leaf import same_value
+from filtered_transforms._filters.static_leaf import same_static
 from filtered_transforms._filters.static_nodes import is_number
 from filtered_transforms._filters.structure_errors import (
     describe,
@@ -173,7 +173,7 @@ class LoopState:
             path, old, new = structure_difference(example, out)
             raise self._changed(path, old, new)
         carry, buffers, static = structure.parts(leaves)
-        if not all(map(same_value, structure.static, static)):
+        if not all(map(same_static, structure.static, static)):
             raise TypeError(self._static_changed(leaves))
         for buffer, origin in zip(buffers, self._origins, strict=True):
             if not is_buffer(buffer) or buffer.origin is not origin:
@@ -205,7 +205,7 @@ class LoopState:
         for dynamic, (path, old), new in zip(
             self._structure.is_dynamic, paths, leaves, strict=True
         ):
-            if not dynamic and not same_value(old, new):
+            if not dynamic and not same_static(old, new):
                 return (
                     f"`{name}`: the state may not change its non-array leaves. At "
                     f"{path_str(path)} it was {describe(old)}, and `{body}` returned "

@@ -12,7 +12,7 @@ from filtered_transforms._filters.eval_shape import abstract_mask, is_abstract
 from filtered_transforms._filters.hashable import hashable_combine, hashable_partition
 from filtered_transforms._filters.partition import split
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._filters.static_leaf import same_value
+from filtered_transforms._filters.static_leaf import same_static
 from filtered_transforms._filters.structure_errors import describe, structure_difference
 from filtered_transforms._jax.evaluate import evaluate
 from filtered_transforms._jax.jaxprs import jaxpr_output_types, opened
@@ -59,7 +59,7 @@ class _Shape:
                 # Devices and weak types of arrays may differ.
                 fits = mask[i] and old.shape == jnp.shape(new) and old.dtype == new.dtype
             else:
-                fits = not mask[i] and same_value(old, new)
+                fits = not mask[i] and same_static(old, new)
             if not fits:
                 kind = "dynamic" if was_array else "static"
                 path = path_str(jtu.tree_leaves_with_path(call)[i][0])

@@ -10,7 +10,7 @@ import numpy as np
 from filtered_transforms._filters.eval_shape import abstract_mask
 from filtered_transforms._filters.partition import merge, split
 from filtered_transforms._filters.predicates import is_array
-from filtered_transforms._filters.static_leaf import same_value
+from filtered_transforms._filters.static_leaf import same_static
 from filtered_transforms._filters.static_nodes import is_number
 from filtered_transforms._filters.structure_errors import describe, structure_difference
 from filtered_transforms._types import PyTree
@@ -106,7 +106,7 @@ def _arrays_of(out: Any, promised: Any) -> list[Any]:
     arrays: list[Any] = []
     for i, (x, y) in enumerate(zip(expected, found, strict=True)):
         if not abstract_mask([x])[0]:
-            fits = same_value(x, y)
+            fits = same_static(x, y)
         elif is_number(y):
             arrays.append(np.asarray(y, x.dtype))
             fits = True

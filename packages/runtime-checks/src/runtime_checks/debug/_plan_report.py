@@ -93,18 +93,18 @@ class Plan:
 def as_text(plan: Plan) -> str:
     """Three tables: memory, what is sent, and the largest arrays."""
     lines = [f"{plan.devices} devices; on each of them:"]
-    lines += _table([(name, size_of(size)) for name, size in _parts(plan)], "  ")
-    without = f", without {size_of(_unused(plan))} that nothing uses" if _unused(plan) else ""
-    lines.append(f"  together {size_of(plan.total_bytes)}{without}")
+    lines += _table([(name, bytes_text(size)) for name, size in _parts(plan)], "  ")
+    without = f", without {bytes_text(_unused(plan))} that nothing uses" if _unused(plan) else ""
+    lines.append(f"  together {bytes_text(plan.total_bytes)}{without}")
     if plan.flops is not None:
         each = plan.flops / plan.devices
         lines.append(f"arithmetic: {each:.3g} FLOPs, {plan.flops:.3g} on all devices")
     lines.append("collectives:" if plan.collectives else "collectives: none")
-    kinds = [(f"{kind} x{count:,}", size_of(size)) for kind, count, size in by_kind(plan)]
+    kinds = [(f"{kind} x{count:,}", bytes_text(size)) for kind, count, size in by_kind(plan)]
     lines += _table(kinds, "  ")
     lines += _table(
         [
-            (f"{one.kind} x{one.count:,}", size_of(one.bytes), one.where)
+            (f"{one.kind} x{one.count:,}", bytes_text(one.bytes), one.where)
             for one in plan.collectives[:_SHOWN]
         ],
         "    ",
@@ -112,7 +112,7 @@ def as_text(plan: Plan) -> str:
     lines.append("largest arrays:")
     lines += _table(
         [
-            (size_of(one.bytes), f"{one.dtype}{list(one.shape)}", one.opcode, one.where)
+            (bytes_text(one.bytes), f"{one.dtype}{list(one.shape)}", one.opcode, one.where)
             for one in plan.largest[:_SHOWN]
         ],
         "  ",
@@ -129,18 +129,18 @@ def as_svg(plan: Plan) -> str:
     """A bar for the memory of a device, in parts, and one for each kind of collective."""
     parts = _parts(plan)
     rows, y = [], 20
-    rows.append(_words(10, y, f"{plan.devices} devices: {size_of(plan.total_bytes)} on each"))
+    rows.append(_words(10, y, f"{plan.devices} devices: {bytes_text(plan.total_bytes)} on each"))
     x, whole = 10.0, sum(size for _, size in parts) or 1
     for i, (name, size) in enumerate(parts):
         width, colour = 620 * size / whole, _COLOURS[i % len(_COLOURS)]
-        rows.append(_bar(x, y + 10, width, colour, f"{name}: {size_of(size)}"))
+        rows.append(_bar(x, y + 10, width, colour, f"{name}: {bytes_text(size)}"))
         rows.append(_bar(10, y + 50 + 20 * i, 12, colour, name))
-        rows.append(_words(28, y + 61 + 20 * i, f"{name}: {size_of(size)}"))
+        rows.append(_words(28, y + 61 + 20 * i, f"{name}: {bytes_text(size)}"))
         x += width
     y += 80 + 20 * len(parts)
     most = max((size for _, _, size in by_kind(plan)), default=0) or 1
     for kind, count, size in by_kind(plan):
-        rows.append(_words(10, y, f"{kind}, {count:,} times: {size_of(size)}"))
+        rows.append(_words(10, y, f"{kind}, {count:,} times: {bytes_text(size)}"))
         rows.append(_bar(10, y + 6, 620 * size / most, _COLOURS[0], kind))
         y += 45
     body = "\n".join(rows)
@@ -160,7 +160,7 @@ def by_kind(plan: Plan) -> list[tuple[str, int, int]]:
     return sorted(((kind, counts[kind], sizes[kind]) for kind in counts), key=lambda row: -row[2])
 
 
-def size_of(count: int) -> str:
+def bytes_text(count: int) -> str:
     """Bytes in decimal units, as makers of devices state them."""
     size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
     while size >= 1000 and len(units) > 1:
