@@ -14,6 +14,8 @@ from filtered_transforms import filter_eval_shape, filter_grad, filter_jit
 from pytree_module import Module
 from tree_surgery import fsdp, tree_shardings
 
+pytestmark = pytest.mark.heavy
+
 KEY = jax.random.key(0)
 RULES = fsdp("data", min_size=0)
 

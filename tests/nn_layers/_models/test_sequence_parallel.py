@@ -13,6 +13,8 @@ import nn_layers as nn
 from filtered_transforms import filter_device_put, filter_grad, filter_jit
 from pytree_module import Module
 
+pytestmark = pytest.mark.heavy
+
 KEY = jax.random.key(0)
 SIZE = 16
 
