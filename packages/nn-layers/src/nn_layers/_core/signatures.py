@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax.tree_util as jtu
 import numpy as np
 
 from tree_surgery import path_str
@@ -22,11 +23,17 @@ class SignatureDifference(NamedTuple):
 
 def signature_difference(expected: Any, found: Any) -> SignatureDifference | None:
     """Compare structures, shapes and dtypes. `None` if they are equal. Values do not count."""
+    # Quick where nothing differs: eager layers ask this at each call.
+    (one, treedef), (other, other_treedef) = map(jtu.tree_flatten, (expected, found))
+    if treedef == other_treedef and all(map(_same_signature, one, other)):
+        return None
     return _in_words(first_difference(expected, found, _same_signature))
 
 
 def structure_difference(expected: Any, found: Any) -> SignatureDifference | None:
     """Compare structures alone. `None` if they are equal."""
+    if jtu.tree_structure(expected) == jtu.tree_structure(found):
+        return None
     return _in_words(first_difference(expected, found))
 
 

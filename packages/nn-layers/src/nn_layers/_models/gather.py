@@ -20,6 +20,7 @@ from nn_layers._types import T
 from pytree_module import Module, field, module_from_fields
 from tree_surgery.extend import public
 
+from .block_wrapper import BlockWrapper, StatefulBlock
 from .remat import GATHERED, keep_all_but_gathered
 from .sequential import Sequential
 from .shared import Shared
@@ -98,45 +99,31 @@ def gather_where_used(
     return jtu.tree_map(transform, model, is_leaf=is_block)
 
 
-class GatheredBlock(Module):
+class GatheredBlock(BlockWrapper):
     """A block whose parameters are gathered when it is called, or asked for an attribute.
 
     - `again`: whether they are gathered again for the gradient. Not within a `Stacked`, which
         decides what is kept.
     """
 
-    __scope__ = None  # the block has a name of its own
-
-    block: Any
     axes: tuple[str, ...] = field(static=True)
     again: bool = field(static=True)
+
+    def inner(self) -> Any:
+        """The block, with its parameters gathered."""
+        return _gathered(self.block, self.axes)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the block is called."""
         if not self.again:
-            return _gathered(self.block, self.axes)(*args, **kwargs)
+            return self.inner()(*args, **kwargs)
         # Outside of a scan XLA would take the two gathers for one, and keep its result in between.
         call = filter_checkpoint(_call_gathered, policy=keep_all_but_gathered)
         return call(self.block, self.axes, args, kwargs)
 
-    @property
-    def __wrapped__(self) -> Any:
-        """The block, whose signature this has."""
-        return self.block
 
-    def __getattr__(self, name: str) -> Any:
-        # Only asked for what is not found here. Python's own protocols are not those of the block.
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(_gathered(self.block, self.axes), name)
-
-
-class GatheredStatefulBlock(GatheredBlock, StatefulLayer):
+class GatheredStatefulBlock(GatheredBlock, StatefulBlock):
     """The same, of a block that is called with a state."""
-
-    def is_stateful(self) -> bool:
-        """**Returns:** whether the block is stateful."""
-        return self.block.is_stateful()
 
 
 def _block(node: Any, axes: tuple[str, ...], again: bool) -> GatheredBlock:

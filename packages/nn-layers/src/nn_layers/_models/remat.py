@@ -29,7 +29,7 @@ _ELEMENTWISE = """
     clamp complex conj convert_element_type copy cos cosh div eq erf erf_inv erfc exp exp2
     expand_dims expm1 floor ge gt imag integer_pow is_finite le log log1p logistic lt max min
     mul ne neg not one_minus_square or pow real reduce_max reduce_min reduce_sum rem reshape
-    reshard round rsqrt select_n sign sin sinh sqrt square squeeze stop_gradient sub tan tanh
+    round rsqrt select_n sign sin sinh sqrt square squeeze stop_gradient sub tan tanh
     transpose xor
 """
 _ELEMENTWISE_NAMES = frozenset(_ELEMENTWISE.split())

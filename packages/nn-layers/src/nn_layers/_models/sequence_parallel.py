@@ -15,9 +15,10 @@ from filtered_transforms import is_array
 from nn_layers._core.layer_protocol import StatefulLayer
 from nn_layers._core.shape_errors import ShapeError
 from nn_layers._types import T
-from pytree_module import Module, field, module_from_fields
+from pytree_module import field, module_from_fields
 from tree_surgery.extend import public
 
+from .block_wrapper import BlockWrapper, StatefulBlock
 from .stacked import Stacked
 
 
@@ -80,12 +81,9 @@ def sequence_parallel(model: T, axis: str = "model", *, blocks: type | tuple[typ
     return jtu.tree_map(transform, model, is_leaf=lambda x: isinstance(x, (Stacked, *own)))
 
 
-class SequenceParallelBlock(Module):
+class SequenceParallelBlock(BlockWrapper):
     """A block whose input and output are split along the sequence."""
 
-    __scope__ = None  # the block has a name of its own
-
-    block: Any
     axis: str = field(static=True)
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -97,24 +95,9 @@ class SequenceParallelBlock(Module):
             return _split(self, first), *rest
         return _split(self, out)
 
-    @property
-    def __wrapped__(self) -> Any:
-        """The block, whose signature this has."""
-        return self.block
 
-    def __getattr__(self, name: str) -> Any:
-        # Only asked for what is not found here. Python's own protocols are not those of the block.
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self.block, name)
-
-
-class SequenceParallelStatefulBlock(SequenceParallelBlock, StatefulLayer):
+class SequenceParallelStatefulBlock(SequenceParallelBlock, StatefulBlock):
     """The same, of a block that is called with a state."""
-
-    def is_stateful(self) -> bool:
-        """**Returns:** whether the block is stateful."""
-        return self.block.is_stateful()
 
 
 def _block(node: Any, axis: str) -> SequenceParallelBlock:
