@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.tree_util as jtu
 from jax import Array, lax
+from jax.core import Tracer as Tracer  # JAX 0.7.2 to 0.12: no documented way to tell a traced value
 
 
 def mapped_name(x: Any) -> Any:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.key_arguments import split_key
+from nn_layers._core.key_arguments import separate_keys
 from nn_layers._core.shape_errors import ShapeError, refuse_shape, shape_of, validate_size
 from nn_layers._dense.dropout import Dropout
 from nn_layers._dense.linear import Linear, apply_to_rows
@@ -149,7 +149,7 @@ class MultiheadAttention(Module):
                 f"`MultiheadAttention`: `num_heads` must be a multiple of `num_kv_heads`, got "
                 f"{heads} and {kv}."
             )
-        keys = split_key("MultiheadAttention", key, 4)
+        keys = separate_keys("MultiheadAttention", key, 4)
         self.query_proj = Linear(query_size, heads * qk, use_query_bias, dtype, key=keys[0])
         self.key_proj = Linear(self.key_size, kv * qk, use_key_bias, dtype, key=keys[1])
         self.value_proj = Linear(self.value_size, kv * vo, use_value_bias, dtype, key=keys[2])

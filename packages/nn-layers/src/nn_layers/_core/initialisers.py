@@ -7,11 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, PRNGKeyArray
 
 from tree_surgery.extend import public
 
+from . import shared_draws
 from .key_arguments import check_key
 
 
@@ -20,9 +22,29 @@ def default_dtype() -> Any:
     return jax.dtypes.canonicalize_dtype(float)
 
 
+def constant(shape: tuple[int, ...], value: float, dtype: Any) -> Array:
+    """As `jax.numpy.full`, for parameters: no program is compiled for each shape."""
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        return jnp.full(shape, value, dtype)  # it warns of what is not available
+    return jax.device_put(np.full(shape, value, dtype))
+
+
 def uniform_bound(fan_in: int) -> float:
     r"""$1/\sqrt{\text{fan-in}}$; 1 if nothing comes in."""
     return 1.0 if fan_in == 0 else 1 / math.sqrt(fan_in)
+
+
+def _draw(
+    key: PRNGKeyArray, bound: float, shapes: tuple[tuple[int, ...] | None, ...], dtype: Any
+) -> list[Array | None]:
+    """An array or `None` for each shape, from one key each."""
+    if jnp.issubdtype(dtype, jnp.complexfloating) or not shared_draws.may_cut(key, shapes, dtype):
+        return [_assemble(parts) for parts in _draw_all(key, bound, shapes, dtype)]
+    keys = shared_draws.split(key, len(shapes))
+    return [
+        None if shape is None else shared_draws.cut(jr.uniform, k, shape, dtype, -bound, bound)
+        for k, shape in zip(keys, shapes, strict=True)
+    ]
 
 
 # One compiled call draws all: a call of JAX costs more than drawing the numbers of a small layer.
@@ -81,11 +103,10 @@ def draw_uniform(
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(f"`{layer}`: `dtype` must be floating point or complex, got {dtype}.")
     try:
-        drawn = _draw_all(key, uniform_bound(fan_in), shapes, dtype)
+        return _draw(key, uniform_bound(fan_in), shapes, dtype)
     except (AttributeError, TypeError, ValueError):
         check_key(layer, key)
         raise
-    return [_assemble(parts) for parts in drawn]
 
 
 def draw_weight_and_bias(
@@ -121,5 +142,8 @@ def default_init(key: PRNGKeyArray, shape: tuple[int, ...], dtype: DTypeLike, li
     ```
     """
     dtype = jnp.dtype(dtype)
+    is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
+    if not is_complex and shared_draws.may_cut(key, (shape,), dtype):
+        return shared_draws.cut(jr.uniform, key, shape, dtype, -lim, lim)
     drawn: Any = _assemble(_draw_parts(key, lim, shape, dtype))
     return drawn

@@ -7,6 +7,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from nn_layers._core import shared_draws
 from nn_layers._core.explicit_sharding import on_automatic_axes
 from nn_layers._core.initialisers import default_dtype
 from nn_layers._core.key_arguments import check_key
@@ -112,7 +113,10 @@ def _draw_table(shape: tuple[int, int], dtype: DType, key: PRNGKeyArray) -> Arra
     **Raises:** `TypeError` if `key` is not a key, `ValueError` if the dtype is not inexact.
     """
     try:
-        return jr.normal(key, shape, default_dtype() if dtype is None else dtype)
+        known = default_dtype() if dtype is None else jnp.dtype(dtype)
+        if shared_draws.may_cut(key, (shape,), known):
+            return shared_draws.cut(jr.normal, key, shape, known)
+        return jr.normal(key, shape, known)
     except (TypeError, ValueError):
         check_key("Embedding", key)
         if not jnp.issubdtype(dtype or float, jnp.inexact):

@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from filtered_transforms import is_array
 from nn_layers._core.explicit_sharding import with_sharding_of
-from nn_layers._core.key_arguments import split_key
+from nn_layers._core.key_arguments import separate_keys
 from nn_layers._core.shape_errors import add_layer_path, validate_size
 from nn_layers._types import DType
 from pytree_module import Module, field
@@ -153,7 +153,7 @@ class MLP(Module):
     ):
         width_size = validate_size("MLP", "width_size", width_size)
         depth = validate_size("MLP", "depth", depth)
-        keys = split_key("MLP", key, depth + 1)
+        keys = separate_keys("MLP", key, depth + 1)
         hidden = range(1, depth)
 
         def middle(key: PRNGKeyArray) -> Linear:
@@ -165,7 +165,7 @@ class MLP(Module):
             first = Linear(in_size, width_size, use_bias, dtype, key=keys[0])
             last = Linear(width_size, out_size, use_final_bias, dtype, key=keys[-1])
             if scan:
-                between: tuple[Linear, ...] = (jax.vmap(middle)(keys[1:-1]),)
+                between: tuple[Linear, ...] = (jax.vmap(middle)(jnp.stack(keys[1:-1])),)
             else:
                 between = tuple(middle(keys[i]) for i in hidden)
             self.layers = (first, *between, last)

@@ -9,7 +9,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.dtypes import apply_promoted, at_least_float32, per_channel, scale_and_shift
 from nn_layers._core.explicit_sharding import on_automatic_axes
-from nn_layers._core.initialisers import default_dtype
+from nn_layers._core.initialisers import constant, default_dtype
 from nn_layers._core.layer_protocol import StatefulLayer
 from nn_layers._core.shape_errors import refuse_shape, shape_of, validate_size
 from nn_layers._jax import mapped_name
@@ -123,10 +123,10 @@ class BatchNorm(StatefulLayer):
         _check_axis_name(axis_name)
         self.input_size = n = validate_size("BatchNorm", "input_size", input_size)
         dtype = default_dtype() if dtype is None else dtype
-        self.weight = jnp.ones((n,), dtype) if channelwise_affine else None
-        self.bias = jnp.zeros((n,), dtype) if channelwise_affine else None
+        self.weight = constant((n,), 1, dtype) if channelwise_affine else None
+        self.bias = constant((n,), 0, dtype) if channelwise_affine else None
         start = (1 if mode == "batch" else 0) if init_variance is None else init_variance
-        averages = StateIndex((jnp.zeros((n,), dtype), jnp.full((n,), start, dtype)))
+        averages = StateIndex((constant((n,), 0, dtype), constant((n,), start, dtype)))
         if mode == "ema":
             self.ema_first_time_index = StateIndex(jnp.array(True))
             self.ema_state_index = averages

@@ -7,7 +7,7 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.dtypes import apply_promoted, at_least_float32, scale_and_shift
-from nn_layers._core.initialisers import default_dtype
+from nn_layers._core.initialisers import constant, default_dtype
 from nn_layers._core.missing import MISSING
 from nn_layers._core.shape_errors import refuse_shape, shape_of, validate_size
 from nn_layers._state.state_arguments import StateOrNone, pass_state_on
@@ -88,8 +88,8 @@ class GroupNorm(Module):
         self.eps = eps
         self.channelwise_affine = channelwise_affine
         dtype = default_dtype() if dtype is None else dtype
-        self.weight = jnp.ones((channels,), dtype) if channelwise_affine else None
-        self.bias = jnp.zeros((channels,), dtype) if channelwise_affine else None
+        self.weight = constant((channels,), 1, dtype) if channelwise_affine else None
+        self.bias = constant((channels,), 0, dtype) if channelwise_affine else None
 
     @overload
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array: ...

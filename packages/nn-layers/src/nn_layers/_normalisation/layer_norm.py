@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.dtypes import apply_promoted, at_least_float32, scale_and_shift
-from nn_layers._core.initialisers import default_dtype
+from nn_layers._core.initialisers import constant, default_dtype
 from nn_layers._core.missing import MISSING
 from nn_layers._core.shape_errors import check_shape, validate_size
 from nn_layers._state.state_arguments import StateOrNone, pass_state_on
@@ -52,8 +52,8 @@ class ExampleNorm(Module):
         self.use_weight = use_weight
         self.use_bias = use_bias
         dtype = default_dtype() if dtype is None else dtype
-        self.weight = jnp.ones(shape, dtype) if use_weight else None
-        self.bias = jnp.zeros(shape, dtype) if use_bias else None
+        self.weight = constant(shape, 1, dtype) if use_weight else None
+        self.bias = constant(shape, 0, dtype) if use_bias else None
 
     @overload
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array: ...

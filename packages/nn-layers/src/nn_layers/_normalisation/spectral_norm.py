@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.dtypes import at_least_float32
-from nn_layers._core.key_arguments import split_key
+from nn_layers._core.key_arguments import separate_keys
 from nn_layers._core.layer_protocol import StatefulLayer
 from nn_layers._core.shape_errors import validate_size
 from nn_layers._state.state import State
@@ -127,7 +127,8 @@ class SpectralNorm(StatefulLayer, Generic[Layer_co]):
         self.eps = eps
         self.inference = inference
         matrix = lax.stop_gradient(_as_matrix(weight))
-        start = jr.normal(split_key("SpectralNorm", key, 2)[1], (matrix.shape[1],), weight.dtype)
+        _, own_key = separate_keys("SpectralNorm", key, 2)
+        start = jr.normal(own_key, (matrix.shape[1],), weight.dtype)
         u, v = _power_iterations(matrix, start.astype(matrix.dtype), eps, _FIRST_ITERATIONS)
         self.uv_index = StateIndex((u.astype(weight.dtype), v.astype(weight.dtype)))
 
