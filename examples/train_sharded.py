@@ -17,9 +17,10 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import matplotlib as mpl
@@ -175,6 +176,24 @@ def die_while_saving() -> None:
     os.replace = die
 
 
+def end_the_job(folder: Path) -> NoReturn:
+    """Says what has happened, and ends this process at once, by which the others end, too.
+
+    A process that has died is an error in the next sum over all. To leave in the ordinary way would
+    be to wait for it.
+    """
+    traceback.print_exc()
+    file = latest(folder)
+    print(
+        f"Process {jax.process_index()} of {jax.process_count()} ends, and so does the job. The "
+        f"error may be that of another process, or that one has died: look at what each has "
+        f"printed. The same command goes on from {file.name if file else 'the beginning'}.",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)
+
+
 def draw(losses: list[float], others: dict[str, list[float]], file: Path) -> None:
     figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
     axes.plot(losses, label="this run", linewidth=4, alpha=0.4)
@@ -246,6 +265,9 @@ def main() -> None:
     parser.add_argument("--coordinator", help="host:port of the first process")
     parser.add_argument("--processes", type=int, default=1, help="0: JAX finds out by itself")
     parser.add_argument("--process", type=int, help="the number of this process, from 0")
+    parser.add_argument(
+        "--timeout", type=int, default=100, help="seconds until a process that is silent is dead"
+    )
     parser.add_argument("--kill-at", type=int, help="the step at which process 0 is killed")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -258,9 +280,19 @@ def main() -> None:
         jax.distributed.initialize()
     elif options.processes > 1:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(options.coordinator, options.processes, options.process)
+        jax.distributed.initialize(
+            options.coordinator,
+            options.processes,
+            options.process,
+            heartbeat_timeout_seconds=options.timeout,
+        )
     kill_at = options.kill_at if jax.process_index() == 0 else None
-    losses = train(options.folder, options.steps, options.model_axis, kill_at)
+    try:
+        losses = train(options.folder, options.steps, options.model_axis, kill_at)
+    except Exception:
+        if jax.process_count() > 1:
+            end_the_job(options.folder)
+        raise
     if jax.process_index() == 0:
         (options.folder / "losses.json").write_text(json.dumps(losses))
         draw(losses, {}, options.folder / "curve.png")
