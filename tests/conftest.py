@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -35,6 +36,31 @@ _ALWAYS = {"deadline": None, "print_blob": True, "suppress_health_check": [Healt
 settings.register_profile("default", derandomize=True, max_examples=25, database=None, **_ALWAYS)
 settings.register_profile("long", max_examples=1000, **_ALWAYS)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cases",
+        type=int,
+        metavar="N",
+        help="of each parametrised test only N cases, spread evenly; which they are differs from "
+        "test to test, so that each parameter comes in some. To try one more environment quickly.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    most = config.getoption("cases")
+    if most is None:
+        return
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    chosen: set[pytest.Item] = set()
+    for name, cases in tests.items():
+        first, count = zlib.crc32(name.encode()), min(most, len(cases))
+        chosen.update(cases[(first + i * len(cases) // count) % len(cases)] for i in range(count))
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = [item for item in items if item in chosen]
 
 
 def pytest_report_header() -> str:

@@ -215,6 +215,21 @@ def test_sizes_of_elements():
     assert [bits_of(name) for name in ("f8e4m3fn", "s4", "c128", "token")] == [8, 4, 128, 0]
 
 
+@pytest.mark.parametrize("dtype", ["int4", "uint4", "int8", "bool", "float16", "complex64"])
+def test_arguments_are_counted_as_the_compiler_does(dtype: str):
+    found = plan(lambda x: x[::-1], jax.ShapeDtypeStruct((100, 7), dtype))
+    assert found.arguments == {"x": found.argument_bytes}
+    assert found.largest[0].bytes == found.output_bytes
+
+
+def test_each_result_of_an_instruction_is_an_array():
+    """A sort of two arrays has two results."""
+    both = lambda x, y: jax.lax.sort((x, y), num_keys=1)  # noqa: E731
+    found = plan(both, struct(3000), jax.ShapeDtypeStruct((3000,), jnp.int32))
+    largest = [(one.dtype, one.shape, one.bytes) for one in found.largest if one.opcode == "sort"]
+    assert ("f32", (3000,), 12_000) in largest and ("s32", (3000,), 12_000) in largest
+
+
 def test_errors():
     with pytest.raises(ValueError, match="told of 4 devices, .* are for 2"):
         plan(lambda x: x + 1, struct(2, N, spec=P("data")), devices=4)

@@ -43,7 +43,12 @@ class Instruction:
     @property
     def bytes(self) -> int:
         """Of all results, on one device."""
-        return sum(math.prod(shape) * bits_of(dtype) for dtype, shape in self.arrays) // 8
+        return sum(bytes_of(*array) for array in self.arrays)
+
+
+def bytes_of(dtype: str, shape: tuple[int, ...]) -> int:
+    """Of one array on one device."""
+    return (math.prod(shape) * bits_of(dtype) + 7) // 8
 
 
 def bits_of(dtype: str) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
@@ -15,7 +16,7 @@ from filtered_transforms import filter_jit, is_array
 from tree_surgery.extend import public
 
 from ._flops import flops_of
-from ._hlo import Instruction, scheduled
+from ._hlo import Instruction, bytes_of, scheduled
 from ._plan_report import ITSELF, Collective, LargeArray, Plan
 from ._signature import parameter_names
 
@@ -69,6 +70,7 @@ def plan(
 
     ```python
     import jax
+import jax.numpy as jnp
     import jax.numpy as jnp
     from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec as P
     from runtime_checks.debug import plan
@@ -181,8 +183,17 @@ def _bytes_on_each(tree: Any) -> int:
         if is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct):
             sharding, shape = getattr(leaf, "sharding", None), tuple(leaf.shape)
             shape = shape if sharding is None else sharding.shard_shape(shape)
-            total += int(np.prod(shape, dtype=np.int64)) * leaf.dtype.itemsize
+            total += (int(np.prod(shape, dtype=np.int64)) * _bits(leaf.dtype) + 7) // 8
     return total
+
+
+def _bits(dtype: Any) -> int:
+    """Of one element on a device, where small ones are packed: two of `int4` take a byte."""
+    if jnp.issubdtype(dtype, jnp.integer):
+        return int(jnp.iinfo(dtype).bits)
+    if jnp.issubdtype(dtype, jnp.floating):
+        return int(jnp.finfo(dtype).bits)
+    return 8 * int(dtype.itemsize)
 
 
 def _kind(instruction: Instruction) -> str | None:
@@ -209,10 +220,16 @@ def _collectives(instructions: Iterable[Instruction]) -> tuple[Collective, ...]:
 
 
 def _largest(instructions: Iterable[Instruction]) -> tuple[LargeArray, ...]:
-    made = [i for i in instructions if i.opcode not in _NO_ARRAYS and len(i.arrays) == 1]
-    made.sort(key=lambda i: -i.bytes)
+    made = [
+        (bytes_of(*array), array, instruction)
+        for instruction in instructions
+        if instruction.opcode not in _NO_ARRAYS and not instruction.opcode.endswith("-start")
+        for array in instruction.arrays
+    ]
+    made.sort(key=lambda one: -one[0])
     return tuple(
-        LargeArray(i.bytes, *i.arrays[0], module_path(i.op_name), i.opcode) for i in made[:_LARGEST]
+        LargeArray(size, *array, module_path(i.op_name), i.opcode)
+        for size, array, i in made[:_LARGEST]
     )
 
 
