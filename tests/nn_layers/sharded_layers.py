@@ -2,7 +2,8 @@
 
 Prints "done" if every layer has, with a batch over a part of a mesh, the values and gradients that
 it has on one device: on automatic and on explicit axes, with its parameters replicated, or split
-over the axis of the batch (FSDP) and over the other one (tensor parallelism).
+over the axis of the batch (FSDP) and over the other one (tensor parallelism); and within a
+`shard_map` that checks what varies from device to device.
 """
 
 import jax
@@ -105,6 +106,8 @@ SUBJECTS = {
 # JAX 0.7.2 itself fails there, in `scan` and in `random.bits`.
 FAIL_ON_OLD_EXPLICIT = {"RNN", "Bidirectional", "LSTM", "Dropout, random"}
 
+# JAX (0.7.2 to 0.12) has no sum over a mapped axis and one of a mesh where it checks what varies.
+OVER_TWO_AXES = {"BatchNorm, ema", "BatchNorm, batch"}
 
 SPLIT = fsdp("split", min_size=0, over=nn.tensor_parallel("other"))
 
@@ -142,12 +145,47 @@ def check(name, axis_types):
                     assert gradient.sharding.is_equivalent_to(place, gradient.ndim), name
 
 
+def check_in_shards(name):
+    """Each device has its part of the batch, in a `shard_map` that checks what varies."""
+    make, inputs, call = SUBJECTS[name]
+    x = tuple(inputs())
+    params, static = partition(make(), is_inexact_array)
+
+    def loss(params, reals, others, total):
+        out = call(combine(params, static), *combine(reals, others))
+        out = out[0] if call is with_state else out
+        real = [y for y in filter(is_array, jax.tree.leaves(out)) if is_inexact_array(y)]
+        return total(sum(jnp.sum(jnp.sin(y)) for y in real)), real
+
+    def both(total):
+        def body(params, x):
+            reals, others = partition(x, is_inexact_array)
+            values = jax.value_and_grad(loss, (0, 1), has_aux=True)
+            (value, real), (of_params, of_x) = values(params, reals, others, total)
+            return (value, of_params), (real, of_x)
+
+        return body
+
+    expected = jax.jit(both(lambda x: x))(params, x)
+    mesh = jax.make_mesh((2,), ("split",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+    body = both(lambda x: jax.lax.psum(x, "split"))
+    shards = jax.shard_map(
+        body, mesh=mesh, in_specs=(P(), P("split")), out_specs=(P(), P("split")), check_vma=True
+    )
+    received = jax.jit(shards)(params, x)
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(received), strict=True):
+        where = f"{name} in a shard_map"
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5, err_msg=where)
+
+
 if __name__ == "__main__":
     failed = []
     for name in SUBJECTS:
         fails = jax.__version_info__ < (0, 8) and name in FAIL_ON_OLD_EXPLICIT
         try:
             check(name, [AxisType.Auto] if fails else [AxisType.Auto, AxisType.Explicit])
+            if name not in OVER_TWO_AXES:
+                check_in_shards(name)
         except Exception as error:
             failed.append(f"{name}: {error}")
     print("\n".join(failed) or "done")
