@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from filtered_transforms import is_array
 from nn_layers._core.explicit_sharding import with_sharding_of
-from nn_layers._core.key_arguments import separate_keys
+from nn_layers._core.key_arguments import separate_keys, split_key
 from nn_layers._core.shape_errors import add_layer_path, validate_size
 from nn_layers._types import DType
 from pytree_module import Module, field
@@ -165,7 +165,9 @@ class MLP(Module):
             first = Linear(in_size, width_size, use_bias, dtype, key=keys[0])
             last = Linear(width_size, out_size, use_final_bias, dtype, key=keys[-1])
             if scan:
-                between: tuple[Linear, ...] = (jax.vmap(middle)(jnp.stack(keys[1:-1])),)
+                between: tuple[Linear, ...] = (
+                    jax.vmap(middle)(split_key("MLP", key, depth + 1)[1:-1]),
+                )
             else:
                 between = tuple(middle(keys[i]) for i in hidden)
             self.layers = (first, *between, last)

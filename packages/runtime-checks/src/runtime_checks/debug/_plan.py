@@ -70,7 +70,6 @@ def plan(
 
     ```python
     import jax
-import jax.numpy as jnp
     import jax.numpy as jnp
     from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec as P
     from runtime_checks.debug import plan
