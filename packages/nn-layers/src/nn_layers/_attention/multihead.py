@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
 
-from nn_layers._core.key_arguments import separate_keys
+from nn_layers._core.initialisers import separate_keys
 from nn_layers._core.shape_errors import ShapeError, refuse_shape, shape_of, validate_size
 from nn_layers._dense.dropout import Dropout
 from nn_layers._dense.linear import Linear, apply_to_rows

@@ -78,6 +78,18 @@ def _assemble(parts: list[Array]) -> Array | None:
     return parts[0] if parts else None
 
 
+def separate_keys(layer: str, key: PRNGKeyArray, count: int) -> list[PRNGKeyArray]:
+    """The keys of `jax.random.split(key, count)`, one by one.
+
+    **Raises:** `TypeError` naming the layer if `key` is not a key.
+    """
+    try:
+        return shared_draws.split(key, count)
+    except (TypeError, ValueError):  # to look first would cost time each time
+        check_key(layer, key)
+        raise
+
+
 def draw_uniform(
     layer: str,
     key: PRNGKeyArray,

@@ -7,17 +7,6 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array
 
-from . import shared_draws
-
-
-def separate_keys(layer: str, key: Any, count: int) -> list[Array]:
-    """The keys of `split_key`, one by one."""
-    try:
-        return shared_draws.split(key, count)
-    except (TypeError, ValueError):
-        check_key(layer, key)
-        raise
-
 
 def split_key(layer: str, key: Any, count: int) -> Array:
     """`jax.random.split(key, count)`.

@@ -61,7 +61,7 @@ def cut(sampler: Callable[..., Array], key: PRNGKeyArray, shape: Shape, *rest: A
     if length is None:
         return _drawn(sampler, key, shape, dtype, *numbers)
     flat = _drawn(sampler, key, (length,), dtype, *numbers)
-    if isinstance(flat, Tracer):  # the key is no tracer, and yet JAX traces
+    if isinstance(flat, Tracer):  # the key is none, and yet JAX traces
         return flat[:size].reshape(shape)
     return jax.device_put(np.array(np.asarray(flat)[:size].reshape(shape)))
 

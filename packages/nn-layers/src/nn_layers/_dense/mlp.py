@@ -11,7 +11,8 @@ from jaxtyping import Array, PRNGKeyArray
 
 from filtered_transforms import is_array
 from nn_layers._core.explicit_sharding import with_sharding_of
-from nn_layers._core.key_arguments import separate_keys, split_key
+from nn_layers._core.initialisers import separate_keys
+from nn_layers._core.key_arguments import split_key
 from nn_layers._core.shape_errors import add_layer_path, validate_size
 from nn_layers._types import DType
 from pytree_module import Module, field

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from nn_layers._core.dtypes import at_least_float32
-from nn_layers._core.key_arguments import separate_keys
+from nn_layers._core.initialisers import separate_keys
 from nn_layers._core.layer_protocol import StatefulLayer
 from nn_layers._core.shape_errors import validate_size
 from nn_layers._state.state import State
