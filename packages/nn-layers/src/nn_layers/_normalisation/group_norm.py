@@ -88,8 +88,10 @@ class GroupNorm(Module):
         self.eps = eps
         self.channelwise_affine = channelwise_affine
         dtype = default_dtype() if dtype is None else dtype
-        self.weight = constant((channels,), 1, dtype) if channelwise_affine else None
-        self.bias = constant((channels,), 0, dtype) if channelwise_affine else None
+        self.weight = self.bias = None
+        if channelwise_affine and channels is not None:
+            self.weight = constant((channels,), 1, dtype)
+            self.bias = constant((channels,), 0, dtype)
 
     @overload
     def __call__(self, x: Array, *, key: PRNGKeyArray | None = None) -> Array: ...
