@@ -259,7 +259,7 @@ def reverse_large(
         new, back = way.linearized(i, carry)
         is_last = i == end - 1
         cts = _if(is_last, back, cts, ys_ct)
-        # A state that is not checkpointed goes to the spare row: a branch would copy all rows.
+        # A state that is not checkpointed goes to the spare row: no branch is needed.
         keeps = (i + 1 == target) & (top < slots - 1) & ~is_last
         slot = jnp.where(keeps, top + 1, slots)
         rows = [write_row(r, x, order(slot)) for r, x in zip(rows, new, strict=True)]
