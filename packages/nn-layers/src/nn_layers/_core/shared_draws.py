@@ -37,13 +37,13 @@ def may_cut(key: PRNGKeyArray, shapes: Sequence[Shape | None], dtype: Any) -> bo
     They are not while JAX traces, and with another generator; and from devices other than the CPU,
     or in a mesh, cutting would copy.
     """
-    return next(_draws_of(tuple(shapes), dtype)) < _OFTEN and _is_default(key)
+    return next(_draws_of(tuple(shapes), dtype)) < _OFTEN and is_default(key)
 
 
 def split(key: PRNGKeyArray, count: int) -> list[PRNGKeyArray]:
     """The keys of `jax.random.split(key, count)`, the first of a split into more."""
     number = next((n for n in _SPLITS if count <= n), None)
-    if number is None or not _is_default(key):
+    if number is None or not is_default(key):
         return list(jr.split(key, count))
     return _split(key, number)[:count]
 
@@ -79,13 +79,21 @@ def _draws_of(shapes: tuple[Shape | None, ...], dtype: Any) -> Iterator[int]:
     return itertools.count()
 
 
-def _is_default(key: Any) -> bool:
+def is_default(key: Any) -> bool:
+    """Whether it is a key on the CPU, in no trace and no mesh, of the generator described above."""
     return (
-        isinstance(key, jax.Array)
-        and not isinstance(key, Tracer)
-        and not key.committed
-        and all(device.platform == "cpu" for device in key.devices())
+        is_plain(key)
         and jr.key_impl(key) == "threefry2x32"
         and bool(jax.config.jax_threefry_partitionable)  # pyright: ignore[reportAttributeAccessIssue]  (set by JAX)
         and jax.sharding.get_abstract_mesh().empty
+    )
+
+
+def is_plain(x: Any) -> bool:
+    """Whether it is an array with values, on the CPU and put nowhere by the user."""
+    return (
+        isinstance(x, jax.Array)
+        and not isinstance(x, Tracer)
+        and not x.committed
+        and all(device.platform == "cpu" for device in x.devices())
     )

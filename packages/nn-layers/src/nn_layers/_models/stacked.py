@@ -8,8 +8,7 @@ import jax.random as jr
 import jax.tree_util as jtu
 from jaxtyping import Array, PRNGKeyArray
 
-from filtered_transforms import filter_map, is_array
-from nn_layers._core.key_arguments import split_key
+from filtered_transforms import is_array
 from nn_layers._core.layer_protocol import StatefulLayer, is_stateful_layer
 from nn_layers._core.missing import MISSING
 from nn_layers._core.shape_errors import validate_size
@@ -21,6 +20,7 @@ from pytree_module import field, module_from_fields
 from tree_surgery import tree_stack, tree_unstack
 from tree_surgery.extend import public
 
+from .make_stack import make_stack
 from .remat import Remat, checked_remat
 from .scan_layers import LayerStates, NamedArguments, check_named_arguments, scan_layers
 
@@ -41,8 +41,9 @@ class Stacked(StatefulLayer, Generic[Layer_co]):
     **Shapes:** a layer returns what is of the shape and dtype of its input. Every array of `layers`
     is `(n, *shape in one layer)`.
 
-    **Initialisation:** layer $i$ is `make(jax.random.split(key, n)[i])`. They are made one after
-    the other within a single trace, so that beside the result there is memory needed for one.
+    **Initialisation:** layer $i$ is `make(jax.random.split(key, n)[i])`. More than 64, and under
+    `filter_jit`, are made within a single trace, so that beside the result there is memory needed
+    for one. Fewer are made one by one, which compiles nothing.
 
     **Arguments:**
 
@@ -103,7 +104,7 @@ class Stacked(StatefulLayer, Generic[Layer_co]):
         key: PRNGKeyArray,
     ):
         n = validate_size("Stacked", "n", n)
-        self.layers = filter_map(make, split_key("Stacked", key, n))
+        self.layers = make_stack(make, key, n)
         if not callable(self.layers):
             raise TypeError(
                 f"`Stacked`: `make` must return a layer, which can be called, but it returned a "
