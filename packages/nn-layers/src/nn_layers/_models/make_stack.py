@@ -60,7 +60,7 @@ def _may_stack(one: Any, other: Any) -> bool:
     return (
         shared_draws.is_plain(one)
         and shared_draws.is_plain(other)
-        and not jax.dtypes.issubdtype(one.dtype, jax.dtypes.extended)
+        and not jnp.issubdtype(one.dtype, jax.dtypes.extended)
         and jax.typeof(one) == jax.typeof(other)
     )
 
