@@ -64,6 +64,21 @@ def test_nothing_is_compiled_for_a_stack_of_another_length(compiled: list[str]):
     assert not compiled
 
 
+def test_many_layers_are_made_in_one_trace():
+    calls = []
+
+    def make(key):
+        calls.append(isinstance(key, jax.core.Tracer))
+        return nn.Linear(2, 2, key=key)
+
+    n = made._ONE_BY_ONE
+    nn.Stacked(make, n, key=jax.random.key(0))
+    assert calls == n * [False]
+    calls.clear()
+    many = nn.Stacked(make, n + 1, key=jax.random.key(0))
+    assert calls == [True] and many.layers.weight.shape == (n + 1, 2, 2)
+
+
 def with_its_own_function(key):
     return nn.Sequential([nn.Linear(3, 3, key=key), nn.Lambda(lambda x: x + 1)])
 
