@@ -181,7 +181,7 @@ def check(name: str, known: dict[str, Distribution], work: Path, wheels: Path) -
     shutil.copy(ROOT / "tests" / "conftest.py", home / "tests")
     ignore = shutil.ignore_patterns("__pycache__", ".hypothesis")
     shutil.copytree(distribution.tests, home / "tests" / distribution.tests.name, ignore=ignore)
-    workers = ("-n", "2", "--dist", "worksteal", "--cases", "4", "-m", "not devices and not heavy")
+    workers = ("-n", "2", "--dist", "worksteal", "--cases", "2", "-m", "not devices and not heavy")
     output = call(
         python, "-m", "pytest", "-q", *workers, f"tests/{distribution.tests.name}", cwd=home
     )
