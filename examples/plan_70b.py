@@ -166,7 +166,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Plan a step of a large model.")
     parser.add_argument("--model", choices=SIZES, default="70b")
     parser.add_argument("--mesh", default="32x8", help="data x model (default: 32x8)")
-    parser.add_argument("--batch", type=int, default=64, help="sequences (default: 64)")
+    parser.add_argument(
+        "--batch", type=int, help="sequences (default: 64, and one for each part of them at least)"
+    )
     parser.add_argument("--length", type=int, default=4096, help="tokens each (default: 4096)")
     parser.add_argument("--out", type=Path, default=Path("out/plan"))
     options = parser.parse_args()
@@ -174,7 +176,8 @@ def main() -> None:
     start = time.perf_counter()
     data, model_axis = map(int, options.mesh.split("x"))
     mesh = AbstractMesh((data, model_axis), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-    model, state, tokens = described(SIZES[options.model], mesh, options.batch, options.length)
+    batch = options.batch or max(64, data)
+    model, state, tokens = described(SIZES[options.model], mesh, batch, options.length)
     print(f"{eqx.tree_size(model).parameters / 1e9:.4g} billion parameters")
     found = eqx.debug.plan(step, model, state, tokens, devices=mesh.size)
     print(found)

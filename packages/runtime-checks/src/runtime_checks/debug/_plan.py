@@ -1,6 +1,7 @@
 """`plan`: what a program will need of each device, before there are any."""
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -65,7 +66,8 @@ def plan(
     **Raises:**
 
     - `RuntimeError` if JAX has started with fewer devices; it says how to get them.
-    - `ValueError` if the shardings are for another number of devices, or on several meshes.
+    - `ValueError` if the shardings are for another number of devices, or on several meshes, or if a
+        dimension does not divide into as many parts: how many are missing.
     - `TypeError` for arguments beside a compiled program, and for one that is only lowered.
 
     ```python
@@ -91,7 +93,7 @@ def plan(
     mesh, (step, args, kwargs) = _on_devices((step, args, kwargs))
     names += [f"args[{i}]" for i in range(len(names), len(args))]
     given = [(ITSELF, step), *zip(names, args, strict=False), *kwargs.items()]
-    sizes = {name: size for name, arg in given if (size := _bytes_on_each(arg))}
+    sizes = {name: size for name, arg in given if (size := _bytes_on_each(name, arg))}
     is_jitted = hasattr(step, "trace") and hasattr(step, "lower")
     program: Any = step if is_jitted else filter_jit(step)
     with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
@@ -176,14 +178,28 @@ def _asked_for() -> int:
     return max(configured, int(flag.group(1)) if flag else 1)
 
 
-def _bytes_on_each(tree: Any) -> int:
+def _bytes_on_each(name: str, tree: Any) -> int:
     total = 0
-    for leaf in jtu.tree_leaves(tree):
+    for path, leaf in jtu.tree_leaves_with_path(tree):
         if is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct):
             sharding, shape = getattr(leaf, "sharding", None), tuple(leaf.shape)
+            if isinstance(sharding, NamedSharding):
+                _check_parts(f"{name}{jtu.keystr(path)}", shape, sharding)
             shape = shape if sharding is None else sharding.shard_shape(shape)
             total += (int(np.prod(shape, dtype=np.int64)) * _bits(leaf.dtype) + 7) // 8
     return total
+
+
+def _check_parts(where: str, shape: tuple[int, ...], sharding: NamedSharding) -> None:
+    for i, (size, axes) in enumerate(zip(shape, sharding.spec, strict=False)):
+        names: Any = axes if isinstance(axes, tuple) else (axes,)
+        count = math.prod(sharding.mesh.shape.get(name, 1) for name in names)  # `None`: no axis
+        if missing := -size % count:
+            raise ValueError(
+                f"`plan`: `{where}`, of shape {shape}, is split by {sharding.spec}, and dimension "
+                f"{i} does not divide into {count} equal parts: {missing} are missing to "
+                f"{size + missing}."
+            )
 
 
 def _bits(dtype: Any) -> int:
