@@ -1,5 +1,6 @@
 """Layers: what it costs to make one, and to call one outside of `jax.jit`."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -7,6 +8,13 @@ import jax.numpy as jnp
 from case import Case, peer
 
 import nn_layers
+
+
+def often(make: Any) -> Any:
+    """The first hundred of a shape are drawn by programs that other shapes share."""
+    for _ in range(101):
+        make()
+    return make
 
 
 def cases() -> list[Case]:
@@ -21,13 +29,17 @@ def cases() -> list[Case]:
         return make(nn_layers), make(other) if other else None
 
     def create_linear(nn: Any) -> Any:
-        return lambda: nn.Linear(64, 64, key=key)
+        return often(lambda: nn.Linear(64, 64, key=key))
 
     def create_mlp(nn: Any) -> Any:
-        return lambda: nn.MLP(64, 64, 64, 4, key=key)
+        return often(lambda: nn.MLP(64, 64, 64, 4, key=key))
 
     def create_conv(nn: Any) -> Any:
-        return lambda: nn.Conv2d(3, 8, 3, key=key)
+        return often(lambda: nn.Conv2d(3, 8, 3, key=key))
+
+    def create_other_shapes(nn: Any) -> Any:
+        sizes = itertools.cycle(range(3, 64))
+        return lambda: nn.Linear(next(sizes), 16, key=key)
 
     def call_linear(nn: Any) -> Any:
         linear = nn.Linear(64, 64, key=key)
@@ -49,6 +61,11 @@ def cases() -> list[Case]:
         ("create Linear(64, 64)", create_linear, 0.6),
         ("create MLP, 4 hidden layers", create_mlp, None),
         ("create Conv2d(3, 8, 3)", create_conv, None),
+        (
+            "create a Linear of the next of 61 sizes",
+            create_other_shapes,
+            None,
+        ),
         ("call a Linear eagerly", call_linear, None),
         ("call a Conv2d eagerly", call_conv, None),
         ("call a Sequential of 8 Identity", call_sequential, None),
