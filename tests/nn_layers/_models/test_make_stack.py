@@ -108,6 +108,16 @@ def test_what_cannot_be_stacked_by_numpy_is_made_in_one_trace(make):
     assert tree_equal(leaves, traced)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [None, 3, jnp.ones(2), jax.random.split(jax.random.key(0))],
+    ids=["none", "int", "float", "two"],
+)
+def test_what_is_no_key(key):
+    with pytest.raises(TypeError, match="`Stacked`"):
+        nn.Stacked(MAKES["Linear"], 3, key=key)
+
+
 def test_a_state_is_stacked_too():
     make = lambda key: nn.Sequential([nn.BatchNorm(3, "batch", mode="batch")])  # noqa: E731
     stacked, state = nn.make_with_state(nn.Stacked)(make, 3, key=jax.random.key(0))

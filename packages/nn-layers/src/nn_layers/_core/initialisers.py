@@ -154,8 +154,7 @@ def default_init(key: PRNGKeyArray, shape: tuple[int, ...], dtype: DTypeLike, li
     ```
     """
     dtype = jnp.dtype(dtype)
-    is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
-    if not is_complex and shared_draws.may_cut(key, (shape,), dtype):
-        return shared_draws.cut(jr.uniform, key, shape, dtype, -lim, lim)
+    if not jnp.issubdtype(dtype, jnp.complexfloating):
+        return shared_draws.draw(jr.uniform, key, shape, dtype, -lim, lim)
     drawn: Any = _assemble(_draw_parts(key, lim, shape, dtype))
     return drawn

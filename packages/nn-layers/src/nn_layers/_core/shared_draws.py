@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
@@ -29,6 +30,14 @@ _SPLITS = (4, 16, 64)
 _OFTEN = 100
 
 Shape = tuple[int, ...]
+
+
+def draw(
+    sampler: Callable[..., Array], key: PRNGKeyArray, shape: Shape, dtype: Any, *numbers: Any
+) -> Array:
+    """`sampler(key, shape, dtype, *numbers)`, by `cut` if that is best."""
+    draws = cut if may_cut(key, (shape,), dtype) else _drawn
+    return draws(sampler, key, shape, dtype, *numbers)
 
 
 def may_cut(key: PRNGKeyArray, shapes: Sequence[Shape | None], dtype: Any) -> bool:
@@ -53,10 +62,11 @@ def _split(key: PRNGKeyArray, count: int) -> list[PRNGKeyArray]:
     return list(jr.split(key, count))  # within a program: to take one from an array is another
 
 
-def cut(sampler: Callable[..., Array], key: PRNGKeyArray, shape: Shape, *rest: Any) -> Array:
+def cut(
+    sampler: Callable[..., Array], key: PRNGKeyArray, shape: Shape, dtype: Any, *numbers: Any
+) -> Array:
     """`sampler(key, shape, dtype, *numbers)`, of a sampler in which each number stands alone."""
     size = math.prod(shape)
-    dtype, *numbers = rest
     length = next((n for n in _LENGTHS if size <= n), None)
     if length is None:
         return _drawn(sampler, key, shape, dtype, *numbers)
@@ -80,9 +90,15 @@ def _draws_of(shapes: tuple[Shape | None, ...], dtype: Any) -> Iterator[int]:
 
 
 def is_default(key: Any) -> bool:
-    """Whether it is a key on the CPU, in no trace and no mesh, of the generator described above."""
+    """Whether it is one key on the CPU, in no trace and no mesh, of the generator described above.
+
+    What is no key is none of these; who splits it or draws from it gets the error.
+    """
+    if not is_plain(key):
+        return False
+    is_typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return (
-        is_plain(key)
+        (key.shape == () if is_typed else (key.shape, key.dtype) == ((2,), jnp.uint32))
         and jr.key_impl(key) == "threefry2x32"
         and bool(jax.config.jax_threefry_partitionable)  # pyright: ignore[reportAttributeAccessIssue]  (set by JAX)
         and jax.sharding.get_abstract_mesh().empty

@@ -114,9 +114,7 @@ def _draw_table(shape: tuple[int, int], dtype: DType, key: PRNGKeyArray) -> Arra
     """
     try:
         known = default_dtype() if dtype is None else jnp.dtype(dtype)
-        if shared_draws.may_cut(key, (shape,), known):
-            return shared_draws.cut(jr.normal, key, shape, known)
-        return jr.normal(key, shape, known)
+        return shared_draws.draw(jr.normal, key, shape, known)
     except (TypeError, ValueError):
         check_key("Embedding", key)
         if not jnp.issubdtype(dtype or float, jnp.inexact):

@@ -16,6 +16,7 @@ from jaxtyping import PRNGKeyArray
 
 from filtered_transforms import filter_map
 from nn_layers._core import shared_draws
+from nn_layers._core.initialisers import separate_keys
 from nn_layers._core.key_arguments import split_key
 
 L = TypeVar("L")
@@ -30,7 +31,7 @@ def make_stack(make: Callable[[PRNGKeyArray], L], key: PRNGKeyArray, n: int) -> 
     **Raises:** `TypeError` if `key` is not a key; what `make` raises.
     """
     if 1 < n <= _ONE_BY_ONE and shared_draws.is_default(key):
-        stacked = _one_by_one(make, shared_draws.split(key, n))
+        stacked = _one_by_one(make, separate_keys("Stacked", key, n))
         if stacked is not None:
             return stacked
     return filter_map(make, split_key("Stacked", key, n))

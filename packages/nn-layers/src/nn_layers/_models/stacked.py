@@ -41,9 +41,9 @@ class Stacked(StatefulLayer, Generic[Layer_co]):
     **Shapes:** a layer returns what is of the shape and dtype of its input. Every array of `layers`
     is `(n, *shape in one layer)`.
 
-    **Initialisation:** layer $i$ is `make(jax.random.split(key, n)[i])`. More than 64, and under
-    `filter_jit`, are made within a single trace, so that beside the result there is memory needed
-    for one. Fewer are made one by one, which compiles nothing.
+    **Initialisation:** layer $i$ is `make(jax.random.split(key, n)[i])`. On the CPU up to 64 are
+    made one by one, and no program is compiled for the stack. Else they are made within a single
+    trace, so that beside the result there is memory needed for one.
 
     **Arguments:**
 
