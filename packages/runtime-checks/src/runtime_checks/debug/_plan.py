@@ -1,7 +1,6 @@
 """`plan`: what a program will need of each device, before there are any."""
 
 import contextlib
-import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +13,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
 from filtered_transforms import filter_jit, is_array
+from tree_surgery import tree_shardings
 from tree_surgery.extend import public
 
 from ._flops import flops_of
@@ -66,8 +66,9 @@ def plan(
     **Raises:**
 
     - `RuntimeError` if JAX has started with fewer devices; it says how to get them.
-    - `ValueError` if the shardings are for another number of devices, or on several meshes, or if a
-        dimension does not divide into as many parts: how many are missing.
+    - `ValueError` if the shardings are for another number of devices, or on several meshes;
+        `tree_surgery.ShardingError`, which is one, if a dimension does not divide: it says how
+        much is missing.
     - `TypeError` for arguments beside a compiled program, and for one that is only lowered.
 
     ```python
@@ -184,22 +185,12 @@ def _bytes_on_each(name: str, tree: Any) -> int:
         if is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct):
             sharding, shape = getattr(leaf, "sharding", None), tuple(leaf.shape)
             if isinstance(sharding, NamedSharding):
-                _check_parts(f"{name}{jtu.keystr(path)}", shape, sharding)
+                # An error tells the path of what does not divide, and how much is missing.
+                where = f"{name}{jtu.keystr(path)}"
+                tree_shardings({where: leaf}, [("**", sharding.spec)], sharding.mesh)
             shape = shape if sharding is None else sharding.shard_shape(shape)
             total += (int(np.prod(shape, dtype=np.int64)) * _bits(leaf.dtype) + 7) // 8
     return total
-
-
-def _check_parts(where: str, shape: tuple[int, ...], sharding: NamedSharding) -> None:
-    for i, (size, axes) in enumerate(zip(shape, sharding.spec, strict=False)):
-        names: Any = axes if isinstance(axes, tuple) else (axes,)
-        count = math.prod(sharding.mesh.shape.get(name, 1) for name in names)  # `None`: no axis
-        if missing := -size % count:
-            raise ValueError(
-                f"`plan`: `{where}`, of shape {shape}, is split by {sharding.spec}, and dimension "
-                f"{i} does not divide into {count} equal parts: {missing} are missing to "
-                f"{size + missing}."
-            )
 
 
 def _bits(dtype: Any) -> int:
