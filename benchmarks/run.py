@@ -1,15 +1,14 @@
 """Time what we do beside what others do, and print one table.
 
-    python benchmarks/run.py [--only PATTERN] [--rounds N] [--json FILE]
+    hatch run bench [--only PATTERN] [--rounds N] [--json FILE] [--check]
 
 Reads the cases of every `cases_*.py` here. README.md says how the table comes about, and how to
-read it.
+read it. With `--check` what is compared is the ratios to the peers with those in `latest.json`.
 """
 
 import argparse
 import importlib
-import json
-import platform
+import importlib.metadata
 import re
 import statistics
 import subprocess
@@ -19,11 +18,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import jax
+import results
+import table
 from case import Absolute, Case, Thunk, nnx, peer
+from results import OURS, PEER
 
 HERE = Path(__file__).parent
-OURS, PEER = "ours", "Equinox"
 ROUND_SECONDS = 0.01  # one measurement of one side: long enough for the clock's cost to vanish
 FRESH_PROCESSES = 5
 
@@ -79,117 +79,88 @@ def judge(ratios: dict[str, float], limits: dict[str, float]) -> str:
 def run_case(case: Case, rounds: int) -> dict[str, Any]:
     sides = {OURS: case.ours} | ({PEER: case.peer} if case.peer else {}) | dict(case.others)
     times = measure(sides, rounds, case.own_clock)
-    medians = {side: statistics.median(values) for side, values in times.items()}
-    ratios = {side: medians[OURS] / medians[side] for side in medians if side != OURS}
     limits = ({PEER: case.limit} if case.limit is not None else {}) | dict(case.limits)
-    each = [ours / other for ours, other in zip(times[OURS], times.get(PEER, []), strict=False)]
-    spread = statistics.quantiles(each, n=4) if len(each) > 1 else []
-    return {
-        "case": case.name,
-        "seconds": medians,
-        "ratios": ratios,
-        "spread": spread[::2],  # quartiles of the ratio to the peer over the rounds
-        "limits": limits,
-        "verdict": judge(ratios, limits),
-    }
+    return judged(case.name, times, limits)
 
 
 def fresh(setup: str, statement: str) -> float:
-    """Median seconds of a statement, each time in a process of its own."""
+    """Seconds of a statement in a process of its own."""
     code = (
         f"import time\n{setup}\n"
         f"start = time.perf_counter()\n{statement}\nprint(time.perf_counter() - start)"
     )
-
-    def once() -> float:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{statement!r} failed in a fresh process:\n{done.stderr}")
-        return float(done.stdout.split()[-1])
-
-    once()  # the files come into the page cache, and are compiled to bytecode
-    return statistics.median(once() for _ in range(FRESH_PROCESSES))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{statement!r} failed in a fresh process:\n{done.stderr}")
+    return float(done.stdout.split()[-1])
 
 
 def run_absolute(case: Absolute) -> dict[str, Any]:
-    seconds = {OURS: fresh(case.setup, case.statement)}
+    sides = {OURS: lambda: fresh(case.setup, case.statement)}
     if case.peer_statement and peer():
-        seconds[PEER] = fresh(case.setup, case.peer_statement)
-    ratios = {PEER: seconds[OURS] / seconds[PEER]} if PEER in seconds else {}
+        sides[PEER] = lambda: fresh(case.setup, case.peer_statement or "")
+    # The first time, which does not count, files come into the page cache and become bytecode.
+    times = measure(sides, FRESH_PROCESSES, own_clock=True)
     limits = {} if case.limit is None else {PEER: case.limit}
     if case.limit_ms is not None:
         limits["ms"] = case.limit_ms
+    return judged(case.name, times, limits)
+
+
+def judged(name: str, times: dict[str, list[float]], limits: dict[str, float]) -> dict[str, Any]:
+    """What the table and the JSON say of the seconds of each side and round."""
+    medians = {side: statistics.median(values) for side, values in times.items()}
+    ratios = {side: medians[OURS] / medians[side] for side in medians if side != OURS}
+    each = [ours / other for ours, other in zip(times[OURS], times.get(PEER, []), strict=False)]
+    spread = statistics.quantiles(each, n=4) if len(each) > 1 else []
     return {
-        "case": case.name,
-        "seconds": seconds,
+        "case": name,
+        "seconds": medians,
         "ratios": ratios,
-        "spread": [],
+        "spread": spread[::2],  # quartiles of the ratio to the peer over the rounds
         "limits": limits,
-        "verdict": judge(ratios | {"ms": seconds[OURS] * 1e3}, limits),
+        "verdict": judge(ratios | {"ms": medians[OURS] * 1e3}, limits),
     }
 
 
-def collect(pattern: str) -> Iterable[Case | Absolute]:
-    """The cases of every file whose name matches, in the order of the files and in theirs."""
+def collect(pattern: str) -> Iterable[tuple[str, Case | Absolute]]:
+    """(file, case) of every case whose name matches, in the order of the files and in theirs."""
     for file in sorted(HERE.glob("cases_*.py")):
         for case in importlib.import_module(file.stem).cases():
             full = case if isinstance(case, Case | Absolute) else Case(*case)
             if re.search(pattern, f"{file.stem}: {full.name}"):
-                yield full
+                yield file.stem, full
 
 
-def show_time(seconds: float | None) -> str:
-    return (
-        ""
-        if seconds is None
-        else f"{seconds * 1e6:.4g} us"
-        if seconds < 1e-2
-        else f"{seconds * 1e3:.4g} ms"
-    )
+def run(file: str, case: Case | Absolute, rounds: int) -> dict[str, Any]:
+    print(f"  {case.name}", file=sys.stderr, flush=True)
+    found = run_case(case, rounds) if isinstance(case, Case) else run_absolute(case)
+    return {"file": file} | found
 
 
-def show_limit(side: str, limit: float) -> str:
-    return (
-        f"{limit:g} ms"
-        if side == "ms"
-        else f"{limit:g}"
-        if side == PEER
-        else f"{limit:g} of {side}"
-    )
+def check(pattern: str, rounds: int) -> int:
+    """Compares with the file, and names what got worse.
 
-
-def table(results: list[dict[str, Any]]) -> str:
-    """The results in Markdown."""
-    others = list(dict.fromkeys(s for r in results for s in r["seconds"] if s not in (OURS, PEER)))
-    head = [
-        "case",
-        OURS,
-        PEER,
-        *others,
-        "ratio",
-        "quartiles",
-        *(f"to {o}" for o in others),
-        "limit",
-        "",
-    ]
-    rows = []
-    for r in results:
-        ratios = [f"{r['ratios'][s]:.3f}" if s in r["ratios"] else "" for s in (PEER, *others)]
-        rows.append([
-            r["case"],
-            *(show_time(r["seconds"].get(side)) for side in (OURS, PEER, *others)),
-            ratios[0],
-            "-".join(f"{q:.3f}" for q in r["spread"]),
-            *ratios[1:],
-            ", ".join(show_limit(*item) for item in r["limits"].items()),
-            r["verdict"],
-        ])  # fmt: skip
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) + " |"
-        for r in [head, *rows]
-    ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+    A busy machine makes a case worse by chance: one that is worse is measured again, with three
+    times the rounds, before it is named.
+    """
+    before = {(r["file"], r["case"]): r for r in results.read(results.LATEST)}
+    bad = []
+    for file, case in collect(pattern):
+        old = before.get((file, case.name))
+        if old is None:
+            print(f"not in {results.LATEST.name}: {case.name}")
+            continue
+        if not old["ratios"]:
+            continue
+        found = run(file, case, rounds)
+        if results.worse(found, old):
+            found = run(file, case, 3 * rounds)
+        for side in results.worse(found, old):
+            bad.append(f"{case.name}: {old['ratios'][side]:.3f} of {side} on {old['date']}")
+            bad[-1] += f", now {found['ratios'][side]:.3f}"
+    print("\n".join(f"worse: {line}" for line in bad) or "nothing is worse by more than a tenth")
+    return bool(bad)
 
 
 def main() -> int:
@@ -197,33 +168,28 @@ def main() -> int:
     parser.add_argument(
         "--only", default="", metavar="PATTERN", help="cases whose 'file: name' this is found in"
     )
-    parser.add_argument("--rounds", type=int, default=21, help="default: %(default)s")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    parser.add_argument("--rounds", type=int, help="default: 21; with --check 5")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="put the results into this file, too"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="compare with latest.json; 1 if anything is worse"
+    )
     options = parser.parse_args()
-
-    equinox = peer()
-    machine = f"{platform.machine()}, Python {platform.python_version()}, JAX {jax.__version__}"
-    print(f"{machine}, {f'Equinox {equinox.__version__}' if equinox else 'no Equinox'}", flush=True)
-    if not equinox:
-        print(
-            "Equinox is not installed here: ours alone. `hatch run bench` installs it.", flush=True
-        )
-    if not nnx():
-        print("flax is not installed here: no column of flax.nnx.", flush=True)
-    results = []
-    for case in collect(options.only):
-        print(f"  {case.name}", file=sys.stderr, flush=True)
-        results.append(
-            run_case(case, options.rounds) if isinstance(case, Case) else run_absolute(case)
-        )
-    if not results:
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}" if there else f"no {name}"
+        for name, there in (("equinox", peer()), ("flax", nnx()))
+    )
+    print(f"{results.machine()}; {versions}", flush=True)
+    if options.check:
+        return check(options.only, options.rounds or 5)
+    found = [run(file, case, options.rounds or 21) for file, case in collect(options.only)]
+    if not found:
         parser.error(f"no case matches {options.only!r}")
-    print(table(results))
+    print(table.tables(found))
     if options.json:
-        options.json.write_text(
-            json.dumps({"machine": machine, "results": results}, indent=1) + "\n"
-        )
-    return any(result["verdict"] == "MISSED" for result in results)
+        results.write(options.json, found, versions)
+    return any(result["verdict"] == "MISSED" for result in found)
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ def main() -> int:
     if not options.check:
         PAGE.write_text(new)
     elif old != new:
-        print(f"docs/{PAGE.name} is out of date: run `python docs/imports.py`")
+        print(f"docs/{PAGE.name} is out of date: run `hatch run format`")
         return 1
     return 0
 

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,6 +53,14 @@ class Wrapper(Module):
 
 
 X = jnp.arange(3.0)
+
+
+@pytest.fixture(autouse=True)
+def _scopes_are_kept() -> Iterator[None]:
+    """By default a program on disk has the scopes of the first that was equal but for them."""
+    jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
+    yield
+    jax.config.update("jax_compilation_cache_include_metadata_in_key", False)
 
 
 def names(f: Any) -> set[str]:

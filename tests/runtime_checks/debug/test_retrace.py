@@ -2,6 +2,7 @@
 
 import functools
 import threading
+import time
 from typing import Any
 
 import jax
@@ -115,6 +116,15 @@ def test_all_functions_in_a_block():
     f(X[:1])
     g(X[:1])
     assert len(said) == count and not jax.config.jax_explain_cache_misses
+
+
+def test_programs_on_disk_are_not_spoken_of(capfd: pytest.CaptureFixture[str]):
+    # `tests/conftest.py` names a folder for them. With the number the program is in none yet.
+    assert jax.config.jax_compilation_cache_dir
+    said: list[str] = []
+    with log_retraces(said.append):
+        jax.jit(lambda x: x + time.time())(X).block_until_ready()
+    assert said == [] and capfd.readouterr().err == ""
 
 
 def test_wrong_use():

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import jax.tree_util as jtu
 import wadler_lindig as wl
 
-from tree_surgery import tree_pformat
+import tree_surgery
 from tree_surgery.extend import public
 
 from ._named_scope import in_scope
@@ -173,7 +173,7 @@ class BoundMethod(functools.partial[Any]):
 
     @reprlib.recursive_repr("<recursive>")  # A static field or a function may lead back here.
     def __repr__(self) -> str:
-        return tree_pformat(self)
+        return tree_surgery.tree_pformat(self)
 
     def __pdoc__(self, **kwargs: Any) -> wl.AbstractDoc:
         # How wadler-lindig, and with it `tree_pformat`, prints it within a larger tree.

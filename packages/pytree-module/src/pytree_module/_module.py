@@ -12,7 +12,7 @@ import jax
 import jax.tree_util as jtu
 import numpy as np
 
-from tree_surgery import tree_equal, tree_pformat
+import tree_surgery
 from tree_surgery.extend import public
 
 from ._bare_instance import bare_instance, set_by_descriptor
@@ -162,7 +162,7 @@ class Module(metaclass=ModuleMeta):
     ) -> bool | jax.Array:
         if type(self) is not type(other):
             return NotImplemented
-        return tree_equal(self, other)
+        return tree_surgery.tree_equal(self, other)
 
     def __hash__(self) -> int:
         leaves, treedef = jtu.tree_flatten(self)
@@ -173,7 +173,7 @@ class Module(metaclass=ModuleMeta):
 
     @reprlib.recursive_repr("<recursive>")  # A static field or a function may lead back here.
     def __repr__(self) -> str:
-        return tree_pformat(self)
+        return tree_surgery.tree_pformat(self)
 
     def __treescope_repr__(self, path: str | None, subtree_renderer: Callable[..., Any]) -> object:
         return render(self, path, subtree_renderer)

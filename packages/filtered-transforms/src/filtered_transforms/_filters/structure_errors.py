@@ -8,8 +8,9 @@ from typing import Any
 
 import jax.tree_util as jtu
 
-from tree_surgery import path_str, tree_pformat
-from tree_surgery.extend import array_text, first_difference
+import tree_surgery.extend
+from tree_surgery import path_str
+from tree_surgery.extend import array_text
 
 from .eval_shape import abstract_mask
 from .predicates import array_mask
@@ -19,7 +20,7 @@ from .static_nodes import Held, is_number
 
 def structure_difference(x: Any, y: Any) -> tuple[str, Any, Any]:
     """Where two trees with different treedefs first differ: the path, and what each has there."""
-    found = first_difference(x, y, static_equal=same_static)
+    found = tree_surgery.extend.first_difference(x, y, static_equal=same_static)
     return ("<root>", x, y) if found is None else (path_str(found.path), found.one, found.other)
 
 
@@ -27,7 +28,7 @@ def describe(x: Any) -> str:
     """A leaf or a node in an error message: arrays by dtype and shape, large nodes by size."""
     if hasattr(x, "dtype") and hasattr(x, "shape"):
         return f"an array {array_text(x)}"
-    shown = repr(x) if jtu.all_leaves([x]) else tree_pformat(x, width=1000)
+    shown = repr(x) if jtu.all_leaves([x]) else tree_surgery.tree_pformat(x, width=1000)
     if len(shown) <= 80:
         return shown
     size = jtu.tree_structure(x).num_leaves

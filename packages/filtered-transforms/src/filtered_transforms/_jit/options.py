@@ -7,9 +7,10 @@ from typing import Any
 
 import jax.tree_util as jtu
 
+import tree_surgery
 from filtered_transforms._placement.hashable_tree import HashableTree
 from filtered_transforms._placement.placements import is_place
-from tree_surgery import ShardingRules, path_str
+from tree_surgery import path_str
 
 DONATE = ("all", "all-except-first", "warn", "warn-except-first", "none")
 
@@ -170,7 +171,7 @@ def _places(name: str, given: Any) -> HashableTree | None:
     if given is None:
         return None
     for path, leaf in jtu.tree_leaves_with_path(given):
-        if not (is_place(leaf) or callable(leaf) or isinstance(leaf, ShardingRules)):
+        if not (is_place(leaf) or callable(leaf) or isinstance(leaf, tree_surgery.ShardingRules)):
             raise TypeError(
                 f"`filter_jit({name}=...)` consists of shardings, specs, devices, None, rules, and "
                 f"functions that return one of these; at {path_str(path)} it has a "

@@ -12,12 +12,13 @@ import jax
 import jax.tree_util as jtu
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
+import tree_surgery
 from filtered_transforms._filters.if_array import if_array
 from filtered_transforms._filters.predicates import is_array
 from filtered_transforms._jax.jitted import unspecified_sharding
 from filtered_transforms._jax.tracers import is_concrete
 from filtered_transforms._placement.placements import check_parts, constrained, placements_of
-from tree_surgery import ShardingRules, path_str
+from tree_surgery import path_str
 
 from .checked_program import jit_is_disabled
 from .options import JitOptions, arguments_of, parameters_of
@@ -36,11 +37,12 @@ def check_in_shardings(given: Any, fun: Any) -> None:
 
 def depend_on_shapes(given: Any) -> bool:
     """Whether the sharding of an argument can depend on its shape, by a function or a rule."""
-    if isinstance(given, ShardingRules):
+    if isinstance(given, tree_surgery.ShardingRules):
         return True
     leaves = jtu.tree_leaves(given)
     return any(
-        isinstance(leaf, ShardingRules) or (callable(leaf) and not isinstance(leaf, if_array))
+        isinstance(leaf, tree_surgery.ShardingRules)
+        or (callable(leaf) and not isinstance(leaf, if_array))
         for leaf in leaves
     )
 

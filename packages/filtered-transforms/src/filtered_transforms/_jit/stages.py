@@ -5,13 +5,13 @@ from typing import Any, NoReturn, Self
 
 import jax.tree_util as jtu
 
+import tree_surgery.extend
 from filtered_transforms._filters.eval_shape import abstract_mask, is_abstract
 from filtered_transforms._filters.output_structure import Signature
 from filtered_transforms._filters.static_leaf import same_static
 from filtered_transforms._filters.structure_errors import describe
 from filtered_transforms._jax.jitted import program_of
 from tree_surgery import path_str
-from tree_surgery.extend import first_difference
 
 from .check_registry import any_checks, has_checks, translated, wait
 from .checked_program import CheckedProgram, FirstCall, read_checks
@@ -61,7 +61,7 @@ class _Call:
     def _refuse_structure(self, tree: Any) -> NoReturn:
         """Raises the error for a call of another structure. `tree`: function and arguments."""
         lowered_for = self.treedef.unflatten([_LEAF] * self.treedef.num_leaves)
-        found = first_difference(lowered_for, tree, static_equal=same_static)
+        found = tree_surgery.extend.first_difference(lowered_for, tree, static_equal=same_static)
         where = (
             ""
             if found is None

@@ -18,9 +18,10 @@ from jax.sharding import (
     SingleDeviceSharding,
 )
 
+import tree_surgery
 from filtered_transforms._filters.if_array import if_array
 from filtered_transforms._filters.predicates import is_array
-from tree_surgery import ShardingRules, path_str, tree_shardings
+from tree_surgery import path_str
 
 
 def placements_of(where: Any, tree: Any, name: str) -> list[Any]:
@@ -29,7 +30,7 @@ def placements_of(where: Any, tree: Any, name: str) -> list[Any]:
     **Raises:** `ValueError` if `where` is no prefix of `tree`; `TypeError` if it holds something
     that says nothing of where an array is.
     """
-    if isinstance(where, ShardingRules):
+    if isinstance(where, tree_surgery.ShardingRules):
         where = _by_rules(where, tree, name)
     places, treedef = jtu.tree_flatten(where, is_leaf=is_place)
     paths = jtu.tree_leaves_with_path(tree)
@@ -52,7 +53,7 @@ def placements_of(where: Any, tree: Any, name: str) -> list[Any]:
     ]
 
 
-def _by_rules(rules: ShardingRules, tree: Any, name: str) -> Any:
+def _by_rules(rules: "tree_surgery.ShardingRules", tree: Any, name: str) -> Any:
     """The specs by rules; not shardings, whose mesh would have no devices within a trace."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
@@ -61,7 +62,7 @@ def _by_rules(rules: ShardingRules, tree: Any, name: str) -> Any:
             f"here. Call it under `with jax.set_mesh(mesh):`, or pass the shardings that "
             f"`tree_surgery.tree_shardings(tree, rules, mesh)` gives."
         )
-    shardings = tree_shardings(tree, rules, mesh)
+    shardings = tree_surgery.tree_shardings(tree, rules, mesh)
     return jtu.tree_map(lambda sharding: sharding.spec, shardings)
 
 

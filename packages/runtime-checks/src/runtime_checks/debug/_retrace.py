@@ -193,6 +193,9 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
+        # Of programs on disk JAX tells in the same way: none of a function that is traced again.
+        if record.thread == self.of_thread and "PERSISTENT COMPILATION CACHE" in text:
+            return
         if record.thread != self.of_thread or "CACHE MISS" not in text:
             heard = [*logging.getLogger("jax").handlers, *logging.getLogger().handlers]
             last = logging.lastResort
