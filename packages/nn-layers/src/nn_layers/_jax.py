@@ -1,11 +1,14 @@
 """The unstable JAX API that this distribution uses."""
 
-from typing import Any
+import functools
+from typing import Any, NoReturn
 
 import jax
+import jax.numpy as jnp
 import jax.tree_util as jtu
 from jax import Array, lax
 from jax.core import Tracer as Tracer  # JAX 0.7.2 to 0.12: no documented way to tell a traced value
+from jax.extend.random import define_prng_impl
 
 
 def mapped_name(x: Any) -> Any:
@@ -16,6 +19,17 @@ def mapped_name(x: Any) -> Any:
     while hasattr(x, "primal"):  # it is differentiated, too
         x = x.primal
     return getattr(getattr(getattr(x, "_trace", None), "axis_data", None), "name", None)
+
+
+def is_batch_of_values(x: Any) -> bool:
+    """Whether it stands for arrays with values: in one `jax.vmap`, and in no other trace.
+
+    JAX 0.7.2 to 0.12: no documented way to ask. Where the attributes do not exist, it is none.
+    """
+    if getattr(getattr(x, "_trace", None), "axis_data", None) is None:
+        return False
+    values = getattr(x, "val", None)
+    return isinstance(values, Array) and not isinstance(values, Tracer)
 
 
 def varying_as(tree: Any, *others: Any) -> Any:
@@ -44,3 +58,35 @@ def _varying_axes(x: Array) -> frozenset[str]:
     aval: Any = jax.typeof(x)
     kind = getattr(aval, "manual_axis_type", None)
     return getattr(aval, "vma", frozenset()) if kind is None else kind.varying
+
+
+@functools.cache
+def given_numbers(length: int) -> Any:
+    """A generator whose key *is* its random numbers: two words for each of `length` of them.
+
+    Samplers of `jax.random` then turn numbers that come from elsewhere into floating-point ones, by
+    JAX's own operations. They may ask for numbers once: there is no way to split such a key.
+    `jax.extend.random` on JAX 0.7.2 to 0.12: no documented way to pass random bits to a sampler.
+    """
+
+    def random_bits(words: Array, width: int, shape: tuple[int, ...]) -> Array:
+        high, low = words[0], words[1]
+        if width == 64:
+            wide = [lax.convert_element_type(word, jnp.uint64) for word in (high, low)]
+            return (wide[0] << 32 | wide[1]).reshape(shape)
+        dtype = {8: jnp.uint8, 16: jnp.uint16, 32: jnp.uint32}[width]
+        return lax.convert_element_type(high ^ low, dtype).reshape(shape)
+
+    return define_prng_impl(
+        key_shape=(2, length),
+        seed=_not_there,
+        split=_not_there,
+        fold_in=_not_there,
+        random_bits=random_bits,
+        name=f"nn_layers_given_{length}",
+        tag="given",
+    )
+
+
+def _not_there(*_: Any) -> NoReturn:
+    raise NotImplementedError("This key holds random numbers; it cannot be split.")

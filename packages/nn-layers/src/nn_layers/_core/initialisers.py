@@ -13,7 +13,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from tree_surgery.extend import public
 
-from . import shared_draws
+from . import shared_draws, threefry
 from .key_arguments import check_key
 
 
@@ -38,13 +38,22 @@ def _draw(
     key: PRNGKeyArray, bound: float, shapes: tuple[tuple[int, ...] | None, ...], dtype: Any
 ) -> list[Array | None]:
     """An array or `None` for each shape, from one key each."""
-    if jnp.issubdtype(dtype, jnp.complexfloating) or not shared_draws.may_cut(key, shapes, dtype):
-        return [_assemble(parts) for parts in _draw_all(key, bound, shapes, dtype)]
-    keys = shared_draws.split(key, len(shapes))
-    return [
-        None if shape is None else shared_draws.cut(jr.uniform, k, shape, dtype, -bound, bound)
-        for k, shape in zip(keys, shapes, strict=True)
-    ]
+    there = [i for i, shape in enumerate(shapes) if shape is not None]
+    given = [shape for shape in shapes if shape is not None]
+
+    def by_numpy(words: threefry.Words) -> list[Array]:
+        keys = threefry.split(words, len(shapes))[there]
+        return shared_draws.draw_each(jr.uniform, keys, given, dtype, -bound, bound)
+
+    def by_jax(key: PRNGKeyArray) -> list[Any]:
+        drawn = [_assemble(parts) for parts in _draw_all(key, bound, shapes, dtype)]
+        return [drawn[i] for i in there]
+
+    way = by_numpy if shared_draws.is_seldom(shapes, dtype) else None
+    found: list[Array | None] = [None] * len(shapes)
+    for i, array in zip(there, shared_draws.by_words(key, way, by_jax), strict=True):
+        found[i] = array
+    return found
 
 
 # One compiled call draws all: a call of JAX costs more than drawing the numbers of a small layer.

@@ -30,7 +30,7 @@ def make_stack(make: Callable[[PRNGKeyArray], L], key: PRNGKeyArray, n: int) -> 
 
     **Raises:** `TypeError` if `key` is not a key; what `make` raises.
     """
-    if 1 < n <= _ONE_BY_ONE and shared_draws.is_default(key):
+    if 1 < n <= _ONE_BY_ONE and shared_draws.words_of(key) is not None:
         stacked = _one_by_one(make, separate_keys("Stacked", key, n))
         if stacked is not None:
             return stacked
