@@ -86,6 +86,8 @@ SHARED = {
     "pytree_module._field_checks._PLAIN_DYNAMIC": IDEMPOTENT,
     "pytree_module._flatten_codegen._NAMESPACES": "one entry for each class, changed under a lock",
     "nn_layers._core.shared_draws._draws_of": LRU,
+    "nn_layers._core.shared_draws._most_draws": LRU,
+    "nn_layers._jax.given_numbers": LRU,
     "nn_layers._core.layer_protocol._TAKES_KEY_BY_CLASS": f"{IDEMPOTENT}; weak",
     "runtime_checks._on_error._CONTEXT": OWN,
     "runtime_checks._failure.exceptions.FAILURES": "numbers of its own for each failure; bounded",

@@ -93,7 +93,7 @@ def by_words(
     @each.def_vmap
     def of_all(_: int, __: Any, keys: PRNGKeyArray) -> tuple[list[Any], list[bool]]:
         words = words_of(keys, ndim=1)
-        if words is None:
+        if words is None or len(words) == 0:
             made = jax.vmap(by_jax)(keys)
         else:
             columns = zip(*map(by_numpy, words), strict=True)
