@@ -4,6 +4,7 @@ A leaf is saved as an array, as a number of Python, or in a format of its own
 (`__serialise_leaf__`). Other leaves are not saved.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -22,11 +23,17 @@ _KINDS = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
 def info_of(leaf: Any) -> LeafInfo | None:
     """The kind, dtype and shape of a leaf. `None` if the leaf is not saved."""
     if is_array_or_struct(leaf):
-        return LeafInfo(str(leaf.dtype), tuple(leaf.shape))
+        return LeafInfo(dtype_name(leaf.dtype), tuple(leaf.shape))
     kind = number_kind(leaf)
     if kind is not None:
         return LeafInfo(f"Python {kind.__name__}")
     return LeafInfo(OWN) if hasattr(type(leaf), "__serialise_leaf__") else None
+
+
+# NumPy puts the name together anew each time; a tree has many leaves of few dtypes.
+@functools.lru_cache(maxsize=64)
+def dtype_name(dtype: Any) -> str:
+    return str(dtype)
 
 
 def number_kind(x: Any) -> Any:

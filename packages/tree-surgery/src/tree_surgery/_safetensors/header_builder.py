@@ -38,6 +38,11 @@ class HeaderBuilder:
             metadata=metadata,
         )
 
+    @property
+    def size(self) -> int:
+        """The bytes of all data."""
+        return sum(leaf.size for leaf in self.leaves.values())
+
     def set_checksum(self, name: str, checksum: int) -> None:
         """Record the checksum of the data of a leaf."""
         self._checksums[name] = format_checksum(checksum)

@@ -26,7 +26,7 @@ from numpy.lib import format as npy
 from tree_surgery._errors import SerialiseError
 from tree_surgery._load_report import LeafInfo
 from tree_surgery._nodes.arrays import is_key
-from tree_surgery._nodes.leaf_info import OWN, info_of, number_kind
+from tree_surgery._nodes.leaf_info import OWN, dtype_name, info_of, number_kind
 from tree_surgery._nodes.prng_keys import implementation_of, words_of
 from tree_surgery._streams.byte_streams import ByteArray, array_to_bytes
 from tree_surgery._streams.host_arrays import to_host
@@ -93,7 +93,7 @@ def encode_leaf(leaf: Any) -> EncodedLeaf | None:
         implementation = implementation_of(leaf)
         _, dtype, words = words_of(implementation)
         note = {"key": implementation}
-        return EncodedLeaf(info, CODES[str(dtype)], (*info.shape, *words), note, leaf)
+        return EncodedLeaf(info, CODES[dtype_name(dtype)], (*info.shape, *words), note, leaf)
     return EncodedLeaf(info, *_encode_dtype(leaf.dtype, info.shape), leaf)
 
 
@@ -107,7 +107,7 @@ def _encode_own_format(leaf: Any) -> EncodedLeaf:
 def _encode_dtype(dtype: Any, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...], LeafNote]:
     """The code, the shape and the note for an array of a dtype. Its bytes stay what they are."""
     dtype = np.dtype(dtype)
-    name = str(dtype)
+    name = dtype_name(dtype)
     # By name: a dtype of the other byte order equals none of the format, and is named `>f4`.
     if name in CODES:
         return CODES[name], shape, {}

@@ -2,7 +2,8 @@
 
 Here is decided how often the data is read. The header comes first in the file, but holds the
 checksums of the data. In a file of our own the header is overwritten at the end. A stream of the
-caller may not be able to go back, so the data is read once for the checksums and once to write it.
+caller may not be able to go back, so the data is read once for the checksums and once to write it,
+or held in memory between the two if it is little.
 """
 
 import functools
@@ -25,6 +26,8 @@ from .header import SUFFIX
 from .header_builder import HeaderBuilder
 from .leaf_encoding import EncodedLeaf
 from .leaf_names import name_leaves
+
+_HELD = 1 << 24  # bytes
 
 
 def write_tree(path_or_file: PathOrFile, tree: Any, metadata: Mapping[str, Any] | None) -> None:
@@ -83,9 +86,10 @@ def _write(
             file.seek(0)
             _write_header(file, header)
         else:
-            _process_data(None, header, data(), sums)
+            held = list(data()) if header.size <= _HELD else None
+            _process_data(None, header, iter(held) if held is not None else data(), sums)
             _write_header(file, header)
-            _process_data(file, header, data(), sums)
+            _process_data(file, header, iter(held) if held is not None else data(), sums)
 
 
 def _write_header(file: IO[bytes], header: HeaderBuilder) -> None:
