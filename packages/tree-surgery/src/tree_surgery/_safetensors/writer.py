@@ -27,7 +27,7 @@ from .header_builder import HeaderBuilder
 from .leaf_encoding import EncodedLeaf
 from .leaf_names import name_leaves
 
-_HELD = 1 << 24  # bytes
+_HELD = 1 << 20  # bytes
 
 
 def write_tree(path_or_file: PathOrFile, tree: Any, metadata: Mapping[str, Any] | None) -> None:
