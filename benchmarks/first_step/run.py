@@ -1,6 +1,6 @@
 """From `python train.py` to the first training step, phase by phase.
 
-    python benchmarks/first_step/run.py [--rounds N] [--blocks 12,48] [--json FILE]
+    hatch run bench:first-step [--rounds N] [--blocks 12,48] [--only SIDES] [--json FILE]
 
 A GPT, 256 wide, sequences of 128, batch of 4, adamw, is written in each library as its
 documentation has it. Each side runs in a process of its own, all sides in turn in each round; what
@@ -74,7 +74,9 @@ def in_a_new_process(side: str, blocks: int, how: str) -> dict[str, float]:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{side}, {blocks} blocks, {how}:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(f"  {blocks} blocks, {how}, {side}: {found['total']:.1f} s", file=sys.stderr, flush=True)
+    return found
 
 
 def table(results: list[dict[str, Any]]) -> str:

@@ -31,7 +31,7 @@ _LENGTHS = (5 * 2**10, 5 * 2**14, 5 * 2**18)
 # From so many draws of the same shapes on, or from so many numbers, a program for exactly these
 # shapes is worth it: its calls are quicker.
 _OFTEN = 100
-_MUCH = 2**23
+_MUCH = 2**22
 
 Shape = tuple[int, ...]
 # It draws each number of an array of these (key, shape, dtype, *numbers) from one random number.
