@@ -94,10 +94,10 @@ def main() -> None:
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     machines = "; ".join(dict.fromkeys(result["machine"] for result in found))
     text = f"{when}, {machines}; {latest['versions']}.\n\n{tables(found)}"
-    marked = r"(<!-- table -->\n).*?(\n<!-- end -->)"
+    marked = r"(<!-- table -->\n).*?(<!-- end -->)"
     page = README.read_text()
     assert re.search(marked, page, re.DOTALL), "README.md has no place for the table"
-    README.write_text(re.sub(marked, lambda m: m[1] + text + m[2], page, flags=re.DOTALL))
+    README.write_text(re.sub(marked, lambda m: f"{m[1]}\n{text}\n\n{m[2]}", page, flags=re.DOTALL))
 
 
 if __name__ == "__main__":
