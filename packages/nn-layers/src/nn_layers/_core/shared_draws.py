@@ -57,7 +57,7 @@ def is_seldom(shapes: Sequence[Shape | None], dtype: Any) -> bool:
     return seldom and not jnp.issubdtype(dtype, jnp.complexfloating)
 
 
-def split(key: PRNGKeyArray, count: int) -> list[PRNGKeyArray]:
+def split(key: Any, count: int) -> list[PRNGKeyArray]:
     """The keys of `jax.random.split(key, count)`."""
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return by_words(
@@ -127,7 +127,7 @@ def draw_each(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
-def _from_words(sampler: Sampler, words: Words, dtype: Any, *numbers: Any) -> Array:
+def _from_words(sampler: Sampler, words: Any, dtype: Any, *numbers: Any) -> Array:
     length = words.shape[1]
     return sampler(jr.wrap_key_data(words, impl=given_numbers(length)), (length,), dtype, *numbers)
 
@@ -149,7 +149,7 @@ def _most_draws(shapes: tuple[Shape | None, ...]) -> int:
     return min(_OFTEN, _MUCH // max(size, 1))
 
 
-def _key(words: Words | Array) -> PRNGKeyArray:
+def _key(words: Any) -> PRNGKeyArray:
     return jr.wrap_key_data(words, impl="threefry2x32")
 
 
