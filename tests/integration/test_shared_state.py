@@ -81,6 +81,7 @@ SHARED = {
     "filtered_transforms._jax.jaxpr_classes.drop_var": LRU,
     "filtered_transforms._jax.jitted.unspecified_sharding": LRU,
     # the others
+    "tree_surgery._nodes.leaf_info.dtype_name": LRU,
     "tree_surgery._select.path_pattern.parse": LRU,
     "pytree_module._functions_by_name._public_modules": LRU,
     "pytree_module._field_checks._PLAIN_DYNAMIC": IDEMPOTENT,
