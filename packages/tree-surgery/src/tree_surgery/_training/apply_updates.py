@@ -95,8 +95,8 @@ def _mismatch(model: Any, updates: Any) -> str:
 _plus = jax.jit(operator.add)
 
 
-def _are_arrays(*leaves: Any) -> bool:
-    return all(isinstance(x, jax.Array) and not isinstance(x, Tracer) for x in leaves)
+def _is_array(x: Any) -> bool:
+    return isinstance(x, jax.Array) and not isinstance(x, Tracer)
 
 
 def _add(leaf: Any, change: Any, updates: Any, position: int) -> Any:
@@ -106,7 +106,7 @@ def _add(leaf: Any, change: Any, updates: Any, position: int) -> Any:
             "the model has `None`. An update for nothing must be `None` too."
         )
     try:
-        new = _plus(leaf, change) if _are_arrays(leaf, change) else leaf + change
+        new = _plus(leaf, change) if _is_array(leaf) and _is_array(change) else leaf + change
     except Exception as error:
         path = leaf_paths(updates, _is_none)[position]
         error.add_note(f"This was raised as `apply_updates` added the update of `{path}`.")
