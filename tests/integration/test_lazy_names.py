@@ -26,6 +26,7 @@ DISTRIBUTIONS = [
 OURS = re.compile(rf"({'|'.join(DISTRIBUTIONS)})(\.|$)")
 HEAVY = {
     "asyncio",
+    "jax.extend",  # JAX 0.10 imports Pallas with it
     "unittest",
     "pygments",
     "concurrent.futures",
@@ -160,6 +161,9 @@ def test_all_modules_with_many_names_are_lazy():
     assert {*DISTRIBUTIONS, "equinoctial.nn", "equinoctial.internal"} < TABLES.keys()
 
 
+SELECTORS = "tree_surgery._select.selectors"
+
+
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_import_loads_no_private_folder(name: str, fresh: Forks):
     loaded = fresh.loaded_by(f"import {name}")
@@ -184,6 +188,8 @@ def test_import_loads_no_private_folder(name: str, fresh: Forks):
             "import equinoctial as eqx; eqx.Module, eqx.filter_jit, eqx.nn.Linear",
             "runtime_checks._error_if",
         ),
+        ("import nn_layers, filtered_transforms as f; nn_layers.Linear, f.filter_jit", SELECTORS),
+        ("import equinoctial as eqx; eqx.Module, eqx.nn.Linear", "tree_surgery._show.pformat"),
     ],
 )
 def test_a_name_loads_what_it_needs(statement: str, not_loaded: str, fresh: Forks):

@@ -160,6 +160,14 @@ def test_models_that_are_made_together_share_programs(compiled: list[str]):
     assert not compiled
 
 
+@pytest.mark.parametrize("count", [0, 1, 64, 65])
+def test_any_number_of_keys(count: int):
+    keys = jax.random.split(jax.random.key(1), count)
+    together = filter_vmap(lambda key: nn.Linear(2, 3, key=key))(keys)
+    apart = jax.jit(jax.vmap(lambda key: nn.Linear(2, 3, key=key).weight))(keys)
+    np.testing.assert_array_equal(together.weight, apart)
+
+
 def test_a_batch_of_keys_where_one_is_meant():
     with pytest.raises((TypeError, ValueError), match="key"):
         nn.Linear(3, 2, key=jax.random.split(jax.random.key(0), 2))

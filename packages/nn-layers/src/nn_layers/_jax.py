@@ -1,6 +1,7 @@
 """The unstable JAX API that this distribution uses."""
 
 import functools
+import importlib
 from typing import Any, NoReturn
 
 import jax
@@ -8,7 +9,6 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jax import Array, lax
 from jax.core import Tracer as Tracer  # JAX 0.7.2 to 0.12: no documented way to tell a traced value
-from jax.extend.random import define_prng_impl
 
 
 def mapped_name(x: Any) -> Any:
@@ -66,7 +66,8 @@ def given_numbers(length: int) -> Any:
 
     Samplers of `jax.random` then turn numbers that come from elsewhere into floating-point ones, by
     JAX's own operations. They may ask for numbers once: there is no way to split such a key.
-    `jax.extend.random` on JAX 0.7.2 to 0.12: no documented way to pass random bits to a sampler.
+    `jax.extend.random` on JAX 0.7.2 to 0.12: no documented way to pass random bits to a sampler. It
+    is imported when an array is first drawn, since JAX 0.10 imports Pallas with it.
     """
 
     def random_bits(words: Array, width: int, shape: tuple[int, ...]) -> Array:
@@ -77,7 +78,7 @@ def given_numbers(length: int) -> Any:
         dtype = {8: jnp.uint8, 16: jnp.uint16, 32: jnp.uint32}[width]
         return lax.convert_element_type(high ^ low, dtype).reshape(shape)
 
-    return define_prng_impl(
+    return importlib.import_module("jax.extend.random").define_prng_impl(
         key_shape=(2, length),
         seed=_not_there,
         split=_not_there,

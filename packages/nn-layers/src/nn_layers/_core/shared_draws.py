@@ -32,6 +32,8 @@ _LENGTHS = (5 * 2**10, 5 * 2**14, 5 * 2**18)
 # shapes is worth it: its calls are quicker.
 _OFTEN = 100
 _MUCH = 2**22
+# For more keys at once, one program that draws for all of them is quicker than a call for each.
+_MANY_KEYS = 64
 
 Shape = tuple[int, ...]
 # It draws each number of an array of these (key, shape, dtype, *numbers) from one random number.
@@ -93,7 +95,7 @@ def by_words(
     @each.def_vmap
     def of_all(_: int, __: Any, keys: PRNGKeyArray) -> tuple[list[Any], list[bool]]:
         words = words_of(keys, ndim=1)
-        if words is None or len(words) == 0:
+        if words is None or not 0 < len(words) <= _MANY_KEYS:
             made = jax.vmap(by_jax)(keys)
         else:
             columns = zip(*map(by_numpy, words), strict=True)

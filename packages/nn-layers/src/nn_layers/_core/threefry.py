@@ -40,7 +40,8 @@ def random_words(keys: Words, counts: Sequence[int], length: int) -> Words:
         for first in range(0, count, _BLOCK):
             block = words[:, start + first : start + min(first + _BLOCK, count)]
             # A counter has 64 bits, of which an array of less than 2**32 needs the lower half.
-            block[1] = np.arange(first, first + block.shape[1], dtype=np.uint32)
+            block[1] = _FIRST[: block.shape[1]]
+            block[1] += np.uint32(first)
             _encrypt(key, block)
         start += count
     return words

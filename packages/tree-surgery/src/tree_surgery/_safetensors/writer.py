@@ -86,10 +86,11 @@ def _write(
             file.seek(0)
             _write_header(file, header)
         else:
-            held = list(data()) if header.size <= _HELD else None
-            _process_data(None, header, iter(held) if held is not None else data(), sums)
+            if header.size <= _HELD:
+                data = functools.partial(iter, list(data()))
+            _process_data(None, header, data(), sums)
             _write_header(file, header)
-            _process_data(file, header, iter(held) if held is not None else data(), sums)
+            _process_data(file, header, data(), sums)
 
 
 def _write_header(file: IO[bytes], header: HeaderBuilder) -> None:
